@@ -1,0 +1,30 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint types unit bench clean
+
+$(VENV)/.installed: pyproject.toml constraints.txt tools/setup.sh
+	PYTHON=$(PYTHON) bash tools/setup.sh $(VENV)
+	touch $@
+
+demo: $(VENV)/.installed
+	rm -rf demo
+	$(BIN)/tonearm synth --preset small --out demo/log
+	$(BIN)/tonearm run --events demo/log/events.parquet --items demo/log/items.parquet --test-from 2022-12-16 --out demo/run
+
+test: lint types unit
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+
+types: $(VENV)/.installed
+	$(BIN)/mypy
+
+unit: $(VENV)/.installed
+	$(BIN)/pytest
+
+clean:
+	rm -rf $(VENV) demo

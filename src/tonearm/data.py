@@ -1,0 +1,421 @@
+"""What the whole pipeline works on: ids and indices, the event log, the catalogue, and blocks of users.
+
+The caller's ids exist only at the edges; `Vocabulary` turns them into int32 indices and back. A `Log` keeps each user's
+events in time order, so cutting it by time is two pointers a user and copies nothing.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from functools import cached_property
+
+import numpy as np
+import polars as pl
+
+from tonearm.errors import ConfigError, DataError
+from tonearm.kernels import events as kernels
+from tonearm.types import Bools, Float32s, Int32s, Int64s
+
+EPOCH = datetime(2000, 1, 1)
+"""Times are int32 whole seconds since this instant, which reaches from 1932 to 2068."""
+
+DAY = 86_400
+
+
+def to_seconds(moment: datetime) -> int:
+    """Whole seconds since `EPOCH`; an aware moment is taken to UTC first, a naive one is used as it stands."""
+    if moment.tzinfo is not None:
+        moment = moment.astimezone(UTC).replace(tzinfo=None)
+    return int((moment - EPOCH).total_seconds() // 1)
+
+
+def to_moment(seconds: int) -> datetime:
+    """The naive moment that `to_seconds` came from."""
+    return datetime.fromtimestamp(EPOCH.replace(tzinfo=UTC).timestamp() + seconds, tz=UTC).replace(tzinfo=None)
+
+
+def parse_moment(text: str | date | datetime) -> datetime:
+    """A date (its midnight) or an ISO date and time.
+
+    Raises:
+        ConfigError: the text is neither, or has a fraction of a second.
+    """
+    if isinstance(text, datetime):
+        moment = text
+    elif isinstance(text, date):
+        moment = datetime(text.year, text.month, text.day)
+    else:
+        try:
+            moment = datetime.fromisoformat(text.strip())
+        except ValueError as error:
+            raise ConfigError(
+                f"'{text}' is not a date or time. Write it as 2022-12-16 or 2022-12-16T09:30:00."
+            ) from error
+    if moment.microsecond:
+        raise ConfigError(f"'{text}': a cut falls on a whole second. Leave the fraction out.")
+    return moment
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Distinct ids in ascending order; an id's place is its index.
+
+    ids: Series of integers or strings, ascending, without nulls or repeats, of the caller's own dtype.
+    """
+
+    ids: pl.Series
+
+    @classmethod
+    def of(cls, *values: pl.Series) -> "Vocabulary":
+        """The vocabulary of all non-null ids in some columns of one dtype."""
+        joined = values[0] if len(values) == 1 else pl.concat([v.rename("id") for v in values])
+        return cls(joined.drop_nulls().unique().sort())
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @cached_property
+    def _integers(self) -> Int64s | None:
+        return self.ids.to_numpy().astype(np.int64) if self.ids.dtype.is_integer() else None
+
+    @cached_property
+    def _dense(self) -> Int32s | None:
+        """For integer ids in a narrow range: place by (id − least id); −1 where there is none."""
+        ids = self._integers
+        if ids is None or len(ids) == 0 or int(ids[-1]) - int(ids[0]) > 16 * len(ids) + 10_000_000:
+            return None
+        table = np.full(int(ids[-1]) - int(ids[0]) + 1, -1, dtype=np.int32)
+        table[ids - ids[0]] = np.arange(len(ids), dtype=np.int32)
+        return table
+
+    def encode(self, values: pl.Series) -> Int32s:
+        """Indices of ids, (n,) int32; −1 for an id that is unknown or null."""
+        ids = self._integers
+        if ids is None:
+            table = pl.DataFrame({"id": self.ids, "index": np.arange(len(self), dtype=np.int32)})
+            wanted = pl.DataFrame({"id": values.cast(self.ids.dtype)})
+            found = wanted.join(table, on="id", how="left", maintain_order="left")["index"]
+            return found.fill_null(-1).to_numpy().astype(np.int32, copy=False)
+        if not values.dtype.is_integer():
+            return np.full(len(values), -1, dtype=np.int32)
+        wanted_ids = values.to_numpy() if values.null_count() == 0 else values.fill_null(_no_id(ids)).to_numpy()
+        table_of_ids = self._dense
+        if table_of_ids is not None:
+            return kernels.look_up(wanted_ids, table_of_ids, int(ids[0]))
+        return kernels.search(wanted_ids, ids)
+
+    def decode(self, index: Int32s) -> pl.Series:
+        """The caller's ids at some indices, all of them valid."""
+        return self.ids.gather(index)
+
+    def place(self, value: int | str) -> int | None:
+        """The index of one id as typed by a person, or None when it is unknown."""
+        try:
+            series = pl.Series([value], strict=True).cast(self.ids.dtype, strict=True)
+        except pl.exceptions.PolarsError:
+            return None
+        index = int(self.encode(series)[0])
+        return None if index < 0 else index
+
+
+def _no_id(ids: Int64s) -> int:
+    return int(ids[0]) - 1 if len(ids) else -1
+
+
+@dataclass(frozen=True)
+class Log:
+    """Every event of every user, ordered by user, then time, then item.
+
+    User u's events are the positions start[u] to stop[u] (exclusive) of the shared arrays.
+
+    start, stop: (n_users,) int64
+    item: (n_events,) int32 item index
+    time: (n_events,) int32 seconds since `EPOCH`, or None where the input has no time
+    weight: (n_events,) float32, or None where each event counts once
+    """
+
+    start: Int64s
+    stop: Int64s
+    item: Int32s
+    time: Int32s | None
+    weight: Float32s | None
+    n_items: int
+
+    @property
+    def n_users(self) -> int:
+        return len(self.start)
+
+    @cached_property
+    def n_events(self) -> int:
+        return int((self.stop - self.start).sum())
+
+    @cached_property
+    def span(self) -> tuple[int, int]:
+        """Times of the first and last event, in seconds.
+
+        Raises:
+            DataError: the log is empty or has no time.
+        """
+        if self.time is None or self.n_events == 0:
+            raise DataError("the log has no events with a time, so it has no first and last day")
+        some = self.start < self.stop
+        return int(self.time[self.start[some]].min()), int(self.time[self.stop[some] - 1].max())
+
+    def before(self, cutoff: int) -> "Log":
+        """Events earlier than the cutoff (seconds, exclusive); shares the arrays."""
+        return replace(self, stop=self._cut(cutoff))
+
+    def since(self, cutoff: int) -> "Log":
+        """Events at or after the cutoff (seconds); shares the arrays."""
+        return replace(self, start=self._cut(cutoff))
+
+    def rows(self, lo: int, hi: int) -> "Log":
+        """The users lo to hi (exclusive); shares the arrays."""
+        return replace(self, start=self.start[lo:hi], stop=self.stop[lo:hi])
+
+    def users(self, index: Int32s) -> "Log":
+        """Some users in the order asked for; shares the arrays."""
+        return replace(self, start=self.start[index], stop=self.stop[index])
+
+    def _cut(self, cutoff: int) -> Int64s:
+        if self.time is None:
+            raise DataError("the log has no started_at, so it cannot be cut by time")
+        return kernels.cut(self.start, self.stop, self.time, cutoff)
+
+    def item_counts(self) -> tuple[Int64s, Int64s]:
+        """Events and distinct users of every item, each (n_items,) int64."""
+        return kernels.item_counts(self.start, self.stop, self.item, self.n_items)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """A log summed over repeats: one entry for each (user, item), items ascending within a user.
+
+    indptr: (n_users + 1,) int64
+    item: (n_pairs,) int32
+    plays: (n_pairs,) float32, events or summed weight
+    last: (n_pairs,) int32 seconds of the latest event, or None
+    first: (n_pairs,) int32 seconds of the earliest event, or None
+    """
+
+    indptr: Int64s
+    item: Int32s
+    plays: Float32s
+    last: Int32s | None
+    first: Int32s | None
+    n_items: int
+
+    @property
+    def n_users(self) -> int:
+        return len(self.indptr) - 1
+
+    @classmethod
+    def of(cls, log: Log) -> "Pairs":
+        """Sum a log over repeats."""
+        indptr = kernels.count_pairs(log.start, log.stop, log.item)
+        item, plays, last, first = kernels.sum_pairs(
+            log.start,
+            log.stop,
+            log.item,
+            log.time if log.time is not None else np.empty(0, np.int32),
+            log.weight if log.weight is not None else np.empty(0, np.float32),
+            indptr,
+        )
+        timed = log.time is not None
+        return cls(indptr, item, plays, last if timed else None, first if timed else None, log.n_items)
+
+    def row(self, user: int) -> slice:
+        """Where one user's entries stand."""
+        return slice(int(self.indptr[user]), int(self.indptr[user + 1]))
+
+
+@dataclass(frozen=True)
+class Tags:
+    """A list of labels for every item: genres, artists or albums.
+
+    indptr: (n_items + 1,) int64
+    index: (n_entries,) int32 into `labels`, in the order of the input, without repeats in an item
+    labels: the distinct labels
+    """
+
+    indptr: Int64s
+    index: Int32s
+    labels: Vocabulary
+
+    def of(self, item: int) -> list[str]:
+        """The labels of one item."""
+        return self.labels.decode(self.index[self.indptr[item] : self.indptr[item + 1]]).to_list()
+
+    @cached_property
+    def column(self) -> pl.Series:
+        """One list of strings per item."""
+        return self.take(np.arange(len(self.indptr) - 1, dtype=np.int32))
+
+    def take(self, items: Int32s) -> pl.Series:
+        """The lists of labels of some items, Series of list[str]."""
+        lengths = (self.indptr[1:] - self.indptr[:-1])[items]
+        row = np.repeat(np.arange(len(items), dtype=np.int64), lengths)
+        starts = np.repeat(self.indptr[:-1][items] - np.concatenate(([0], lengths.cumsum()[:-1])), lengths)
+        flat = self.index[starts + np.arange(len(row))] if len(row) else np.empty(0, np.int32)
+        frame = pl.DataFrame({"row": row, "label": self.labels.decode(flat)})
+        lists = frame.group_by("row", maintain_order=True).agg(pl.col("label"))
+        base = pl.DataFrame({"row": np.arange(len(items), dtype=np.int64)})
+        joined = base.join(lists, on="row", how="left", maintain_order="left")["label"]
+        return joined.fill_null(pl.Series([[]], dtype=pl.List(pl.String)))
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The items: their ids in order, and what is known of each.
+
+    A field is None where the input has no such column or nothing in it.
+    """
+
+    items: Vocabulary
+    name: pl.Series | None = None
+    genres: Tags | None = None
+    artists: Tags | None = None
+    albums: Tags | None = None
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def describe(self, items: Int32s) -> pl.DataFrame:
+        """name, genres, artists and albums of some items; null or empty where unknown."""
+        empty = pl.repeat([], len(items), dtype=pl.List(pl.String), eager=True)
+        return pl.DataFrame(
+            {
+                "name": self.name.gather(items)
+                if self.name is not None
+                else pl.repeat(None, len(items), dtype=pl.String, eager=True),
+                "genres": self.genres.take(items) if self.genres is not None else empty,
+                "artists": self.artists.take(items) if self.artists is not None else empty,
+                "albums": self.albums.take(items) if self.albums is not None else empty,
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What a source may learn from: the events before `now`, and the catalogue.
+
+    now: the cutoff in seconds that every event lies before; 0 in a log without time
+    """
+
+    users: Vocabulary
+    catalogue: Catalogue
+    log: Log
+    now: int
+
+    @property
+    def n_users(self) -> int:
+        return self.log.n_users
+
+    @property
+    def n_items(self) -> int:
+        return self.log.n_items
+
+    @cached_property
+    def pairs(self) -> Pairs:
+        """The log summed over repeats."""
+        return Pairs.of(self.log)
+
+    @cached_property
+    def plays(self) -> Int64s:
+        """Events of each item, (n_items,)."""
+        return self._counts[0]
+
+    @cached_property
+    def listeners(self) -> Int64s:
+        """Distinct users of each item, (n_items,)."""
+        return self._counts[1]
+
+    @cached_property
+    def _counts(self) -> tuple[Int64s, Int64s]:
+        return self.log.item_counts()
+
+    @cached_property
+    def popularity_order(self) -> Int32s:
+        """Items with an event, most plays first, then most listeners, then lowest index."""
+        order = np.lexsort((np.arange(self.n_items), -self.listeners, -self.plays))
+        return order[: int((self.plays > 0).sum())].astype(np.int32)
+
+    def block(self, lo: int, hi: int, filter_seen: bool) -> "Block":
+        """The users lo to hi (exclusive) with their histories."""
+        return self.block_of(np.arange(lo, hi, dtype=np.int32), filter_seen)
+
+    def block_of(self, users: Int32s, filter_seen: bool) -> "Block":
+        """Some users with their histories."""
+        log = self.log.users(users)
+        return Block(users, log, Pairs.of(log), self.now, filter_seen)
+
+
+@dataclass(frozen=True)
+class Block:
+    """The unit of work: some users and all that is known of each before `now`.
+
+    users: (b,) int32 user index in the fitted data; −1 for a user who is not in it (folded in from the history alone)
+    log, pairs: their histories, row i belongs to users[i]
+    filter_seen: leave what a user has already heard out of their lists
+    """
+
+    users: Int32s
+    log: Log
+    pairs: Pairs
+    now: int
+    filter_seen: bool
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    @property
+    def n_items(self) -> int:
+        return self.pairs.n_items
+
+
+@dataclass(frozen=True)
+class Lists:
+    """A ranked list of items for each row, best first; no repeats in a row, ties by ascending item index.
+
+    indptr: (n + 1,) int64
+    item: (n_entries,) int32
+    score: (n_entries,) float32, never NaN
+    """
+
+    indptr: Int64s
+    item: Int32s
+    score: Float32s
+
+    def __len__(self) -> int:
+        return len(self.indptr) - 1
+
+    @cached_property
+    def row(self) -> Int32s:
+        """The row of each entry, (n_entries,)."""
+        return np.repeat(np.arange(len(self), dtype=np.int32), np.diff(self.indptr))
+
+    @cached_property
+    def rank(self) -> Int32s:
+        """1-based rank of each entry, (n_entries,)."""
+        return (np.arange(len(self.item)) - np.repeat(self.indptr[:-1], np.diff(self.indptr)) + 1).astype(np.int32)
+
+    def head(self, k: int) -> "Lists":
+        """The first k of each row."""
+        keep = self.rank <= k
+        lengths = np.minimum(np.diff(self.indptr), k)
+        return Lists(np.concatenate(([0], lengths.cumsum())), self.item[keep], self.score[keep])
+
+    @staticmethod
+    def concat(parts: "list[Lists]") -> "Lists":
+        """The rows of several, one after the other."""
+        lengths = np.concatenate([np.diff(p.indptr) for p in parts]) if parts else np.empty(0, np.int64)
+        return Lists(
+            np.concatenate(([0], lengths.cumsum())).astype(np.int64),
+            np.concatenate([p.item for p in parts]) if parts else np.empty(0, np.int32),
+            np.concatenate([p.score for p in parts]) if parts else np.empty(0, np.float32),
+        )
+
+    @staticmethod
+    def from_dense(item: Int32s, score: Float32s, keep: Bools) -> "Lists":
+        """Lists from (n, k) arrays whose kept entries of each row are in order."""
+        lengths = keep.sum(axis=1)
+        return Lists(np.concatenate(([0], lengths.cumsum())).astype(np.int64), item[keep], score[keep])

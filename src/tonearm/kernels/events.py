@@ -1,0 +1,193 @@
+"""Kernels on events: look ids up, order, cut and sum the log."""
+
+import numpy as np
+
+from tonearm.kernels._jit import jit, jit_parallel, prange
+from tonearm.types import AnyArray, Float32s, Int32s, Int64s
+
+
+@jit_parallel
+def look_up(values: AnyArray, table: Int32s, least: int) -> Int32s:
+    """table[value − least] for each value, −1 outside the table; (n,) int32."""
+    out = np.empty(len(values), np.int32)
+    for i in prange(len(values)):
+        place = np.int64(values[i]) - least
+        out[i] = table[place] if 0 <= place < len(table) else -1
+    return out
+
+
+@jit_parallel
+def search(values: AnyArray, ids: Int64s) -> Int32s:
+    """The place of each value in ascending ids, −1 where it is missing; (n,) int32."""
+    out = np.empty(len(values), np.int32)
+    for i in prange(len(values)):
+        value = np.int64(values[i])
+        lo, hi = 0, len(ids)
+        while lo < hi:
+            middle = (lo + hi) >> 1
+            if ids[middle] < value:
+                lo = middle + 1
+            else:
+                hi = middle
+        out[i] = lo if lo < len(ids) and ids[lo] == value else -1
+    return out
+
+
+@jit
+def scatter(
+    user: Int32s, item: Int32s, time: Int32s, cursor: Int64s, key: Int64s, weight: Float32s, out: Float32s
+) -> int:
+    """Put each event into its user's next free place of `key`; returns how many were skipped.
+
+    user, item, time: (n,) int32; an event with a negative user or item is skipped. time may be empty.
+    cursor: (n_users,) int64, next free place, moved on
+    key: (n_events,) int64, time in the high half and item in the low one
+    weight: (n,) float32 or empty; goes to `out` at the same places
+    """
+    timed, weighted = len(time) > 0, len(weight) > 0
+    skipped = 0
+    for i in range(len(user)):
+        u = user[i]
+        if u < 0 or item[i] < 0:
+            skipped += 1
+            continue
+        place = cursor[u]
+        cursor[u] = place + 1
+        moment = np.int64(time[i]) if timed else np.int64(0)
+        key[place] = (moment << 32) | np.int64(item[i])
+        if weighted:
+            out[place] = weight[i]
+    return skipped
+
+
+@jit_parallel
+def order(start: Int64s, stop: Int64s, key: Int64s, weight: Float32s) -> None:
+    """Sort each user's events by time, then item, then weight, in place; `weight` may be empty."""
+    weighted = len(weight) > 0
+    for u in prange(len(start)):
+        lo, hi = start[u], stop[u]
+        if not weighted:
+            key[lo:hi].sort()
+            continue
+        by_weight = np.argsort(weight[lo:hi], kind="mergesort")
+        keys, weights = key[lo:hi][by_weight], weight[lo:hi][by_weight]
+        by_key = np.argsort(keys, kind="mergesort")
+        key[lo:hi] = keys[by_key]
+        weight[lo:hi] = weights[by_key]
+
+
+@jit
+def unpack(
+    start: Int64s, stop: Int64s, key: Int64s, weight: Float32s, drop_repeats: bool, timed: bool
+) -> tuple[Int64s, Int32s, Int32s, Float32s]:
+    """Split ordered keys into items and times, leaving exact repeats out if asked.
+
+    Returns indptr (n_users + 1,) int64, item, time (empty unless timed), weight (empty if it was).
+    """
+    weighted = len(weight) > 0
+    item = np.empty(len(key), np.int32)
+    time = np.empty(len(key) if timed else 0, np.int32)
+    out_weight = np.empty(len(weight), np.float32)
+    indptr = np.zeros(len(start) + 1, np.int64)
+    n = 0
+    for u in range(len(start)):
+        for place in range(start[u], stop[u]):
+            if (
+                drop_repeats
+                and place > start[u]
+                and key[place] == key[place - 1]
+                and (not weighted or weight[place] == weight[place - 1])
+            ):
+                continue
+            item[n] = np.int32(key[place] & 0x7FFFFFFF)
+            if timed:
+                time[n] = np.int32(key[place] >> 32)
+            if weighted:
+                out_weight[n] = weight[place]
+            n += 1
+        indptr[u + 1] = n
+    return indptr, item[:n], time[: n if timed else 0], out_weight[: n if weighted else 0]
+
+
+@jit_parallel
+def cut(start: Int64s, stop: Int64s, time: Int32s, cutoff: int) -> Int64s:
+    """For each user the first position whose time is at or after the cutoff; (n_users,) int64."""
+    out = np.empty(len(start), np.int64)
+    for u in prange(len(start)):
+        lo, hi = start[u], stop[u]
+        while lo < hi:
+            middle = (lo + hi) >> 1
+            if time[middle] < cutoff:
+                lo = middle + 1
+            else:
+                hi = middle
+        out[u] = lo
+    return out
+
+
+@jit
+def item_counts(start: Int64s, stop: Int64s, item: Int32s, n_items: int) -> tuple[Int64s, Int64s]:
+    """Events and distinct users of each item, each (n_items,) int64."""
+    plays, users = np.zeros(n_items, np.int64), np.zeros(n_items, np.int64)
+    latest = np.full(n_items, -1, np.int32)
+    for u in range(len(start)):
+        for place in range(start[u], stop[u]):
+            i = item[place]
+            plays[i] += 1
+            if latest[i] != u:
+                latest[i] = u
+                users[i] += 1
+    return plays, users
+
+
+@jit_parallel
+def count_pairs(start: Int64s, stop: Int64s, item: Int32s) -> Int64s:
+    """Row pointers of the summed log: distinct items of each user, accumulated; (n_users + 1,) int64."""
+    distinct = np.zeros(len(start) + 1, np.int64)
+    for u in prange(len(start)):
+        ordered = np.sort(item[start[u] : stop[u]])
+        n = 0
+        for j in range(len(ordered)):
+            if j == 0 or ordered[j] != ordered[j - 1]:
+                n += 1
+        distinct[u + 1] = n
+    return np.cumsum(distinct)
+
+
+@jit_parallel
+def sum_pairs(
+    start: Int64s, stop: Int64s, item: Int32s, time: Int32s, weight: Float32s, indptr: Int64s
+) -> tuple[Int32s, Float32s, Int32s, Int32s]:
+    """Item, summed weight (or count), last and first time of each (user, item).
+
+    `time` and `weight` may be empty; then the times come back empty and each event counts 1.
+    """
+    timed, weighted = len(time) > 0, len(weight) > 0
+    n_pairs = indptr[-1]
+    out_item = np.empty(n_pairs, np.int32)
+    plays = np.empty(n_pairs, np.float32)
+    last = np.empty(n_pairs if timed else 0, np.int32)
+    first = np.empty(n_pairs if timed else 0, np.int32)
+    for u in prange(len(start)):
+        lo, hi = start[u], stop[u]
+        key = np.empty(hi - lo, np.int64)
+        for j in range(hi - lo):
+            key[j] = (np.int64(item[lo + j]) << 32) | j
+        key.sort()
+        n = indptr[u] - 1
+        total = 0.0
+        for j in range(hi - lo):
+            i = np.int32(key[j] >> 32)
+            place = lo + (key[j] & 0x7FFFFFFF)
+            amount = np.float64(weight[place]) if weighted else 1.0
+            if j == 0 or i != np.int32(key[j - 1] >> 32):
+                n += 1
+                out_item[n] = i
+                total = 0.0
+                if timed:
+                    first[n] = time[place]
+            total += amount
+            plays[n] = total
+            if timed:
+                last[n] = time[place]
+    return out_item, plays, last, first

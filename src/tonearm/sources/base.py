@@ -1,0 +1,53 @@
+"""The one protocol that every candidate source follows."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+
+from tonearm.data import Block, Dataset, Lists
+from tonearm.types import AnyArray, Float32s
+
+Progress = Callable[[str, int, int], None]
+"""Called as progress(what, done, total) by long fits."""
+
+
+def no_progress(_what: str, _done: int, _total: int) -> None:
+    """Report to nobody."""
+
+
+class Source(Protocol):
+    """A fitted source: lists of its own, and a score for any candidate."""
+
+    @property
+    def name(self) -> str:
+        """The source's name, as in `<name>_score`."""
+        ...
+
+    def recommend(self, block: Block, k: int) -> Lists:
+        """At most k items for each user of a block, best first, ties by ascending item index.
+
+        Only items with an event in the fitted data; what the user has heard is left out where `block.filter_seen`.
+        A user of whom the source knows nothing gets an empty row.
+        """
+        ...
+
+    def score(self, block: Block, candidates: Lists) -> Float32s:
+        """The source's score of each candidate, (n_candidates,) float32; NaN where it has none.
+
+        candidates: a row of items for each user of the block; their own scores are ignored. For an item that
+        `recommend` returns, the score is the one it returned.
+        """
+        ...
+
+    def save(self) -> dict[str, AnyArray]:
+        """Everything the model is made of, as arrays for an npz file."""
+        ...
+
+
+class Recipe(Protocol):
+    """A frozen set of options; defaults live here and nowhere else."""
+
+    def fit(self, data: Dataset, rng: np.random.Generator, progress: Progress = no_progress) -> Source:
+        """Learn from the events of a data set."""
+        ...
