@@ -1,0 +1,298 @@
+"""Open what the caller points at, a parquet file, a folder, a glob or an s3:// address, as one lazy table."""
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import polars as pl
+
+from tonearm.data import EPOCH
+from tonearm.errors import DataError
+
+ALIASES = {"item_id": ("track_id",), "started_at": ("timestamp", "datetime")}
+"""Other names that a column may come under; the first name is preferred where both are there."""
+
+WHOLE_HASH_BELOW = 256 * 1024 * 1024
+"""Files up to this many bytes are hashed whole, larger ones by size, footer and the last MiB."""
+
+_UNIT = {"ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+
+
+@dataclass(frozen=True)
+class Input:
+    """One address, resolved.
+
+    address: as the caller wrote it
+    files: local files in order of name, or the one remote pattern
+    """
+
+    address: str
+    files: tuple[str, ...]
+    remote: bool
+    schema: pl.Schema
+
+    def scan(self) -> pl.LazyFrame:
+        """All rows, lazily."""
+        return _scan(self.files, self.remote)
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What tells one input from another.
+
+    bytes: total size, None for a remote address
+    sha256: digest, None for a remote address
+    hashed: what the digest covers, in words
+    """
+
+    path: str
+    rows: int
+    bytes: int | None
+    sha256: str | None
+    hashed: str
+
+
+@dataclass(frozen=True)
+class Events:
+    """A log as the caller gave it, its columns found.
+
+    columns: our name of each used column -> the caller's
+    """
+
+    input: Input
+    columns: dict[str, str]
+
+    @property
+    def timed(self) -> bool:
+        return "started_at" in self.columns
+
+    @property
+    def weighted(self) -> bool:
+        return "weight" in self.columns
+
+    @property
+    def table(self) -> pl.LazyFrame:
+        """Columns user_id, item_id, and if present time (int64 seconds since `EPOCH`) and weight (float32)."""
+        return self.canonical(self.input.scan())
+
+    def canonical(self, scan: pl.LazyFrame) -> pl.LazyFrame:
+        """The used columns of some of the input's rows under our names and units."""
+        schema = self.input.schema
+        picked = [_id(name, self.columns[name], schema) for name in ("user_id", "item_id")]
+        if self.timed:
+            picked.append(_seconds(self.columns["started_at"], schema).alias("time"))
+        if self.weighted:
+            picked.append(pl.col(self.columns["weight"]).cast(pl.Float32).alias("weight"))
+        return scan.select(picked)
+
+    def first_row(self, condition: pl.Expr) -> str:
+        """Where the condition holds first: 'row 317', or 'row 3 of part-2.parquet' in a folder; rows count from 1."""
+        for file in self.input.files:
+            part = self.canonical(_scan((file,), self.input.remote)).with_row_index("row").filter(condition)
+            found = part.select("row").head(1).collect()["row"]
+            if len(found):
+                inside = f" of {Path(file).name}" if len(self.input.files) > 1 else ""
+                return f"row {found[0] + 1:,}{inside}"
+        return "row unknown"
+
+
+@contextmanager
+def reading(address: str) -> Iterator[None]:
+    """Turn what goes wrong while reading into a DataError that names the address."""
+    try:
+        yield
+    except PermissionError as error:
+        raise DataError(f"{address}: no permission to read it. Change its mode, or run as a user who may.") from error
+    except (pl.exceptions.PolarsError, OSError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        hint = " and the AWS_* settings in the environment" if "://" in address else ""
+        raise DataError(f"{address}: cannot be read ({reason}). Check the file{hint}.") from error
+
+
+def open_input(address: str) -> Input:
+    """Resolve an address and read its schema.
+
+    Raises:
+        DataError: nothing there, not parquet, no permission, or files of one folder that do not fit together.
+    """
+    remote = "://" in address
+    if remote and not address.startswith("s3://"):
+        raise DataError(f"{address}: only local paths and s3:// addresses can be read. Copy the file, or use s3://.")
+    with reading(address):
+        files = (_remote_pattern(address),) if remote else _local_files(address)
+        schema = _scan(files, remote).collect_schema()
+    return Input(address, files, remote, schema)
+
+
+def open_events(address: str) -> Events:
+    """Open a log and find its columns.
+
+    Raises:
+        DataError: as `open_input`; or user_id or item_id is missing, two columns compete for one role, or a type
+            is none that we read. All problems with the columns stand in one message, a line each.
+    """
+    source = open_input(address)
+    columns: dict[str, str] = {}
+    problems = []
+    for name in ("user_id", "item_id", "started_at", "weight"):
+        try:
+            found = find_column(source, name)
+            if found is not None:
+                _check_type(source, name, found)
+                columns[name] = found
+            elif name in ("user_id", "item_id"):
+                raise DataError(_missing(source, name))
+        except DataError as error:
+            problems.append(str(error))
+    if problems:
+        raise DataError("\n".join(problems))
+    return Events(source, columns)
+
+
+def find_column(source: Input, name: str) -> str | None:
+    """The caller's column for one of ours: the name itself, else its alias, else None.
+
+    Raises:
+        DataError: several aliases are there and the name itself is not.
+    """
+    if name in source.schema:
+        return name
+    found = [alias for alias in ALIASES.get(name, ()) if alias in source.schema]
+    if len(found) > 1:
+        both = " and ".join(found)
+        raise DataError(f"{source.address}: {both} could both be {name}. Rename the one you mean to {name}.")
+    return found[0] if found else None
+
+
+def require_time(events: Events) -> None:
+    """Raises DataError where a cut by time is asked of a log without time."""
+    if not events.timed:
+        raise DataError(_missing(events.input, "started_at"))
+
+
+def fingerprint(source: Input, rows: int) -> Fingerprint:
+    """Digest of an input: all bytes of small files; size and last MiB (which holds the footer) of large ones."""
+    if source.remote:
+        return Fingerprint(source.address, rows, None, None, "nothing: a remote address, told by its rows only")
+    digest, total, whole = hashlib.sha256(), 0, True
+    for file in source.files:
+        with reading(source.address), Path(file).open("rb") as stream:
+            size = os.fstat(stream.fileno()).st_size
+            total += size
+            if size > WHOLE_HASH_BELOW:
+                whole = False
+                digest.update(size.to_bytes(8, "little"))
+                stream.seek(size - 1024 * 1024)
+            while chunk := stream.read(1024 * 1024):
+                digest.update(chunk)
+    hashed = "all bytes" if whole else "all bytes; of files above 256 MiB the size and the last MiB"
+    return Fingerprint(source.address, rows, total, digest.hexdigest(), hashed)
+
+
+def storage_options() -> dict[str, str]:
+    """The AWS_* settings of the environment, for s3:// addresses."""
+    return {name.lower(): value for name, value in os.environ.items() if name.startswith("AWS_") and value}
+
+
+def seconds_of(moment: datetime) -> str:
+    """A moment as messages show it: the date alone at midnight."""
+    return moment.date().isoformat() if moment.time() == datetime.min.time() else moment.isoformat(sep=" ")
+
+
+def _scan(files: Sequence[str], remote: bool) -> pl.LazyFrame:
+    return pl.scan_parquet(
+        list(files),
+        hive_partitioning=False,
+        glob=remote,
+        extra_columns="ignore",
+        storage_options=storage_options() if remote else None,
+    )
+
+
+def _remote_pattern(address: str) -> str:
+    if address.endswith(".parquet") or "*" in address:
+        return address
+    return address.rstrip("/") + "/**/*.parquet"
+
+
+def _local_files(address: str) -> tuple[str, ...]:
+    path = Path(address).expanduser()
+    if path.is_dir():
+        inside = sorted(p for p in path.rglob("*.parquet") if p.is_file() and not p.name.startswith((".", "_")))
+        if not inside:
+            raise DataError(f"{address}: the folder holds no .parquet file. Point at the folder that does.")
+        files = [str(p) for p in inside]
+    elif path.exists():
+        files = [str(path)]
+    elif any(c in address for c in "*?["):
+        root = Path(path.anchor or ".")
+        files = sorted(str(p) for p in root.glob(str(path.relative_to(path.anchor))) if p.is_file())
+        if not files:
+            raise DataError(f"{address}: no file matches. Check the pattern, and quote it in the shell.")
+    else:
+        raise DataError(f"{address}: no such file or folder. Check the path.")
+    for file in files:
+        _check_magic(address, file)
+    return tuple(files)
+
+
+def _check_magic(address: str, file: str) -> None:
+    with Path(file).open("rb") as stream:
+        start = stream.read(4)
+        size = stream.seek(0, os.SEEK_END)
+        stream.seek(max(0, size - 4))
+        end = stream.read(4)
+    if size >= 12 and start == end == b"PAR1":
+        return
+    where = address if file == address else f"{address} ({Path(file).name})"
+    if size == 0:
+        what = "the file is empty"
+    elif start == b"PAR1":
+        what = "the parquet file is cut off before its end"
+    else:
+        what = "not a parquet file"
+    raise DataError(f"{where}: {what}. Write the table as parquet, for instance with polars' write_parquet.")
+
+
+def _missing(source: Input, name: str) -> str:
+    also = "".join(f" (or {alias})" for alias in ALIASES.get(name, ()))
+    return f"{source.address}: no column {name}{also}. It has {', '.join(source.schema)}. Rename the one that is meant."
+
+
+def _check_type(source: Input, name: str, column: str) -> None:
+    dtype = source.schema[column]
+    if name in ("user_id", "item_id"):
+        right = is_id(dtype)
+        wanted = "an integer of at most 64 bits or a string"
+    elif name == "started_at":
+        right = isinstance(dtype, pl.Date | pl.Datetime) or dtype in (pl.Date, pl.Datetime)
+        wanted = "a date or a datetime"
+    else:
+        right = dtype.is_numeric()
+        wanted = "a number"
+    if not right:
+        raise DataError(f"{source.address}: {column} is of type {dtype}, and {name} must be {wanted}. Cast it first.")
+
+
+def is_id(dtype: pl.DataType) -> bool:
+    """Whether ids may be of this type."""
+    narrow = dtype.is_integer() and dtype not in (pl.Int128, pl.UInt128)
+    return narrow or dtype in (pl.String, pl.Categorical, pl.Enum)
+
+
+def _id(name: str, column: str, schema: pl.Schema) -> pl.Expr:
+    values = pl.col(column)
+    return (values if schema[column].is_integer() else values.cast(pl.String)).alias(name)
+
+
+def _seconds(column: str, schema: pl.Schema) -> pl.Expr:
+    dtype = schema[column]
+    number = pl.col(column).cast(pl.Int64)
+    start = int((EPOCH - datetime(1970, 1, 1)).total_seconds())
+    if isinstance(dtype, pl.Datetime):
+        return number // _UNIT[dtype.time_unit] - start
+    return number * 86_400 - start
