@@ -1,0 +1,124 @@
+"""Where hits are lost between the sources and the final list: every truth item followed through, block by block."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tonearm.data import Lists
+from tonearm.errors import ConfigError
+from tonearm.kernels import metrics as kernels
+from tonearm.kernels.metrics import UInt32s
+from tonearm.metrics import Truth
+from tonearm.types import Bools, Int32s, Int64s
+
+MAX_SOURCES = 16
+
+
+def pack(membership: Bools) -> UInt32s:
+    """(n_candidates, n_sources) bool as one uint32 of bits a candidate, bit s for source s."""
+    bits = np.uint32(1) << np.arange(membership.shape[1], dtype=np.uint32)
+    return np.asarray(membership.astype(np.uint32) @ bits, np.uint32)
+
+
+class FunnelMeter:
+    """Adds up what each source found, what only it found, and what the final top k made of it.
+
+    The hits possible at k, the sum of min(k, |truth|) over users, split into three: those in the final list, those
+    lost by ranking (the union held them, and the list had room) and those lost by retrieval.
+    """
+
+    def __init__(self, truth: Truth, sources: Sequence[str], k: int = 20) -> None:
+        if len(sources) > MAX_SOURCES:
+            raise ConfigError(f"the funnel follows at most {MAX_SOURCES} sources, got {len(sources)}")
+        self.truth, self.sources, self.k = truth, tuple(sources), k
+        self._counts = np.zeros((2, 1 << len(sources)), np.int64)
+        self._members = np.zeros(1 << len(sources), np.int64)
+        self._recalls = np.zeros(len(sources) + 2)
+        self._users = self._possible = self._reachable = 0
+
+    def add(self, users: Int32s, union: Lists, membership: Bools | UInt32s, final: Lists) -> None:
+        """Count a block of train users, each user once over all blocks.
+
+        users: (b,) int32; union, final: candidates (in any order) and final list, row i belongs to users[i]
+        membership: which sources proposed each candidate: (n_candidates, n_sources) bool, or bits as from `pack`
+        """
+        assert len(users) == len(union) == len(final), "one row of candidates and one list for each user"
+        member = pack(membership.astype(np.bool_)) if membership.ndim == 2 else membership.astype(np.uint32)
+        assert len(member) == len(union.item), "one membership for each candidate"
+        truth, row = self.truth, self.truth.rows_of(users)
+        sizes = np.where(row >= 0, np.diff(truth.indptr)[row] if len(truth) else 0, 0)
+        offset = np.concatenate(([0], np.cumsum(sizes))).astype(np.int64)
+        found, hit = np.zeros(int(offset[-1]), np.uint32), np.zeros(int(offset[-1]), np.bool_)
+        lists = (union.indptr, union.item, member, final.indptr, final.item)
+        kernels.trace(row, *lists, self.k, truth.indptr, truth.item, offset, found, hit)
+        kernels.count_members(row, union.indptr, member, self._members)
+        possible, reachable = kernels.tally(offset, found, hit, self.k, len(self.sources), self._counts, self._recalls)
+        self._users += int((row >= 0).sum())
+        self._possible += int(possible)
+        self._reachable += int(reachable)
+
+    def summary(self) -> dict[str, Any]:
+        """The funnel as plain figures; None where there is nothing to divide by."""
+        n, n_sources = self._users, len(self.sources)
+        items, by_bits = int(self._counts.sum()), self._counts.sum(axis=0)
+        retrieved, final_hits = int(by_bits[1:].sum()), int(self._counts[1].sum())
+        recalls = [float(total / n) if n else None for total in self._recalls]
+        buried = int(self._counts[0, 1:].sum())
+        return {
+            "k": self.k,
+            "users": n,
+            "truth_items": items,
+            "sources": {name: self._source(s, by_bits, recalls[s]) for s, name in enumerate(self.sources)},
+            "union": {
+                "candidates_per_user": _share(int(self._members.sum()), n),
+                "ceiling": recalls[n_sources],
+                "ceiling_micro": _share(retrieved, items),
+                "hits": retrieved,
+            },
+            "final": {
+                "hits": final_hits,
+                "recall": recalls[n_sources + 1],
+                "recall_micro": _share(final_hits, items),
+                "hits_no_source_proposed": int(self._counts[1, 0]),
+            },
+            "buried": buried,
+            "buried_share": _share(buried, retrieved),
+        } | self._limits(final_hits)
+
+    def _source(self, s: int, by_bits: Int64s, ceiling: float | None) -> dict[str, Any]:
+        bits = np.arange(len(by_bits))
+        mine, alone = (bits >> s) & 1 == 1, bits == 1 << s
+        hits, candidates = int(by_bits[mine].sum()), int(self._members[mine].sum())
+        shared = {
+            other: _share(int(self._members[mine & ((bits >> o) & 1 == 1)].sum()), candidates)
+            for o, other in enumerate(self.sources)
+            if o != s
+        }
+        return {
+            "candidates_per_user": _share(candidates, self._users),
+            "ceiling": ceiling,
+            "ceiling_micro": _share(hits, int(by_bits.sum())),
+            "hits": hits,
+            "unique_hits": int(by_bits[alone].sum()),
+            "unique_share": _share(int(by_bits[alone].sum()), hits),
+            "overlap": _share(candidates - int(self._members[alone].sum()), candidates),
+            "overlap_with": shared,
+            "final_hits": int(self._counts[1, mine].sum()),
+            "buried": int(self._counts[0, mine].sum()),
+        }
+
+    def _limits(self, final_hits: int) -> dict[str, Any]:
+        ranking, retrieval = self._reachable - final_hits, self._possible - self._reachable
+        limits = None if self._possible == 0 else "retrieval" if retrieval >= ranking else "ranking"
+        return {
+            "possible_hits": self._possible,
+            "share_hit": _share(final_hits, self._possible),
+            "share_lost_by_retrieval": _share(retrieval, self._possible),
+            "share_lost_by_ranking": _share(ranking, self._possible),
+            "limits": limits if ranking or retrieval else None,
+        }
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None

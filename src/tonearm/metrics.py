@@ -1,0 +1,355 @@
+"""How good lists are, block by block: the truth of each user, and meters that add up.
+
+Nothing here holds all lists. A meter keeps one row of accuracy figures for each evaluated user, which the paired
+bootstrap needs, and sums for everything else. The definitions stand in docs/metrics.md.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from tonearm.data import Catalogue, Lists, Log, Pairs
+from tonearm.errors import ConfigError
+from tonearm.kernels import events
+from tonearm.kernels import metrics as kernels
+from tonearm.types import AnyArray, Float32s, Float64s, Int32s, Int64s
+
+KS = (5, 10, 20, 100)
+FAMILIES = ("precision", "recall", "ndcg", "hit_rate", "mrr", "map")
+BANDS = ("head", "torso", "tail")
+"""Most-played items that make up the first half of all plays, the next three tenths, and the rest."""
+LEVELS = ("light", "medium", "heavy")
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What evaluated users went on to hear: their distinct test items that could have been recommended.
+
+    users: (n,) int32 ascending user index; none of them has an empty truth
+    indptr, item: CSR, (n + 1,) int64 and (n_truth,) int32, items ascending in a row
+    history: (n,) int64 events of each user in train
+    filter_seen: items a user already heard in train were left out
+    population: how many users and test items there were, and how many were left out for which reason
+    """
+
+    users: Int32s
+    indptr: Int64s
+    item: Int32s
+    history: Int64s
+    filter_seen: bool
+    population: dict[str, int]
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    @cached_property
+    def row(self) -> Int64s:
+        """The row of each truth item, (n_truth,)."""
+        return np.repeat(np.arange(len(self), dtype=np.int64), np.diff(self.indptr))
+
+    def rows_of(self, users: Int32s) -> Int64s:
+        """The row of each of some users, −1 where a user is not evaluated; (b,) int64."""
+        if len(self) == 0:
+            return np.full(len(users), -1, np.int64)
+        place = np.minimum(np.searchsorted(self.users, users), len(self) - 1)
+        return np.where(self.users[place] == users, place, -1).astype(np.int64)
+
+
+def _rows(log: Log | Pairs) -> tuple[Int64s, Int64s]:
+    """Where each user's entries start and stop."""
+    return (log.start, log.stop) if isinstance(log, Log) else (log.indptr[:-1], log.indptr[1:])
+
+
+def _gather(train: Log | Pairs, test: Log, filter_seen: bool) -> tuple[Int32s, Int64s, Int64s, Int64s]:
+    """Truth items of all users, their offsets, counts by user as `collect_truth` gives them, and train lengths."""
+    assert train.n_users == test.n_users, "train and test share one user index"
+    assert train.n_items == test.n_items, "train and test share one item index"
+    start, stop = _rows(train)
+    known = events.item_counts(start, stop, train.item, train.n_items)[0] > 0
+    offset = np.concatenate(([0], np.cumsum(test.stop - test.start))).astype(np.int64)
+    buffer = np.empty(int(offset[-1]), np.int32)
+    counts = kernels.collect_truth(
+        start, stop, train.item, test.start, test.stop, test.item, known, filter_seen, offset, buffer
+    )
+    return buffer, offset, counts, stop - start
+
+
+def _take(buffer: Int32s, offset: Int64s, counts: Int64s, users: Int32s) -> tuple[Int64s, Int32s]:
+    """CSR of the gathered items of some users."""
+    sizes = counts[users, 0]
+    indptr = np.concatenate(([0], np.cumsum(sizes))).astype(np.int64)
+    place = np.repeat(offset[users] - indptr[:-1], sizes) + np.arange(int(indptr[-1]))
+    return indptr, buffer[place]
+
+
+def truth(train: Log | Pairs, test: Log, filter_seen: bool = True) -> Truth:
+    """The truth of warm users: distinct test items that exist in train, less those heard in train where filter_seen.
+
+    train, test: over the same user and item index; a user without an entry in train is cold and not in the result.
+    """
+    buffer, offset, counts, history = _gather(train, test, filter_seen)
+    warm, tested = history > 0, counts[:, 1] > 0
+    users = np.flatnonzero(warm & (counts[:, 0] > 0)).astype(np.int32)
+    indptr, item = _take(buffer, offset, counts, users)
+    total, kept, unknown, heard = 1, 0, 2, 3
+    population = {
+        "train_users": int(warm.sum()),
+        "test_users": int(tested.sum()),
+        "warm_test_users": int((warm & tested).sum()),
+        "cold_test_users": int((~warm & tested).sum()),
+        "warm_test_users_without_truth": int((warm & tested & (counts[:, 0] == 0)).sum()),
+        "evaluated_users": len(users),
+        "test_events": int(offset[-1]),
+        "warm_test_items": int(counts[warm, total].sum()),
+        "warm_test_items_not_in_train": int(counts[warm, unknown].sum()),
+        "warm_test_items_already_heard": int(counts[warm, heard].sum()),
+        "truth_items": int(counts[users, kept].sum()),
+    }
+    return Truth(users, indptr, item, history[users], filter_seen, population)
+
+
+def cold_users(train: Log | Pairs, test: Log, popular: Int32s, k: int) -> dict[str, Any]:
+    """What the first k items of the popular list would have meant to users without any history.
+
+    share_with_hit, mean_hits and recall are means over cold users with at least one test item that exists in train.
+    None of them: null, and `note` says which.
+    """
+    buffer, offset, counts, history = _gather(train, test, filter_seen=False)
+    cold = np.flatnonzero((history == 0) & (counts[:, 1] > 0)).astype(np.int32)
+    users = cold[counts[cold, 0] > 0]
+    result: dict[str, Any] = {"users": len(cold), "users_with_truth": len(users), "k": k}
+    if len(users) == 0:
+        note = "no cold users" if len(cold) == 0 else "no cold user heard an item that exists in train"
+        return result | {"users_with_hit": 0, "share_with_hit": None, "mean_hits": None, "recall": None, "note": note}
+    indptr, item = _take(buffer, offset, counts, users)
+    hit = np.isin(item, popular[:k])
+    hits = np.add.reduceat(hit.astype(np.int64), indptr[:-1])
+    return result | {
+        "users_with_hit": int((hits > 0).sum()),
+        "share_with_hit": float((hits > 0).mean()),
+        "mean_hits": float(hits.mean()),
+        "recall": float((hits / np.diff(indptr)).mean()),
+        "note": None,
+    }
+
+
+@dataclass(frozen=True)
+class Items:
+    """What a meter needs to know of every item.
+
+    plays: (n_items,) int64 events in train
+    catalogue_size: the denominator of coverage
+    genre_indptr, genre_index, n_genres: genres of each item; n_genres is 0 where there are none
+    band: (n_items,) int32 into `BANDS`, −1 for an item without plays
+    genre: (n_items,) int32 first genre as an index into genre_names, −1 for none or one of the rarer
+    """
+
+    plays: Int64s
+    catalogue_size: int
+    genre_indptr: Int64s
+    genre_index: Int32s
+    n_genres: int
+    band: Int32s
+    genre: Int32s
+    genre_names: tuple[str, ...]
+
+    @cached_property
+    def information(self) -> Float64s:
+        """−log2 of each item's share of all plays; an item without plays counts as played once."""
+        total = max(int(self.plays.sum()), 1)
+        return np.asarray(-np.log2(np.maximum(self.plays, 1) / total), np.float64)
+
+
+def describe_items(plays: Int64s, catalogue: Catalogue, catalogue_size: int | None = None, n_genres: int = 10) -> Items:
+    """Facts of all items from their plays in train and the catalogue; slices cover the n_genres most-played genres."""
+    order = np.lexsort((np.arange(len(plays)), -plays))
+    before = np.cumsum(plays[order]) - plays[order]
+    band = np.empty(len(plays), np.int32)
+    band[order] = np.searchsorted(np.array([0.5, 0.8]) * plays.sum(), before, side="right")
+    band[plays == 0] = -1
+    genre = np.full(len(plays), -1, np.int32)
+    tags = catalogue.genres
+    size = len(catalogue) if catalogue_size is None else catalogue_size
+    if tags is None:
+        empty = np.zeros(len(plays) + 1, np.int64)
+        return Items(plays, size, empty, np.empty(0, np.int32), 0, band, genre, ())
+    some = np.flatnonzero(np.diff(tags.indptr) > 0)
+    first = tags.index[tags.indptr[some]]
+    played = np.bincount(first, weights=plays[some], minlength=len(tags.labels))
+    top = np.lexsort((np.arange(len(played)), -played))[:n_genres]
+    top = top[played[top] > 0]
+    place = np.full(len(tags.labels), -1, np.int32)
+    place[top] = np.arange(len(top), dtype=np.int32)
+    genre[some] = place[first]
+    names = tuple(str(name) for name in tags.labels.decode(top.astype(np.int32)).to_list())
+    return Items(plays, size, tags.indptr, tags.index, len(tags.labels), band, genre, names)
+
+
+def gini(counts: AnyArray, n_items: int) -> float | None:
+    """Gini coefficient of exposure over n_items items, of which those beyond `counts` have none; None without any.
+
+    0 when every item is shown equally often, near 1 when all exposure goes to one.
+    """
+    shown = np.sort(counts[counts > 0]).astype(np.float64)
+    total = shown.sum()
+    if total == 0:
+        return None
+    place = np.arange(n_items - len(shown) + 1, n_items + 1)
+    return float((2 * place - n_items - 1) @ shown / (n_items * total))
+
+
+def check_ks(ks: Sequence[int]) -> tuple[int, ...]:
+    """The ks in ascending order.
+
+    Raises:
+        ConfigError: there is none, or one is below 1.
+    """
+    if not ks or min(ks) < 1:
+        raise ConfigError(f"k must be a whole number from 1 up, got {list(ks)}")
+    return tuple(sorted({int(k) for k in ks}))
+
+
+def focus_of(ks: Sequence[int]) -> int:
+    """The one k that slices and the funnel are shown at: 20, or the largest k if 20 is not among them."""
+    return 20 if 20 in ks else max(ks)
+
+
+class ListMeter:
+    """Adds up the metrics of one list, block by block.
+
+    values: (n_evaluated, 6 n_k) float32, accuracy of each evaluated user; `columns` names them
+    """
+
+    def __init__(self, truth: Truth, items: Items, ks: Sequence[int] = KS) -> None:
+        self.truth, self.items, self.ks = truth, items, check_ks(ks)
+        self.focus = focus_of(self.ks)
+        self.columns = [f"{family}@{k}" for family in FAMILIES for k in self.ks]
+        self.values: Float32s = np.zeros((len(truth), len(self.columns)), np.float32)
+        self.listed_users = 0
+        self.evaluated_listed_users = 0
+        self._k = np.array(self.ks, np.int64)
+        self._sums = np.zeros(len(self.columns))
+        self._beyond = np.zeros(4 * len(self.ks) + 1), np.zeros(4 * len(self.ks) + 1, np.int64)
+        self._exposure = np.zeros((len(self.ks) + 1, len(items.plays)), np.int32)
+        self._by_band = np.zeros(2 * len(BANDS))
+        self._by_genre = np.zeros(2 * len(items.genre_names))
+        self._plays = items.plays.astype(np.float64)
+
+    def add(self, users: Int32s, lists: Lists, history: Pairs) -> None:
+        """Count a block of train users, each user once over all blocks.
+
+        users: (b,) int32; lists, history: row i belongs to users[i]
+        """
+        assert len(users) == len(lists) == history.n_users, "one list and one history for each user"
+        row = self.truth.rows_of(users)
+        evaluated = row >= 0
+        listed = np.diff(lists.indptr) > 0
+        self.listed_users += int(listed.sum())
+        self.evaluated_listed_users += int((listed & evaluated).sum())
+        about = (row, lists.indptr, lists.item, self.truth.indptr, self.truth.item)
+        values = kernels.accuracy(*about, self._k)
+        self.values[row[evaluated]] = values[evaluated]
+        _add(values, self._sums)
+        _add(kernels.grouped(*about, self.items.band, len(BANDS), self.focus), self._by_band)
+        if self.items.genre_names:
+            n_genres = len(self.items.genre_names)
+            _add(kernels.grouped(*about, self.items.genre, n_genres, self.focus), self._by_genre)
+        rest = kernels.beyond(
+            lists.indptr,
+            lists.item,
+            history.indptr,
+            history.item,
+            self._plays,
+            self.items.information,
+            self.items.genre_indptr,
+            self.items.genre_index,
+            self.items.n_genres,
+            self._k,
+        )
+        kernels.add_up(rest, *self._beyond)
+        kernels.count_exposure(lists.indptr, lists.item, self._k, self._exposure)
+
+    def summary(self) -> dict[str, float | int | None]:
+        """Every metric of the list; None where there is nothing to go over."""
+        n = len(self.truth)
+        result: dict[str, float | int | None] = {
+            name: float(total / n) if n else None for name, total in zip(self.columns, self._sums, strict=True)
+        }
+        means = [float(s / c) if c else None for s, c in zip(*self._beyond, strict=True)]
+        n_k, heard = len(self.ks), means[-1]
+        shown = np.cumsum(self._exposure, axis=0, dtype=np.int64)
+        size = self.items.catalogue_size
+        for c, k in enumerate(self.ks):
+            played = means[2 * n_k + c]
+            result[f"novelty@{k}"] = means[c]
+            result[f"surprisal@{k}"] = means[n_k + c]
+            result[f"diversity@{k}"] = means[3 * n_k + c]
+            result[f"popularity@{k}"] = played
+            result[f"popularity_bias@{k}"] = played / heard - 1 if played is not None and heard else None
+            result[f"coverage@{k}"] = float((shown[c] > 0).sum() / size) if size else None
+            result[f"gini@{k}"] = gini(shown[c], size)
+        result["coverage"] = float((shown[-1] > 0).sum() / size) if size else None
+        result["gini"] = gini(shown[-1], size)
+        result["history_popularity"] = heard
+        result["listed_users"] = self.listed_users
+        result["evaluated_listed_users"] = self.evaluated_listed_users
+        return result
+
+    def slices(self) -> dict[str, list[dict[str, float | int | str | None]]]:
+        """recall and ndcg at `focus` by activity of users, popularity of items and genre of items."""
+        columns = [self.columns.index(f"{family}@{self.focus}") for family in ("recall", "ndcg")]
+        names = [self.columns[c] for c in columns]
+        result: dict[str, list[dict[str, float | int | str | None]]] = {"activity": []}
+        level = activity_levels(self.truth.history)
+        for place, label in enumerate(LEVELS):
+            inside = level == place
+            line: dict[str, float | int | str | None] = {"slice": label, "users": int(inside.sum())}
+            some = self.truth.history[inside]
+            line["history_from"] = int(some.min()) if len(some) else None
+            line["history_to"] = int(some.max()) if len(some) else None
+            for column, name in zip(columns, names, strict=True):
+                line[name] = float(self.values[inside, column].mean(dtype=np.float64)) if len(some) else None
+            result["activity"].append(line)
+        for kind, labels, label_of, sums in (
+            ("popularity", BANDS, self.items.band, self._by_band),
+            ("genre", self.items.genre_names, self.items.genre, self._by_genre),
+        ):
+            users, n_items = group_sizes(self.truth, label_of, len(labels))
+            means = [
+                [float(s / n) if n else None for s, n in zip(half, users, strict=True)] for half in sums.reshape(2, -1)
+            ]
+            result[kind] = [
+                {
+                    "slice": label,
+                    "users": int(users[g]),
+                    "truth_items": int(n_items[g]),
+                    names[0]: means[0][g],
+                    names[1]: means[1][g],
+                }
+                for g, label in enumerate(labels)
+            ]
+        return result
+
+
+def _add(values: Float64s, sums: Float64s) -> None:
+    kernels.add_up(values, sums, np.zeros(len(sums), np.int64))
+
+
+def activity_levels(history: Int64s) -> Int64s:
+    """Terciles of history length as 0, 1, 2; users of equal length share a level, so that levels may be uneven."""
+    if len(history) == 0:
+        return np.empty(0, np.int64)
+    cuts = np.quantile(history, [1 / 3, 2 / 3], method="lower")
+    return np.searchsorted(cuts, history, side="left").astype(np.int64)
+
+
+def group_sizes(truth: Truth, label: Int32s, n_labels: int) -> tuple[Int64s, Int64s]:
+    """Users with a truth item of each label, and truth items of each label; (n_labels,) int64 both."""
+    of_item = label[truth.item]
+    inside = of_item >= 0
+    has = np.zeros((len(truth), n_labels), np.bool_)
+    has[truth.row[inside], of_item[inside]] = True
+    return has.sum(axis=0, dtype=np.int64), np.bincount(of_item[inside], minlength=n_labels).astype(np.int64)
