@@ -97,7 +97,8 @@ class Vocabulary:
             return found.fill_null(-1).to_numpy().astype(np.int32, copy=False)
         if not values.dtype.is_integer():
             return np.full(len(values), -1, dtype=np.int32)
-        wanted_ids = values.to_numpy() if values.null_count() == 0 else values.fill_null(_no_id(ids)).to_numpy()
+        # A copy of one type, as the kernels would be compiled anew for every type and for read-only arrays.
+        wanted_ids = np.array(values.fill_null(_no_id(ids)), dtype=np.int64)
         table_of_ids = self._dense
         if table_of_ids is not None:
             return kernels.look_up(wanted_ids, table_of_ids, int(ids[0]))
@@ -370,6 +371,13 @@ class Block:
     @property
     def n_items(self) -> int:
         return self.pairs.n_items
+
+    @cached_property
+    def seen(self) -> tuple[Int64s, Int32s]:
+        """What to leave out: indptr (b + 1,) int64 and items, ascending in a row; empty unless `filter_seen`."""
+        if self.filter_seen:
+            return self.pairs.indptr, self.pairs.item
+        return np.zeros(len(self) + 1, np.int64), np.empty(0, np.int32)
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,12 @@ class Events:
         return "weight" in self.columns
 
     @property
+    def item_type(self) -> pl.DataType:
+        """The type of item ids in `table`."""
+        dtype = self.input.schema[self.columns["item_id"]]
+        return dtype if dtype.is_integer() else pl.String()
+
+    @property
     def table(self) -> pl.LazyFrame:
         """Columns user_id, item_id, and if present time (int64 seconds since `EPOCH`) and weight (float32)."""
         return self.canonical(self.input.scan())
@@ -98,6 +104,11 @@ class Events:
                 inside = f" of {Path(file).name}" if len(self.input.files) > 1 else ""
                 return f"row {found[0] + 1:,}{inside}"
         return "row unknown"
+
+
+def first_row(table: pl.DataFrame, condition: pl.Expr) -> str:
+    """The first row of a table where a condition holds, counted from 1: 'row 317'."""
+    return f"row {table.select(condition.arg_true().first()).item() + 1:,}"
 
 
 @contextmanager
@@ -168,10 +179,11 @@ def find_column(source: Input, name: str) -> str | None:
     return found[0] if found else None
 
 
-def require_time(events: Events) -> None:
-    """Raises DataError where a cut by time is asked of a log without time."""
+def require_time(events: Events) -> bool:
+    """True; raises DataError where a cut by time is asked of a log without time."""
     if not events.timed:
         raise DataError(_missing(events.input, "started_at"))
+    return True
 
 
 def fingerprint(source: Input, rows: int) -> Fingerprint:
@@ -198,7 +210,7 @@ def storage_options() -> dict[str, str]:
     return {name.lower(): value for name, value in os.environ.items() if name.startswith("AWS_") and value}
 
 
-def seconds_of(moment: datetime) -> str:
+def shown(moment: datetime) -> str:
     """A moment as messages show it: the date alone at midnight."""
     return moment.date().isoformat() if moment.time() == datetime.min.time() else moment.isoformat(sep=" ")
 

@@ -56,7 +56,7 @@ def inner_split(train: Dataset, options: SplitOptions, rng: np.random.Generator)
         side = "history" if history.n_events == 0 else "label window"
         raise DataError(
             f"the inner split leaves the {side} empty: all {train.log.n_events:,} train events are on one "
-            "side of its cut. Set split.label_days or split.label_share so that both sides hold events, or give a longer log."
+            "side of its cut. Set split.label_days or split.label_share so that both hold some, or give a longer log."
         )
     return InnerSplit(replace(train, log=history, now=cutoff), labels, cutoff)
 

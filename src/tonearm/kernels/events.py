@@ -35,29 +35,39 @@ def search(values: AnyArray, ids: Int64s) -> Int32s:
 
 @jit
 def scatter(
-    user: Int32s, item: Int32s, time: Int32s, cursor: Int64s, key: Int64s, weight: Float32s, out: Float32s
+    user: Int32s,
+    item: Int32s,
+    time: Int32s,
+    cursor: Int64s,
+    stop: Int64s,
+    key: Int64s,
+    weight: Float32s,
+    out: Float32s,
 ) -> int:
-    """Put each event into its user's next free place of `key`; returns how many were skipped.
+    """Put each event into its user's next free place of `key`; returns how many found no place left.
 
-    user, item, time: (n,) int32; an event with a negative user or item is skipped. time may be empty.
+    user, item, time: (n,) int32; an event with a negative user or item is skipped. Where time is empty it counts as 0.
     cursor: (n_users,) int64, next free place, moved on
+    stop: (n_users,) int64, the end of each user's places
     key: (n_events,) int64, time in the high half and item in the low one
     weight: (n,) float32 or empty; goes to `out` at the same places
     """
     timed, weighted = len(time) > 0, len(weight) > 0
-    skipped = 0
+    overflow = 0
     for i in range(len(user)):
         u = user[i]
         if u < 0 or item[i] < 0:
-            skipped += 1
             continue
         place = cursor[u]
+        if place == stop[u]:
+            overflow += 1
+            continue
         cursor[u] = place + 1
         moment = np.int64(time[i]) if timed else np.int64(0)
         key[place] = (moment << 32) | np.int64(item[i])
         if weighted:
             out[place] = weight[i]
-    return skipped
+    return overflow
 
 
 @jit_parallel
@@ -77,27 +87,43 @@ def order(start: Int64s, stop: Int64s, key: Int64s, weight: Float32s) -> None:
 
 
 @jit
+def _repeats_last(key: Int64s, weight: Float32s, place: int, lo: int) -> bool:
+    """Whether the event at a place equals the one before it in its user's ordered events, which begin at lo."""
+    if place == lo or key[place] != key[place - 1]:
+        return False
+    return len(weight) == 0 or weight[place] == weight[place - 1]
+
+
+@jit_parallel
+def count_distinct(start: Int64s, stop: Int64s, key: Int64s, weight: Float32s) -> Int64s:
+    """Distinct events (time, item and weight, which may be empty) of each user in ordered keys; (n_users,) int64."""
+    distinct = np.zeros(len(start), np.int64)
+    for u in prange(len(start)):
+        n = 0
+        for place in range(start[u], stop[u]):
+            if not _repeats_last(key, weight, place, start[u]):
+                n += 1
+        distinct[u] = n
+    return distinct
+
+
+@jit_parallel
 def unpack(
-    start: Int64s, stop: Int64s, key: Int64s, weight: Float32s, drop_repeats: bool, timed: bool
-) -> tuple[Int64s, Int32s, Int32s, Float32s]:
+    start: Int64s, stop: Int64s, key: Int64s, weight: Float32s, indptr: Int64s, drop_repeats: bool, timed: bool
+) -> tuple[Int32s, Int32s, Float32s]:
     """Split ordered keys into items and times, leaving exact repeats out if asked.
 
-    Returns indptr (n_users + 1,) int64, item, time (empty unless timed), weight (empty if it was).
+    indptr: (n_users + 1,) int64, where each user's kept events go
+    Returns item, time (empty unless timed), weight (empty if it was), each (indptr[-1],).
     """
     weighted = len(weight) > 0
-    item = np.empty(len(key), np.int32)
-    time = np.empty(len(key) if timed else 0, np.int32)
-    out_weight = np.empty(len(weight), np.float32)
-    indptr = np.zeros(len(start) + 1, np.int64)
-    n = 0
-    for u in range(len(start)):
+    item = np.empty(indptr[-1], np.int32)
+    time = np.empty(indptr[-1] if timed else 0, np.int32)
+    out_weight = np.empty(indptr[-1] if weighted else 0, np.float32)
+    for u in prange(len(start)):
+        n = indptr[u]
         for place in range(start[u], stop[u]):
-            if (
-                drop_repeats
-                and place > start[u]
-                and key[place] == key[place - 1]
-                and (not weighted or weight[place] == weight[place - 1])
-            ):
+            if drop_repeats and _repeats_last(key, weight, place, start[u]):
                 continue
             item[n] = np.int32(key[place] & 0x7FFFFFFF)
             if timed:
@@ -105,8 +131,7 @@ def unpack(
             if weighted:
                 out_weight[n] = weight[place]
             n += 1
-        indptr[u + 1] = n
-    return indptr, item[:n], time[: n if timed else 0], out_weight[: n if weighted else 0]
+    return item, time, out_weight
 
 
 @jit_parallel

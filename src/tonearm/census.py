@@ -1,0 +1,203 @@
+"""One pass over a log: how many events each user and item has, and what is wrong with the rows."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import polars as pl
+from pydantic.dataclasses import dataclass as options_class
+
+from tonearm.data import to_moment
+from tonearm.inputs import Events, reading
+
+EARLIEST, LATEST = -(2**31), 2**31 - 1
+"""Bounds of a time in seconds: late 1931 to early 2068."""
+
+Rule = Literal["drop", "keep", "error"]
+
+
+@options_class(frozen=True, config={"extra": "forbid"})
+class DataOptions:
+    """What becomes of rows that are not as they should be.
+
+    on_null: rows without a user, an item, a time (in a log with time) or a weight (in a log with weights)
+    on_duplicate: rows that repeat another one's user, item, time (to the second) and weight; in a log without time a
+        repeated row is a repeat listen and always kept
+    on_orphan: events whose item is not in the catalogue; kept ones count as items without name and genres
+    on_future: events later than the moment of the run
+    """
+
+    on_null: Literal["error", "drop"] = "error"
+    on_duplicate: Rule = "drop"
+    on_orphan: Rule = "keep"
+    on_future: Rule = "drop"
+
+
+@dataclass(frozen=True)
+class Census:
+    """What one pass over a log finds; every count is of rows.
+
+    rows: all rows; nulls: rows without each column; null_rows: rows without any of them
+    futures, outside, bad_weights: rows later than today, outside of 1932 to 2068, with a weight not finite and above 0
+    kept: rows that take part; orphans: of these and the dropped, rows whose item is not in the catalogue
+    users, items: ids in ascending order with the number of kept rows before the cut (`train`) and since (`test`)
+    first, last: seconds of the first and last kept row
+    """
+
+    rows: int
+    nulls: dict[str, int]
+    null_rows: int
+    futures: int
+    outside: int
+    bad_weights: int
+    kept: int
+    orphans: int
+    users: pl.DataFrame
+    items: pl.DataFrame
+    first: int | None
+    last: int | None
+
+
+def kept_rows(events: Events, options: DataOptions, today: int, catalogue: pl.Series | None) -> pl.LazyFrame:
+    """The rows that take part: user_id, item_id, time (int32) and weight, the last two if present.
+
+    today: seconds; later events are left out unless options.on_future is "keep"
+    catalogue: ids of the items, for options.on_orphan = "drop"
+    """
+    table = events.table.filter(_fine(events, options, today))
+    if events.timed:
+        table = table.with_columns(pl.col("time").cast(pl.Int32))
+    if catalogue is not None and options.on_orphan == "drop":
+        table = table.join(pl.LazyFrame({"item_id": catalogue}), on="item_id", how="semi")
+    return table
+
+
+def take_census(
+    events: Events, cut: int | None, options: DataOptions, today: int, catalogue: pl.Series | None
+) -> Census:
+    """Count a log in one streaming pass.
+
+    cut: seconds; rows before it are counted as train, the others as test; None counts all as train
+    """
+    table = events.table
+    fine = table.filter(_fine(events, options, today))
+    late = (pl.col("time") >= cut).sum().cast(pl.Int64) if cut is not None else pl.lit(0, dtype=pl.Int64)
+    sides = [(pl.len().cast(pl.Int64) - late).alias("train"), late.alias("test")]
+    by_user = kept_rows(events, options, today, catalogue).group_by("user_id").agg(sides)
+    by_item = fine.group_by("item_id").agg(sides)
+    with reading(events.input.address):
+        totals, users, items = pl.collect_all(
+            [table.select(_totals(events, options, today)), by_user, by_item], engine="streaming"
+        )
+    row = totals.row(0, named=True)
+    orphans = 0
+    if catalogue is not None:
+        outside = items.join(pl.DataFrame({"item_id": catalogue}), on="item_id", how="anti")
+        orphans = int(outside.select(pl.col("train", "test").sum()).sum_horizontal()[0])
+        if options.on_orphan == "drop":
+            items = items.join(pl.DataFrame({"item_id": catalogue}), on="item_id", how="semi")
+    return Census(
+        rows=row["rows"],
+        nulls={name: row[f"null_{name}"] for name in events.columns if row[f"null_{name}"]},
+        null_rows=row["null_rows"],
+        futures=row["futures"],
+        outside=row["outside"],
+        bad_weights=row["bad_weights"],
+        kept=int(users["train"].sum()) + int(users["test"].sum()),
+        orphans=orphans,
+        users=users.sort("user_id"),
+        items=items.sort("item_id"),
+        first=row.get("first"),
+        last=row.get("last"),
+    )
+
+
+def census_problems(events: Events, census: Census, options: DataOptions, today: int) -> list[str]:
+    """The errors among the rows, each with how many, the first, and what to do."""
+    rows, name = f"{census.rows:,} rows", events.input.address
+    if census.rows == 0:
+        return [f"{name}: the table has no rows. Give a log with events."]
+    problems = []
+    if options.on_null == "error":
+        for column, n in census.nulls.items():
+            first = events.first_row(pl.col(_ours(column)).is_null())
+            problems.append(
+                f"{name}: {n:,} of {rows} have no {events.columns[column]} (first: {first}). "
+                'Drop them, or set data.on_null = "drop".'
+            )
+    if census.futures and options.on_future == "error":
+        first = events.first_row(pl.col("time") > today)
+        problems.append(
+            f"{name}: {census.futures:,} of {rows} are later than now, {to_moment(today)} (first: {first}). "
+            'Correct their time, or set data.on_future = "drop".'
+        )
+    if census.outside:
+        first = events.first_row(_outside() & ~_dropped_future(options, today))
+        problems.append(
+            f"{name}: {census.outside:,} of {rows} have a {events.columns['started_at']} outside of 1932 to 2068 "
+            f"(first: {first}). Correct them, or drop them from the file."
+        )
+    if census.bad_weights:
+        first = events.first_row(_bad_weight())
+        problems.append(
+            f"{name}: {census.bad_weights:,} of {rows} have a weight that is not a finite number above 0 "
+            f"(first: {first}). Drop these rows, or the whole column."
+        )
+    if census.orphans and options.on_orphan == "error":
+        problems.append(
+            f"{name}: {census.orphans:,} of {rows} are of items that the catalogue lacks. "
+            'Complete it, or set data.on_orphan to "keep" or "drop".'
+        )
+    problems += [
+        f"{name}: {ids.name} goes up to {ids[-1]}, above 2^63 - 1. Cast the ids to strings."
+        for ids in (census.users["user_id"], census.items["item_id"])
+        if ids.dtype == pl.UInt64 and len(ids) and int(ids[-1]) > 2**63 - 1
+    ]
+    if census.kept == 0 and not problems:
+        problems.append(f"{name}: none of {rows} is left by the rules of [data]. See `tonearm check` for the reasons.")
+    return problems
+
+
+def _ours(column: str) -> str:
+    return "time" if column == "started_at" else column
+
+
+def _used(events: Events) -> list[str]:
+    return [_ours(name) for name in events.columns]
+
+
+def _outside() -> pl.Expr:
+    return ~pl.col("time").is_between(EARLIEST, LATEST)
+
+
+def _bad_weight() -> pl.Expr:
+    return ~(pl.col("weight").is_finite() & (pl.col("weight") > 0))
+
+
+def _dropped_future(options: DataOptions, today: int) -> pl.Expr:
+    return pl.col("time") > today if options.on_future != "keep" else pl.lit(False)
+
+
+def _fine(events: Events, options: DataOptions, today: int) -> pl.Expr:
+    fine = pl.all_horizontal(pl.col(_used(events)).is_not_null())
+    if events.timed:
+        fine = fine & ~_outside() & ~_dropped_future(options, today)
+    if events.weighted:
+        fine = fine & ~_bad_weight()
+    return fine
+
+
+def _totals(events: Events, options: DataOptions, today: int) -> list[pl.Expr]:
+    used = _used(events)
+    zero = pl.lit(0)
+    totals = [
+        pl.len().alias("rows"),
+        *(pl.col(_ours(name)).null_count().alias(f"null_{name}") for name in events.columns),
+        pl.any_horizontal(pl.col(used).is_null()).sum().alias("null_rows"),
+        ((pl.col("time") > today).sum() if events.timed else zero).alias("futures"),
+        ((_outside() & ~_dropped_future(options, today)).sum() if events.timed else zero).alias("outside"),
+        (_bad_weight().sum() if events.weighted else zero).alias("bad_weights"),
+    ]
+    if events.timed:
+        kept = pl.col("time").filter(_fine(events, options, today))
+        totals += [kept.min().alias("first"), kept.max().alias("last")]
+    return totals
