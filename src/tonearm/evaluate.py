@@ -1,15 +1,23 @@
-"""From meters to `metrics.json`: every figure with its interval, comparisons, slices, funnel, warnings and a table."""
+"""From meters, or from two files, to `metrics.json`: every figure with its interval, comparisons, slices, funnel."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.table import Table
+import polars as pl
 
 from tonearm.bootstrap import interval, resample
+from tonearm.data import Catalogue, Lists, Log, Pairs, Vocabulary
+from tonearm.errors import DataError
 from tonearm.funnel import FunnelMeter
-from tonearm.metrics import ListMeter, Truth
-from tonearm.types import Float64s
+from tonearm.inputs import find_column, first_row, is_id, open_input, reading
+from tonearm.metrics import KS, ListMeter, Truth, describe_items
+from tonearm.metrics import truth as truth_of
+from tonearm.types import AnyArray, Float64s, Int32s
+from tonearm.verdict import table, warnings
+
+__all__ = ["DEFINITIONS", "Metrics", "evaluate", "evaluate_files", "table", "warnings"]
 
 Metrics = dict[str, Any]
 
@@ -41,12 +49,14 @@ def evaluate(
     final: str = "recommendations",
     funnel: FunnelMeter | None = None,
     cold: Metrics | None = None,
+    population: Mapping[str, int] | None = None,
     resamples: int = 1000,
 ) -> Metrics:
     """Everything that `metrics.json` holds, as plain values without NaN; docs/metrics.md describes it.
 
     meters: by list name, all over this truth and with the same ks; comparisons set `final` against every other one
     cold: as `cold_users` returns it
+    population: further counts to stand beside those of the truth, or instead of them
     """
     names = list(meters)
     columns = meters[names[0]].columns
@@ -60,7 +70,9 @@ def evaluate(
         "ks": list(meters[names[0]].ks),
         "focus": meters[names[0]].focus,
         "final": final,
-        "population": dict(truth.population),
+        "population": truth.population
+        | ({} if cold is None else {"cold_test_users": cold["users"]})
+        | dict(population or {}),
         "lists": means,
         "intervals": {name: _intervals(columns, drawn[i]) for i, name in enumerate(names)},
         "comparisons": _comparisons(names, columns, means, drawn, final),
@@ -138,109 +150,171 @@ def _notes(truth: Truth, metrics: Metrics, meter: ListMeter) -> list[str]:
     return notes
 
 
-def warnings(metrics: Metrics) -> list[str]:
-    """Results that are too good or too bad to be true, each with its likeliest cause."""
-    found: list[str] = []
-    lists, focus = metrics["lists"], metrics["focus"]
-    metric, smallest = f"ndcg@{focus}", min(metrics["ks"])
-    for name, values in lists.items():
-        precision, novelty = values[f"precision@{smallest}"], values[f"novelty@{focus}"]
-        if precision is not None and precision > 0.5:
-            found.append(
-                f"{name}: precision@{smallest} is {precision:.3f}; real listening hardly ever allows above .5. "
-                "Likeliest leak: test events are also in train, as when both come from one file that was not cut by time."
+def evaluate_files(
+    lists: Path | str,
+    truth: Path | str,
+    train: Path | str | None = None,
+    *,
+    ks: Sequence[int] = KS,
+    filter_seen: bool = True,
+    seed: int = 0,
+    resamples: int = 1000,
+) -> Metrics:
+    """Measure any lists file against any truth file; the content of a `metrics.json` with one list in it.
+
+    lists: user_id, item_id, and rank or score (rank counts where both are there)
+    truth: user_id, item_id. train: the same; without it every user counts as warm, nothing as heard, and what needs
+    plays or histories is null.
+
+    Raises:
+        DataError: a column is missing or of the wrong type, an id is null, a list holds an item twice, or lists and
+            truth have no user or no item in common.
+    """
+    given = _read(lists, ordered=True)
+    tables = {"lists": given, "truth": _read(truth)} | ({} if train is None else {"train": _read(train)})
+    addresses = {"lists": str(lists), "truth": str(truth), "train": str(train)}
+    _check_common(tables, addresses)
+    users = Vocabulary.of(*(t["user_id"] for t in tables.values()))
+    items = Vocabulary.of(*(t["item_id"] for t in tables.values()))
+    logs = {name: _log(rows, users, items) for name, rows in tables.items() if name != "lists"}
+    ranked = _lists(given, users, items)
+    name = Path(lists).stem
+    heard = logs.get("train")
+    if heard is None:
+        nobody = np.zeros(len(users), np.int64)
+        heard, answers = Log(nobody, nobody, np.empty(0, np.int32), None, None, len(items)), _all_of(logs["truth"])
+    else:
+        answers = truth_of(heard, logs["truth"], filter_seen)
+    plays = heard.item_counts()[0]
+    offered = plays > 0
+    offered[ranked.item] = True
+    meter = ListMeter(answers, describe_items(plays, Catalogue(items), int(offered.sum())), ks)
+    for lo in range(0, len(users), _BLOCK):
+        hi = min(lo + _BLOCK, len(users))
+        part = slice(int(ranked.indptr[lo]), int(ranked.indptr[hi]))
+        block = Lists(ranked.indptr[lo : hi + 1] - ranked.indptr[lo], ranked.item[part], ranked.score[part])
+        meter.add(np.arange(lo, hi, dtype=np.int32), block, Pairs.of(heard.users(np.arange(lo, hi, dtype=np.int32))))
+    metrics = evaluate(answers, {name: meter}, np.random.default_rng(seed), final=name, resamples=resamples)
+    return metrics if train is not None else _without_train(metrics, name)
+
+
+_BLOCK = 50_000
+
+
+def _read(address: Path | str, ordered: bool = False) -> pl.DataFrame:
+    """user_id and item_id of a file, and for lists `place`: what to sort by, ascending."""
+    source = open_input(str(address))
+    columns = {}
+    for name in ("user_id", "item_id"):
+        found = find_column(source, name)
+        if found is None:
+            raise DataError(
+                f"{address}: no column {name}. It has {', '.join(source.schema)}. Rename the one that is meant."
             )
-        if metrics["filter_seen"] and novelty is not None and novelty < 1:
-            found.append(
-                f"{name}: {1 - novelty:.2%} of its top {focus} were already heard, though heard items cannot count as "
-                "hits. Likeliest cause: the list was made with filter_seen = false, or from another train set."
+        if not is_id(source.schema[found]):
+            raise DataError(
+                f"{address}: {found} is of type {source.schema[found]}; ids are integers or strings. Cast it."
             )
-        if values[metric] == 0:
-            found.append(
-                f"{name}: not one hit in the top {focus}. Likeliest cause: its ids and those of the truth are not of "
-                "the same kind."
+        dtype = pl.Int64() if source.schema[found].is_integer() else pl.String()
+        columns[name] = pl.col(found).cast(dtype).alias(name)
+    if ordered:
+        by = next((c for c in ("rank", "score") if c in source.schema), None)
+        if by is None:
+            raise DataError(
+                f"{address}: neither rank nor score. It has {', '.join(source.schema)}. Add the one you have."
             )
-    found.extend(_against_sources(metrics, metric))
-    funnel = metrics["funnel"]
-    orphans = funnel["final"]["hits_no_source_proposed"] if funnel is not None else 0
-    if orphans > 0:
-        found.append(
-            f"{orphans} hits of the final list were proposed by no source. Unless the list was filled up with popular items, scores and items have come apart."
+        if not source.schema[by].is_numeric():
+            raise DataError(f"{address}: {by} is of type {source.schema[by]} and must be a number. Cast it.")
+        place = pl.col(by).cast(pl.Float64)
+        columns["place"] = (place if by == "rank" else -place).alias("place")
+    with reading(str(address)):
+        rows = source.scan().select(*columns.values()).collect()
+    if len(rows) == 0:
+        raise DataError(f"{address}: no rows. There is nothing to measure.")
+    for name in columns:
+        missing = pl.col(name).is_null() | (pl.col(name).is_nan() if name == "place" else False)
+        n = rows.select(missing.sum()).item()
+        if n:
+            what = name if name != "place" else "rank or score"
+            where = first_row(rows, missing)
+            raise DataError(f"{address}: {n:,} of {len(rows):,} rows have no {what} (first: {where}). Drop them.")
+    repeated = rows.select(pl.struct("user_id", "item_id").is_first_distinct().not_()).to_series() if ordered else None
+    if repeated is not None and repeated.any():
+        twice = rows.row(int(repeated.arg_true()[0]), named=True)
+        raise DataError(
+            f"{address}: {int(repeated.sum()):,} of {len(rows):,} rows repeat an item in a user's list (first: user "
+            f"{twice['user_id']}, item {twice['item_id']}). Keep the best one of each."
         )
-    return found
+    return rows
 
 
-def _against_sources(metrics: Metrics, metric: str) -> list[str]:
-    final, values = metrics["final"], {n: v[metric] for n, v in metrics["lists"].items() if v[metric] is not None}
-    others = {name: value for name, value in values.items() if name != final}
-    if final not in values or not others:
-        return []
-    best = max(others, key=lambda name: others[name])
-    if others[best] > 0 and values[final] >= 10 * others[best]:
-        return [
-            f"{final}: {metric} is {values[final] / others[best]:.0f} times that of the best source, {best}. Likeliest "
-            "leak: a feature or label of the ranker saw events of the test period."
-        ]
-    worse = [c for c in metrics["comparisons"] if c["metric"] == metric and c["against"] == best and c["high"] < 0]
-    return [
-        f"{final} is significantly below {best} by {metric} ({_signed(c['difference'])}). Likeliest cause: the "
-        "ranker's labels come from events that its sources were fitted on, or there are too few of them."
-        for c in worse
-    ]
+def _check_common(tables: Mapping[str, pl.DataFrame], addresses: Mapping[str, str]) -> None:
+    """Raise where the files cannot be of one population."""
+    for name in ("user_id", "item_id"):
+        lists, truth = tables["lists"][name], tables["truth"][name]
+        for other, rows in tables.items():
+            if rows[name].dtype != lists.dtype:
+                raise DataError(
+                    f"{name} is {lists.dtype} in {addresses['lists']} and {rows[name].dtype} in {addresses[other]}. "
+                    "Cast one to the type of the other."
+                )
+        if not lists.unique().is_in(truth.unique().implode()).any():
+            raise DataError(
+                f"{addresses['lists']} and {addresses['truth']} have no {name} in common ({lists.n_unique():,} and "
+                f"{truth.n_unique():,} different ones). Check that both use the same ids."
+            )
 
 
-def _signed(value: float) -> str:
-    """A difference as people write it: +.0021, -.0004."""
-    return f"{value:+.4f}".replace("0.", ".", 1)
+def _log(rows: pl.DataFrame, users: Vocabulary, items: Vocabulary) -> Log:
+    """A log without time, ordered by user."""
+    user, item = users.encode(rows["user_id"]), items.encode(rows["item_id"])
+    order = np.lexsort((item, user))
+    bounds = _bounds(user, len(users))
+    return Log(bounds[:-1], bounds[1:], item[order], None, None, len(items))
 
 
-def _figure(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"
+def _lists(rows: pl.DataFrame, users: Vocabulary, items: Vocabulary) -> Lists:
+    """One list for each user of the vocabulary, best first, ties by ascending item index."""
+    user, item = users.encode(rows["user_id"]), items.encode(rows["item_id"])
+    place = rows["place"].to_numpy()
+    order = np.lexsort((item, place, user))
+    return Lists(_bounds(user, len(users)), item[order], -place[order].astype(np.float32))
 
 
-def sentence(comparison: Mapping[str, Any]) -> str:
-    """One comparison in words, as in "final beats als by +.0021 ndcg@10 [+.0016, +.0026]"."""
-    c = comparison
-    verb = "beats" if c["low"] > 0 else "loses to" if c["high"] < 0 else "cannot be told from"
-    between = f"[{_signed(c['low'])}, {_signed(c['high'])}]"
-    return f"{c['list']} {verb} {c['against']} by {_signed(c['difference'])} {c['metric']} {between}"
+def _bounds(user: Int32s, n_users: int) -> AnyArray:
+    return np.concatenate(([0], np.bincount(user, minlength=n_users).cumsum())).astype(np.int64)
 
 
-def lines(metrics: Metrics) -> list[str]:
-    """What stands below the table: comparisons, funnel, cold users, definitions, notes and warnings."""
-    found = [sentence(c) for c in metrics["comparisons"] if c["metric"] == f"ndcg@{metrics['focus']}"]
-    funnel, cold, population = metrics["funnel"], metrics["cold"], metrics["population"]
-    if funnel is not None and funnel["limits"] is not None:
-        found.append(
-            f"{funnel['limits']} limits the result: of {funnel['possible_hits']:,} hits possible at {funnel['k']}, "
-            f"{funnel['share_hit']:.1%} were made, {funnel['share_lost_by_retrieval']:.1%} no source found, "
-            f"{funnel['share_lost_by_ranking']:.1%} the ranker buried"
-        )
-    if cold is not None and cold["share_with_hit"] is not None:
-        found.append(
-            f"cold users: {cold['users']:,}, of whom {cold['users_with_truth']:,} heard an item that exists in train; "
-            f"{cold['share_with_hit']:.1%} of these find at least one in the popular list of {cold['k']}, "
-            f"{cold['mean_hits']:.2f} on average"
-        )
-    words = metrics["definitions"]
-    found.append(f"{population['evaluated_users']:,} users evaluated: {words['population']}")
-    found.append(f"truth: {words['truth']} ({population['truth_items']:,} in all); intervals: {words['interval']}")
-    found.extend(metrics["notes"])
-    found.extend(f"warning: {text}" for text in metrics["warnings"])
-    return found
+def _all_of(test: Log) -> Truth:
+    """The truth where nothing is known of train: every distinct item of every user in test."""
+    pairs = Pairs.of(test)
+    users = np.flatnonzero(np.diff(pairs.indptr) > 0).astype(np.int32)
+    indptr = np.concatenate((pairs.indptr[users], pairs.indptr[-1:]))
+    population = {
+        "test_users": len(users),
+        "evaluated_users": len(users),
+        "test_events": test.n_events,
+        "truth_items": len(pairs.item),
+    }
+    return Truth(users, indptr, pairs.item, np.zeros(len(users), np.int64), False, population)
 
 
-def table(metrics: Metrics) -> Table:
-    """The lists as rows and the main metrics as columns; what needs words stands in the caption."""
-    ks, focus = metrics["ks"], metrics["focus"]
-    smallest = min(ks)
-    columns = [f"ndcg@{focus}", f"recall@{focus}", f"precision@{smallest}", f"hit_rate@{focus}", f"mrr@{focus}"]
-    columns += ["coverage", f"novelty@{focus}", f"surprisal@{focus}", f"diversity@{focus}"]
-    result = Table(caption="\n".join(lines(metrics)), caption_justify="left")
-    result.add_column("list", no_wrap=True)
-    for column in columns:
-        result.add_column(column.replace("@", "\n@"), justify="right", no_wrap=True)
-    for name, values in metrics["lists"].items():
-        style = "bold" if name == metrics["final"] else None
-        result.add_row(name, *(_figure(values.get(column)) for column in columns), style=style)
-    return result
+_NEED_TRAIN = ("novelty", "surprisal", "popularity", "popularity_bias", "coverage", "gini", "history_popularity")
+
+
+def _without_train(metrics: Metrics, name: str) -> Metrics:
+    """The same with null, and words, for all that needs train."""
+    values = {k: None if k.split("@")[0] in _NEED_TRAIN else v for k, v in metrics["lists"][name].items()}
+    words = (
+        "no train file: every user of the truth is evaluated, and " + ", ".join(_NEED_TRAIN) + " and slices are missing"
+    )
+    definitions = metrics["definitions"] | {
+        "truth": "a user's distinct items in the truth file",
+        "population": "every user of the truth file; a user without a list scores 0; macro average",
+    }
+    return metrics | {
+        "definitions": definitions,
+        "lists": {name: values},
+        "slices": {},
+        "notes": [*metrics["notes"], words],
+    }

@@ -58,80 +58,66 @@ class Truth:
         return np.where(self.users[place] == users, place, -1).astype(np.int64)
 
 
-def _rows(log: Log | Pairs) -> tuple[Int64s, Int64s]:
-    """Where each user's entries start and stop."""
-    return (log.start, log.stop) if isinstance(log, Log) else (log.indptr[:-1], log.indptr[1:])
+def truth(train: Log | Pairs, test: Log, filter_seen: bool = True) -> Truth:
+    """The truth of warm users: distinct test items that exist in train, less those heard in train where filter_seen.
 
-
-def _gather(train: Log | Pairs, test: Log, filter_seen: bool) -> tuple[Int32s, Int64s, Int64s, Int64s]:
-    """Truth items of all users, their offsets, counts by user as `collect_truth` gives them, and train lengths."""
+    train, test: over the same user and item index; a user without an entry in train is cold and not in the result.
+    """
     assert train.n_users == test.n_users, "train and test share one user index"
     assert train.n_items == test.n_items, "train and test share one item index"
-    start, stop = _rows(train)
+    start, stop = (train.start, train.stop) if isinstance(train, Log) else (train.indptr[:-1], train.indptr[1:])
     known = events.item_counts(start, stop, train.item, train.n_items)[0] > 0
     offset = np.concatenate(([0], np.cumsum(test.stop - test.start))).astype(np.int64)
     buffer = np.empty(int(offset[-1]), np.int32)
     counts = kernels.collect_truth(
         start, stop, train.item, test.start, test.stop, test.item, known, filter_seen, offset, buffer
     )
-    return buffer, offset, counts, stop - start
-
-
-def _take(buffer: Int32s, offset: Int64s, counts: Int64s, users: Int32s) -> tuple[Int64s, Int32s]:
-    """CSR of the gathered items of some users."""
-    sizes = counts[users, 0]
-    indptr = np.concatenate(([0], np.cumsum(sizes))).astype(np.int64)
-    place = np.repeat(offset[users] - indptr[:-1], sizes) + np.arange(int(indptr[-1]))
-    return indptr, buffer[place]
-
-
-def truth(train: Log | Pairs, test: Log, filter_seen: bool = True) -> Truth:
-    """The truth of warm users: distinct test items that exist in train, less those heard in train where filter_seen.
-
-    train, test: over the same user and item index; a user without an entry in train is cold and not in the result.
-    """
-    buffer, offset, counts, history = _gather(train, test, filter_seen)
-    warm, tested = history > 0, counts[:, 1] > 0
-    users = np.flatnonzero(warm & (counts[:, 0] > 0)).astype(np.int32)
-    indptr, item = _take(buffer, offset, counts, users)
-    total, kept, unknown, heard = 1, 0, 2, 3
+    kept, distinct, unknown, heard = counts.T
+    history = stop - start
+    warm, tested = history > 0, distinct > 0
+    users = np.flatnonzero(warm & (kept > 0)).astype(np.int32)
+    indptr = np.concatenate(([0], np.cumsum(kept[users]))).astype(np.int64)
+    item = buffer[np.repeat(offset[users] - indptr[:-1], kept[users]) + np.arange(int(indptr[-1]))]
     population = {
         "train_users": int(warm.sum()),
         "test_users": int(tested.sum()),
         "warm_test_users": int((warm & tested).sum()),
         "cold_test_users": int((~warm & tested).sum()),
-        "warm_test_users_without_truth": int((warm & tested & (counts[:, 0] == 0)).sum()),
+        "warm_test_users_without_truth": int((warm & tested & (kept == 0)).sum()),
         "evaluated_users": len(users),
         "test_events": int(offset[-1]),
-        "warm_test_items": int(counts[warm, total].sum()),
-        "warm_test_items_not_in_train": int(counts[warm, unknown].sum()),
-        "warm_test_items_already_heard": int(counts[warm, heard].sum()),
-        "truth_items": int(counts[users, kept].sum()),
+        "warm_test_items": int(distinct[warm].sum()),
+        "warm_test_items_not_in_train": int(unknown[warm].sum()),
+        "warm_test_items_already_heard": int(heard[warm].sum()),
+        "truth_items": len(item),
     }
     return Truth(users, indptr, item, history[users], filter_seen, population)
 
 
-def cold_users(train: Log | Pairs, test: Log, popular: Int32s, k: int) -> dict[str, Any]:
+def cold_users(cold: Log, plays: Int64s, popular: Int32s, k: int) -> dict[str, Any]:
     """What the first k items of the popular list would have meant to users without any history.
+
+    cold: test events of the cold users, a row for each; plays: (n_items,) events of each item in train
+    popular: item index, most popular first
 
     share_with_hit, mean_hits and recall are means over cold users with at least one test item that exists in train.
     None of them: null, and `note` says which.
     """
-    buffer, offset, counts, history = _gather(train, test, filter_seen=False)
-    cold = np.flatnonzero((history == 0) & (counts[:, 1] > 0)).astype(np.int32)
-    users = cold[counts[cold, 0] > 0]
-    result: dict[str, Any] = {"users": len(cold), "users_with_truth": len(users), "k": k}
-    if len(users) == 0:
-        note = "no cold users" if len(cold) == 0 else "no cold user heard an item that exists in train"
+    pairs = Pairs.of(cold)
+    row = np.repeat(np.arange(pairs.n_users), np.diff(pairs.indptr))
+    known = plays[pairs.item] > 0
+    sizes = np.bincount(row[known], minlength=pairs.n_users)
+    hits = np.bincount(row[known & np.isin(pairs.item, popular[:k])], minlength=pairs.n_users)
+    n_users, some = int((np.diff(pairs.indptr) > 0).sum()), sizes > 0
+    result: dict[str, Any] = {"users": n_users, "users_with_truth": int(some.sum()), "k": k}
+    if not some.any():
+        note = "no cold users" if n_users == 0 else "no cold user heard an item that exists in train"
         return result | {"users_with_hit": 0, "share_with_hit": None, "mean_hits": None, "recall": None, "note": note}
-    indptr, item = _take(buffer, offset, counts, users)
-    hit = np.isin(item, popular[:k])
-    hits = np.add.reduceat(hit.astype(np.int64), indptr[:-1])
     return result | {
         "users_with_hit": int((hits > 0).sum()),
-        "share_with_hit": float((hits > 0).mean()),
-        "mean_hits": float(hits.mean()),
-        "recall": float((hits / np.diff(indptr)).mean()),
+        "share_with_hit": float((hits[some] > 0).mean()),
+        "mean_hits": float(hits[some].mean()),
+        "recall": float((hits[some] / sizes[some]).mean()),
         "note": None,
     }
 

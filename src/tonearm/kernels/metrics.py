@@ -349,7 +349,7 @@ def poisson_weights(keys: UInt32s, first: int, thresholds: UInt32s, out: Float64
                 h ^= h >> np.uint64(16)
                 if turn == 0:
                     h ^= b
-            weight = 0
+            weight = np.int64(0)
             for t in range(len(thresholds)):
                 weight += h >= np.uint64(thresholds[t])
             out[r, j] = weight

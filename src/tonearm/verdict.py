@@ -1,0 +1,117 @@
+"""What the figures of `metrics.json` say, in words: warnings, sentences, and the table for the terminal."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.table import Table
+
+Metrics = dict[str, Any]
+
+
+def warnings(metrics: Metrics) -> list[str]:
+    """Results that are too good or too bad to be true, each with its likeliest cause."""
+    found: list[str] = []
+    lists, focus = metrics["lists"], metrics["focus"]
+    metric, smallest = f"ndcg@{focus}", min(metrics["ks"])
+    for name, values in lists.items():
+        precision, novelty = values[f"precision@{smallest}"], values[f"novelty@{focus}"]
+        if precision is not None and precision > 0.5:
+            found.append(
+                f"{name}: precision@{smallest} is {precision:.3f}; real listening hardly ever allows above .5. "
+                "Likeliest leak: test events are also in train, as when both are one file that was not cut by time."
+            )
+        if metrics["filter_seen"] and novelty is not None and novelty < 1:
+            found.append(
+                f"{name}: {1 - novelty:.2%} of its top {focus} were already heard, though heard items cannot count as "
+                "hits. Likeliest cause: the list was made with filter_seen = false, or from another train set."
+            )
+        if values[metric] == 0:
+            found.append(
+                f"{name}: not one hit in the top {focus}. Likeliest cause: its ids and those of the truth are not of "
+                "the same kind."
+            )
+    found.extend(_against_sources(metrics, metric))
+    funnel = metrics["funnel"]
+    orphans = funnel["final"]["hits_no_source_proposed"] if funnel is not None else 0
+    if orphans > 0:
+        found.append(
+            f"{orphans} hits of the final list were proposed by no source. Unless the list was filled up with popular "
+            "items, scores and items have come apart."
+        )
+    return found
+
+
+def _against_sources(metrics: Metrics, metric: str) -> list[str]:
+    final, values = metrics["final"], {n: v[metric] for n, v in metrics["lists"].items() if v[metric] is not None}
+    others = {name: value for name, value in values.items() if name != final}
+    if final not in values or not others:
+        return []
+    best = max(others, key=lambda name: others[name])
+    if others[best] > 0 and values[final] >= 10 * others[best]:
+        return [
+            f"{final}: {metric} is {values[final] / others[best]:.0f} times that of the best source, {best}. Likeliest "
+            "leak: a feature or label of the ranker saw events of the test period."
+        ]
+    worse = [c for c in metrics["comparisons"] if c["metric"] == metric and c["against"] == best and c["high"] < 0]
+    return [
+        f"{final} is significantly below {best} by {metric} ({_signed(c['difference'])}). Likeliest cause: the "
+        "ranker's labels come from events that its sources were fitted on, or there are too few of them."
+        for c in worse
+    ]
+
+
+def _signed(value: float) -> str:
+    """A difference as people write it: +.0021, -.0004."""
+    return f"{value:+.4f}".replace("0.", ".", 1)
+
+
+def _figure(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"
+
+
+def sentence(comparison: Mapping[str, Any]) -> str:
+    """One comparison in words, as in "final beats als by +.0021 ndcg@10 [+.0016, +.0026]"."""
+    c = comparison
+    verb = "beats" if c["low"] > 0 else "loses to" if c["high"] < 0 else "cannot be told from"
+    between = f"[{_signed(c['low'])}, {_signed(c['high'])}]"
+    return f"{c['list']} {verb} {c['against']} by {_signed(c['difference'])} {c['metric']} {between}"
+
+
+def lines(metrics: Metrics) -> list[str]:
+    """What stands below the table: comparisons, funnel, cold users, definitions, notes and warnings."""
+    found = [sentence(c) for c in metrics["comparisons"] if c["metric"] == f"ndcg@{metrics['focus']}"]
+    funnel, cold, population = metrics["funnel"], metrics["cold"], metrics["population"]
+    if funnel is not None and funnel["limits"] is not None:
+        found.append(
+            f"{funnel['limits']} limits the result: of {funnel['possible_hits']:,} hits possible at {funnel['k']}, "
+            f"{funnel['share_hit']:.1%} were made, {funnel['share_lost_by_retrieval']:.1%} no source found, "
+            f"{funnel['share_lost_by_ranking']:.1%} the ranker buried"
+        )
+    if cold is not None and cold["share_with_hit"] is not None:
+        found.append(
+            f"cold users: {cold['users']:,}, of whom {cold['users_with_truth']:,} heard an item that exists in train; "
+            f"{cold['share_with_hit']:.1%} of these find at least one in the popular list of {cold['k']}, "
+            f"{cold['mean_hits']:.2f} on average"
+        )
+    words = metrics["definitions"]
+    found.append(f"{population['evaluated_users']:,} users evaluated: {words['population']}")
+    found.append(f"truth: {words['truth']} ({population['truth_items']:,} in all); intervals: {words['interval']}")
+    found.extend(metrics["notes"])
+    found.extend(f"warning: {text}" for text in metrics["warnings"])
+    return found
+
+
+def table(metrics: Metrics) -> Table:
+    """The lists as rows and the main metrics as columns; what needs words stands in the caption."""
+    ks, focus = metrics["ks"], metrics["focus"]
+    smallest = min(ks)
+    columns = [f"ndcg@{focus}", f"recall@{focus}", f"precision@{smallest}", f"hit_rate@{focus}", f"mrr@{focus}"]
+    columns += ["coverage", f"novelty@{focus}", f"surprisal@{focus}", f"diversity@{focus}"]
+    result = Table(caption="\n".join(lines(metrics)), caption_justify="left")
+    result.add_column("list", no_wrap=True)
+    for column in columns:
+        result.add_column(column.replace("@", "\n@"), justify="right", no_wrap=True)
+    for name, values in metrics["lists"].items():
+        style = "bold" if name == metrics["final"] else None
+        result.add_row(name, *(_figure(values.get(column)) for column in columns), style=style)
+    return result
