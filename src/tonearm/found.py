@@ -21,7 +21,7 @@ class LogFound:
     columns: our name of each used column -> the caller's
     nulls: rows without each column; null_rows: rows without any of them
     futures, orphans, duplicates: rows later than today, of items that the catalogue lacks, and equal to another row;
-        whether they were kept is the rules' matter
+        whether they were kept is the rules' matter; duplicates are None where errors kept them from being counted
     dropped: rule -> rows that it left out
     first, last: times of the first and last row kept
     """
@@ -34,7 +34,7 @@ class LogFound:
     null_rows: int
     futures: int
     orphans: int
-    duplicates: int
+    duplicates: int | None
     dropped: dict[str, int]
     first: str | None
     last: str | None
@@ -79,6 +79,7 @@ class Found:
     """All that was counted while loading.
 
     logs: "events", or "train" and "test"
+    orphan_items: items of train that the catalogue lacks; None where there is none
     notes: what is worth knowing and no error, a sentence each
     """
 
@@ -86,7 +87,7 @@ class Found:
     catalogue: CatalogueFound | None = None
     train: SideFound | None = None
     test: TestFound | None = None
-    orphan_items: int = 0
+    orphan_items: int | None = None
     notes: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
@@ -94,13 +95,13 @@ class Found:
         return asdict(self)
 
 
-def log_found(events: Events, census: Census, options: DataOptions, duplicates: int) -> LogFound:
-    """The counts of one log; `duplicates` are known once its events are in order."""
+def log_found(events: Events, census: Census, options: DataOptions, duplicates: int | None) -> LogFound:
+    """The counts of one log; `duplicates` are None until its events are in order."""
     dropped = {
         "on_null": census.null_rows if options.on_null == "drop" else 0,
         "on_future": census.futures if options.on_future == "drop" else 0,
         "on_orphan": census.orphans if options.on_orphan == "drop" else 0,
-        "on_duplicate": duplicates if options.on_duplicate == "drop" else 0,
+        "on_duplicate": (duplicates or 0) if options.on_duplicate == "drop" else 0,
     }
     return LogFound(
         path=events.input.address,

@@ -16,7 +16,7 @@ import polars as pl
 from tonearm.catalogue import CatalogueFound, Items, lay_out, open_items
 from tonearm.census import EARLIEST, LATEST, Census, DataOptions, census_problems, kept_rows, take_census
 from tonearm.data import DAY, Dataset, Log, Vocabulary, to_moment, to_seconds
-from tonearm.errors import DataError
+from tonearm.errors import ConfigError, DataError
 from tonearm.found import Found, log_found, notes, side_found, test_found
 from tonearm.inputs import Events, Fingerprint, fingerprint, open_events, require_time, shown
 from tonearm.layout import Room, pour, settle
@@ -129,7 +129,18 @@ def survey(
     options: DataOptions | None = None,
     today: datetime | None = None,
 ) -> Survey:
-    """Open and count the inputs without raising: whatever is wrong is listed in the result."""
+    """Open and count the inputs; whatever is wrong with them is listed in the result.
+
+    logs: {"events": address}, or {"train": address, "test": address}
+
+    Raises:
+        ConfigError: another set of logs, or a cut for sets that are already cut.
+    """
+    if set(logs) not in ({"events"}, {"train", "test"}):
+        given = " and ".join(logs) or "none"
+        raise ConfigError(f"The log is either events, or train and test together; given: {given}.")
+    if "train" in logs and test_from is not None:
+        raise ConfigError("test_from cuts events; train and test are already cut. Leave it out.")
     options = options or DataOptions()
     cut = None if test_from is None else to_seconds(test_from)
     now = to_seconds(today or datetime.now(UTC) + timedelta(hours=14))
@@ -303,7 +314,7 @@ def _found(
     counts = None
     if test is not None:
         counts = test_found(test.log, test.cold, sides["test"].users["n"], test.unknown_items, test.unknown_events)
-    orphan_items = 0
+    orphan_items = None
     if found.items is not None:
         orphan_items = int((Vocabulary(found.items.ids).encode(sides["train"].items["id"]) < 0).sum())
     logs = {name: log_found(*pair, found.options, duplicates[name]) for name, pair in found.logs.items()}

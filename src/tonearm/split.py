@@ -11,7 +11,7 @@ from tonearm.errors import DataError
 from tonearm.types import Bools, Int32s, Int64s
 
 
-@options_class(frozen=True)
+@options_class(frozen=True, config={"extra": "forbid"})
 class SplitOptions:
     """How the label window is cut from train.
 
