@@ -1,0 +1,180 @@
+"""Eight float32 lanes as a value inside kernels, where the compiler alone leaves the vector units half idle.
+
+Each function below becomes one or a few vector instructions of whatever machine runs it. All of them take flat
+C-contiguous float32 arrays and do no bounds checks. Outside a kernel they cannot be called.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic, models, register_model
+
+LANES = 8
+_FLOAT = ir.FloatType()
+_VECTOR = ir.VectorType(_FLOAT, LANES)
+_INT = ir.IntType(32)
+
+
+def _instruction(function: Callable[..., Any]) -> Any:
+    """Make a code generator callable from kernels; its parameters after the first are those of the instruction."""
+    return intrinsic(function)
+
+
+class _Lanes(types.Type):
+    """The numba type of eight float32 lanes."""
+
+    def __init__(self) -> None:
+        super().__init__(name="float32x8")
+
+
+lanes: Any = _Lanes()
+
+
+@register_model(_Lanes)
+class _LanesModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, numba_type: Any) -> None:
+        super().__init__(manager, numba_type, _VECTOR)  # type: ignore[no-untyped-call]
+
+
+def _address(context: Any, builder: Any, array_type: Any, array: Any, offset: Any, pointee: Any) -> Any:
+    data = context.make_array(array_type)(context, builder, array).data
+    return builder.bitcast(builder.gep(data, [offset]), ir.PointerType(pointee))
+
+
+def _shuffle(builder: Any, a: Any, b: Any, order: list[int]) -> Any:
+    return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(_INT, len(order)), order))
+
+
+@_instruction
+def load(_typing: Any, _array: Any, _offset: Any) -> Any:
+    """array[offset : offset + 8] as lanes."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        place = _address(context, builder, signature.args[0], args[0], args[1], _VECTOR)
+        return builder.load(place, align=4)
+
+    return lanes(_array, types.intp), generate
+
+
+@_instruction
+def store(_typing: Any, _array: Any, _offset: Any, _value: Any) -> Any:
+    """array[offset : offset + 8] = value."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        place = _address(context, builder, signature.args[0], args[0], args[1], _VECTOR)
+        builder.store(args[2], place, align=4)
+        return context.get_dummy_value()
+
+    return types.void(_array, types.intp, lanes), generate
+
+
+@_instruction
+def spread(_typing: Any, _array: Any, _offset: Any) -> Any:
+    """array[offset] in all lanes."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        value = builder.load(_address(context, builder, signature.args[0], args[0], args[1], _FLOAT))
+        return _broadcast(builder, value)
+
+    return lanes(_array, types.intp), generate
+
+
+def _broadcast(builder: Any, value: Any) -> Any:
+    one = builder.insert_element(ir.Constant(_VECTOR, ir.Undefined), value, ir.Constant(_INT, 0))
+    return _shuffle(builder, one, one, [0] * LANES)
+
+
+@_instruction
+def fill(_typing: Any, _value: Any) -> Any:
+    """One float32 in all lanes."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        return _broadcast(builder, args[0])
+
+    return lanes(types.float32), generate
+
+
+def _fused(builder: Any, kind: Any, suffix: str, args: Any) -> Any:
+    function = builder.module.declare_intrinsic(f"llvm.fma.{suffix}", (), ir.FunctionType(kind, [kind] * 3))
+    return builder.call(function, args)
+
+
+@_instruction
+def fma(_typing: Any, _a: Any, _b: Any, _c: Any) -> Any:
+    """a · b + c in each lane, rounded once."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        return _fused(builder, _VECTOR, "v8f32", args)
+
+    return lanes(lanes, lanes, lanes), generate
+
+
+@_instruction
+def fma1(_typing: Any, _a: Any, _b: Any, _c: Any) -> Any:
+    """a · b + c of three float32 numbers, rounded once."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        return _fused(builder, _FLOAT, "f32", args)
+
+    return types.float32(types.float32, types.float32, types.float32), generate
+
+
+@_instruction
+def any_at_least(_typing: Any, _a: Any, _b: Any) -> Any:
+    """A bit for each lane, lowest first: whether a ≥ b."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        bits = builder.bitcast(builder.fcmp_ordered(">=", args[0], args[1]), ir.IntType(LANES))
+        return builder.zext(bits, ir.IntType(64))
+
+    return types.int64(lanes, lanes), generate
+
+
+@_instruction
+def sums(_typing: Any, _v0: Any, _v1: Any, _v2: Any, _v3: Any, _v4: Any, _v5: Any, _v6: Any, _v7: Any) -> Any:
+    """Lane j of the result is the sum over the lanes of vector j."""
+
+    def fold(builder: Any, a: Any, b: Any) -> Any:
+        even = _shuffle(builder, a, b, [0, 8, 2, 10, 4, 12, 6, 14])
+        odd = _shuffle(builder, a, b, [1, 9, 3, 11, 5, 13, 7, 15])
+        return builder.fadd(even, odd)
+
+    def fold2(builder: Any, a: Any, b: Any) -> Any:
+        low = _shuffle(builder, a, b, [0, 1, 8, 9, 4, 5, 12, 13])
+        high = _shuffle(builder, a, b, [2, 3, 10, 11, 6, 7, 14, 15])
+        return builder.fadd(low, high)
+
+    def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        pairs = [fold(builder, args[i], args[i + 1]) for i in range(0, LANES, 2)]
+        low, high = fold2(builder, pairs[0], pairs[1]), fold2(builder, pairs[2], pairs[3])
+        left = _shuffle(builder, low, high, [0, 1, 2, 3, 8, 9, 10, 11])
+        right = _shuffle(builder, low, high, [4, 5, 6, 7, 12, 13, 14, 15])
+        return builder.fadd(left, right)
+
+    return lanes(*[lanes] * LANES), generate
+
+
+@_instruction
+def total(_typing: Any, _a: Any) -> Any:
+    """The sum over the lanes: ((0+4)+(2+6)) + ((1+5)+(3+7))."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        value = args[0]
+        for order in ([4, 5, 6, 7, 0, 1, 2, 3], [2, 3, 0, 1, 6, 7, 4, 5], [1, 0, 3, 2, 5, 4, 7, 6]):
+            value = builder.fadd(value, _shuffle(builder, value, value, order))
+        return builder.extract_element(value, ir.Constant(_INT, 0))
+
+    return types.float32(lanes), generate
+
+
+@_instruction
+def take_next(_typing: Any, _counter: Any) -> Any:
+    """counter[0] before adding one to it, safe between threads: which task to do next."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        return builder.atomic_rmw("add", data, ir.Constant(ir.IntType(64), 1), "monotonic")
+
+    return types.int64(_counter), generate

@@ -1,0 +1,260 @@
+"""Implicit-feedback ALS: the objective of Hu, Koren and Volinsky 2008, solved row by row with conjugate gradients.
+
+Minimised over X (n_users, d) and Y (n_items, d):
+
+    Σ_ui c_ui (p_ui − x_u·y_i)² + λ (Σ_u |x_u|² + Σ_i |y_i|²)
+
+where p = 1 and c = α · value for an observed pair, p = 0 and c = 1 for every other pair (as in the library implicit).
+While the users are solved, the items are held: each user minimises a quadratic with matrix
+M + Σ_i (c_ui − 1) y_i y_iᵀ, where M = YᵀY + λI is common to all users. One change of basis turns M into the identity
+for everybody, after which a step of conjugate gradients touches a user's own items only, and users with few events need
+few steps. That is preconditioning by M at the price of one product per half-iteration. When all confidences are 1 the
+common part is all there is, and the exact solution is a plain sum.
+
+Arrays inside have rows padded to a multiple of eight, so that vector instructions need no tail.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+
+from tonearm.kernels._als_rows import plan, solve_rows, sum_rows
+from tonearm.kernels._dense import gram, jacobi, rotate
+from tonearm.kernels._jit import jit_parallel, prange
+from tonearm.types import Float32s, Float64s, Int32s, Int64s
+
+
+@dataclass(frozen=True)
+class Csr:
+    """A sparse matrix by rows.
+
+    indptr: (n_rows + 1,) int64
+    index: (n_entries,) int32, the columns of each row
+    value: (n_entries,) float32, or None where every entry is 1
+    n_columns: how many columns there are
+    """
+
+    indptr: Int64s
+    index: Int32s
+    value: Float32s | None
+    n_columns: int
+
+    @property
+    def n_rows(self) -> int:
+        return len(self.indptr) - 1
+
+
+@dataclass(frozen=True)
+class Factors:
+    """What `fit_als` found.
+
+    user: (n_users, d) float32, item: (n_items, d) float32; zero for a row without events
+    losses: the objective after each iteration
+    """
+
+    user: Float32s
+    item: Float32s
+    losses: list[float]
+
+
+@dataclass
+class _Side:
+    """The factors of one side, held in the basis they were last solved in: true factors = tilde @ basisᵀ."""
+
+    matrix: Csr
+    order: Int32s
+    bounds: Int64s
+    penalty: Float64s
+    tilde: Float32s
+    basis: Float64s
+
+
+def fit_als(
+    by_user: Csr,
+    by_item: Csr,
+    *,
+    factors: int,
+    regularization: float,
+    alpha: float,
+    iterations: int,
+    rng: np.random.Generator,
+    cg_steps: int = 3,
+    frequency_exponent: float = 0.0,
+    init: tuple[Float32s | None, Float32s | None] = (None, None),
+    progress: Callable[[int, int, float], None] | None = None,
+) -> Factors:
+    """Alternate between users and items; the same data and generator give the same bytes on any number of threads.
+
+    by_user, by_item: the same matrix by rows and by columns
+    frequency_exponent: ν > 0 scales λ by (events of the row + columns)^ν, divided by its mean over the rows with an
+        event (Rendle et al. 2022, eq. 5 with weight 1 for unobserved pairs); 0 leaves λ alone
+    init: user (n_users, d) and item (n_items, d) factors to start from; None starts users at zero and items at
+        random, drawn in order for items with an event only
+    progress: called as progress(iterations done, iterations in all, objective)
+    """
+    width = -(-factors // 8) * 8
+    users = _side(by_user, regularization, frequency_exponent, width)
+    items = _side(by_item, regularization, frequency_exponent, width)
+    start = init[1] if init[1] is not None else _random_start(by_item, factors, rng)
+    _adopt(items, start)
+    if init[0] is not None:
+        _adopt(users, init[0])
+    losses: list[float] = []
+    for done in range(iterations):
+        _half(users, items, factors, regularization, alpha, cg_steps)
+        losses.append(_half(items, users, factors, regularization, alpha, cg_steps))
+        if progress is not None:
+            progress(done + 1, iterations, losses[-1])
+    return Factors(_true_factors(users, factors), _true_factors(items, factors), losses)
+
+
+def _side(matrix: Csr, regularization: float, exponent: float, width: int) -> _Side:
+    order, bounds = plan(matrix.indptr)
+    penalty = np.empty(0)
+    if exponent > 0:
+        lengths = np.diff(matrix.indptr)
+        scale = (lengths + float(matrix.n_columns)) ** exponent
+        seen = lengths > 0
+        penalty = regularization * scale / (scale[seen].mean() if seen.any() else 1.0)
+    tilde = np.zeros((matrix.n_rows, width), np.float32)
+    return _Side(matrix, order, bounds, penalty, tilde, np.eye(width))
+
+
+def _random_start(matrix: Csr, factors: int, rng: np.random.Generator) -> Float32s:
+    seen = np.diff(matrix.indptr) > 0
+    start = np.zeros((matrix.n_rows, factors), np.float32)
+    start[seen] = rng.standard_normal((int(seen.sum()), factors), dtype=np.float32) * np.float32(0.01)
+    return start
+
+
+def _adopt(side: _Side, start: Float32s) -> None:
+    seen = np.diff(side.matrix.indptr) > 0
+    side.tilde[:, : start.shape[1]] = start * seen[:, None]
+
+
+def _half(side: _Side, other: _Side, factors: int, regularization: float, alpha: float, cg_steps: int) -> float:
+    """Solve one side with the other held; returns the objective afterwards."""
+    product = gram(other.tilde)
+    common = other.basis @ product @ other.basis.T
+    lowest = float(side.penalty.min()) if len(side.penalty) else regularization
+    basis, inverse, spectrum = _whitening(common, factors, lowest)
+    held = np.empty_like(other.tilde)
+    rotate(other.tilde, (other.basis.T @ basis).astype(np.float32), held)
+    matrix = side.matrix
+    losses = np.zeros(matrix.n_rows)
+    value = matrix.value if matrix.value is not None else np.empty(0, np.float32)
+    task = (numba.get_num_threads(), side.order, side.bounds, matrix.indptr, matrix.index)
+    if matrix.value is None and alpha == 1.0 and len(side.penalty) == 0:
+        sum_rows(*task, held, side.tilde, losses)
+    else:
+        rotate(side.tilde, (side.basis.T @ inverse.T).astype(np.float32), side.tilde)
+        solve_rows(*task, value, alpha, held, side.penalty, lowest, spectrum, cg_steps, side.tilde, losses)
+    side.basis = basis
+    if len(other.penalty):
+        norms = np.einsum("uf,fg,ug->u", other.tilde, other.basis.T @ other.basis, other.tilde)
+        return float(losses.sum() + other.penalty @ norms)
+    return float(losses.sum() + regularization * np.trace(common))
+
+
+def _whitening(common: Float64s, factors: int, penalty: float) -> tuple[Float64s, Float64s, Float64s]:
+    """T with Tᵀ (common + penalty I) T = I, its inverse, and the eigenvalues of `common`, padded to the width."""
+    width = len(common)
+    eigenvalues, vectors = jacobi(np.ascontiguousarray(common[:factors, :factors]))
+    # Without a penalty a direction that no row uses would divide by zero; float32 sees nothing below this floor.
+    floor = max(float(eigenvalues.max()), 1e-30) * 1e-9
+    root = np.sqrt(np.maximum(eigenvalues + penalty, floor))
+    basis, inverse = np.zeros((width, width)), np.zeros((width, width))
+    basis[:factors, :factors] = vectors / root
+    inverse[:factors, :factors] = (vectors * root).T
+    spectrum = np.zeros(width)
+    spectrum[:factors] = np.maximum(eigenvalues, 0.0)
+    return basis, inverse, spectrum
+
+
+def _true_factors(side: _Side, factors: int) -> Float32s:
+    rotate(side.tilde, side.basis.T.astype(np.float32), side.tilde)
+    return np.ascontiguousarray(side.tilde[:, :factors])
+
+
+@jit_parallel
+def fold_in(
+    indptr: Int64s,
+    index: Int32s,
+    value: Float32s,
+    alpha: float,
+    item_factors: Float32s,
+    common: Float64s,
+) -> Float32s:
+    """Factors of users from their histories alone, solved exactly (Cholesky); zero for an empty history.
+
+    indptr, index, value: histories by rows; an empty `value` counts each entry as 1
+    common: YᵀY + λI, (d, d) float64
+    Returns (n_rows, d) float32.
+    """
+    n_rows, d = len(indptr) - 1, item_factors.shape[1]
+    out = np.zeros((n_rows, d), np.float32)
+    for u in prange(n_rows):
+        if indptr[u] == indptr[u + 1]:
+            continue
+        a = common.copy()
+        b = np.zeros(d)
+        for e in range(indptr[u], indptr[u + 1]):
+            c = alpha * (value[e] if len(value) else 1.0)
+            y = item_factors[index[e]]
+            for f in range(d):
+                scaled = (c - 1.0) * y[f]
+                b[f] += c * y[f]
+                for g in range(f + 1):
+                    a[f, g] += scaled * y[g]
+        for f in range(d):
+            for g in range(f + 1):
+                s = a[f, g]
+                for h in range(g):
+                    s -= a[f, h] * a[g, h]
+                a[f, g] = np.sqrt(max(s, 1e-30)) if f == g else s / a[g, g]
+        for f in range(d):
+            for h in range(f):
+                b[f] -= a[f, h] * b[h]
+            b[f] /= a[f, f]
+        for f in range(d - 1, -1, -1):
+            for h in range(f + 1, d):
+                b[f] -= a[h, f] * b[h]
+            b[f] /= a[f, f]
+        for f in range(d):
+            out[u, f] = b[f]
+    return out
+
+
+def transpose_csr(matrix: Csr) -> Csr:
+    """The same matrix by columns; rows ascend within each column."""
+    value = matrix.value if matrix.value is not None else np.empty(0, np.float32)
+    indptr, index, moved = _transpose(matrix.indptr, matrix.index, value, matrix.n_columns)
+    return Csr(indptr, index, moved if matrix.value is not None else None, matrix.n_rows)
+
+
+@jit_parallel
+def _transpose(indptr: Int64s, index: Int32s, value: Float32s, n_columns: int) -> tuple[Int64s, Int32s, Float32s]:
+    """Counting sort; each part of the columns is written by one thread, which reads all rows."""
+    counts = np.zeros(n_columns + 1, np.int64)
+    for e in range(len(index)):
+        counts[index[e] + 1] += 1
+    starts = np.cumsum(counts)
+    place = starts.copy()
+    rows = np.empty(len(index), np.int32)
+    moved = np.empty(len(value), np.float32)
+    parts = 8
+    for part in prange(parts):
+        # Cut where the entries, not the columns, divide evenly: popular items sit together in many catalogues.
+        lo = np.searchsorted(starts, len(index) * part // parts)
+        hi = np.searchsorted(starts, len(index) * (part + 1) // parts) if part < parts - 1 else n_columns
+        for r in range(len(indptr) - 1):
+            for e in range(indptr[r], indptr[r + 1]):
+                c = index[e]
+                if lo <= c < hi:
+                    rows[place[c]] = r
+                    if len(value):
+                        moved[place[c]] = value[e]
+                    place[c] += 1
+    return starts, rows, moved
