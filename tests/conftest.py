@@ -31,12 +31,12 @@ def _no_network() -> Iterator[None]:
 @pytest.fixture(scope="session", autouse=True)
 def _few_threads() -> None:
     """Enough to show that a parallel kernel splits its work, and no more."""
-    numba.set_num_threads(min(2, numba.config.NUMBA_NUM_THREADS))
+    numba.set_num_threads(min(2, numba.get_num_threads()))
 
 
 @pytest.fixture
 def real_data() -> Callable[[str], Path]:
-    """real_data("hetrec_lastfm/events.parquet"): the path of a file of the real data sets, else a skip that names it."""
+    """real_data("hetrec_lastfm/events.parquet"): the path of that real file, else a skip that names it."""
 
     def path(name: str) -> Path:
         found = SHARED / name
@@ -80,8 +80,8 @@ def small_events() -> pl.DataFrame:
         (40, 7, datetime(2021, 1, 10, 12)),
         (30, 5, datetime(2021, 1, 10)),
     ]
-    schema = {"user_id": pl.Int64, "item_id": pl.Int64, "started_at": pl.Datetime("us")}
-    return pl.DataFrame(rows, schema=schema, orient="row")
+    columns = ["user_id", "item_id", "started_at"]
+    return pl.DataFrame(rows, schema=columns, orient="row")
 
 
 @pytest.fixture
