@@ -271,7 +271,8 @@ def _check_magic(address: str, file: str) -> None:
 
 
 def _missing(source: Input, name: str) -> str:
-    also = "".join(f" (or {alias})" for alias in ALIASES.get(name, ()))
+    aliases = ALIASES.get(name, ())
+    also = f" (or {' or '.join(aliases)})" if aliases else ""
     return f"{source.address}: no column {name}{also}. It has {', '.join(source.schema)}. Rename the one that is meant."
 
 
