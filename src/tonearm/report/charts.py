@@ -1,0 +1,263 @@
+"""The report's charts as Vega-Lite specifications, drawn by Altair.
+
+Colours are CSS variables, so that a chart follows the page from light to dark and onto paper without being drawn anew.
+A chart with a parameter named metric is tied to the page's own select box.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import altair as alt
+import polars as pl
+
+from tonearm.report.answers import title
+
+Spec = dict[str, Any]
+Rows = Sequence[Mapping[str, Any]]
+
+COLOURS = {
+    "recommendations": "var(--c-final)",
+    "top_popular": "var(--c-popular)",
+    "personal_als": "var(--c-als)",
+    "content": "var(--c-content)",
+    "item_item": "var(--c-item-item)",
+}
+OTHERS = tuple(f"var(--c-other-{i})" for i in range(1, 5))
+
+_FONT = {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"}
+CONFIG: Spec = {
+    "background": None,
+    "font": "system-ui, sans-serif",
+    "view": {"stroke": None},
+    "axis": _FONT
+    | {
+        "labelColor": "var(--ink)",
+        "titleColor": "var(--muted)",
+        "gridColor": "var(--line)",
+        "domainColor": "var(--line)",
+        "tickColor": "var(--line)",
+        "labelLimit": 170,
+    },
+    "legend": _FONT | {"labelColor": "var(--ink)", "titleColor": "var(--muted)", "orient": "top", "columns": 3},
+    "text": {"color": "var(--ink)", "fontSize": 12},
+}
+"""How all charts look; handed to the page once."""
+
+ACCENT, SECOND = "var(--accent)", "var(--second)"
+
+
+def colours(names: Iterable[str]) -> dict[str, str]:
+    """Each list's own colour, the same all over the report."""
+    rest = iter(OTHERS * 8)
+    return {name: COLOURS.get(name) or next(rest) for name in names}
+
+
+def volume(rows: Rows, what: str, unit: str) -> Spec:
+    """Events or users in each stretch of time, train and test stacked."""
+    flat = [
+        {"start": row["start"], "end": row["end"], "part": side, "n": row[f"{side}_{what}"]}
+        for row in rows
+        for side in ("train", "test")
+        if row[f"{side}_{what}"]
+    ]
+    chart = (
+        alt.Chart(_data(flat))
+        .mark_bar(binSpacing=1)
+        .encode(
+            x=alt.X("start:T", title=None, axis=alt.Axis(labelOverlap=True)),
+            x2="end:T",
+            y=alt.Y("n:Q", title=f"{what} a {unit}", axis=alt.Axis(format="~s", tickCount=5)),
+            color=alt.Color("part:N", title=None, scale=alt.Scale(domain=["train", "test"], range=[SECOND, ACCENT])),
+            tooltip=[
+                alt.Tooltip("start:T", title="from", format="%Y-%m-%d"),
+                alt.Tooltip("part:N"),
+                alt.Tooltip("n:Q", title=what, format=","),
+            ],
+        )
+    )
+    return _spec(chart, 190)
+
+
+def popularity_curve(rows: Rows) -> Spec:
+    """Plays against rank, both on log scales."""
+    chart = (
+        alt.Chart(_data(rows))
+        .mark_line(point=alt.OverlayMarkDef(size=30, color=ACCENT), color=ACCENT, strokeWidth=2)
+        .encode(
+            x=alt.X("rank:Q", title="rank of the item", scale=alt.Scale(type="log"), axis=_log_axis()),
+            y=alt.Y("plays:Q", title="events", scale=alt.Scale(type="log"), axis=_log_axis()),
+            tooltip=[alt.Tooltip("rank:Q", format=","), alt.Tooltip("plays:Q", title="events", format=",")],
+        )
+    )
+    return _spec(chart, 220)
+
+
+def histogram(rows: Rows, what: str, x: str) -> Spec:
+    """Counts in bins of unequal width, side by side."""
+    flat = [{"bin": bin_label(row), "n": row[what]} for row in rows]
+    chart = (
+        alt.Chart(_data(flat))
+        .mark_bar(color=ACCENT)
+        .encode(
+            x=alt.X("bin:N", sort=None, title=x, axis=alt.Axis(labelAngle=-45, labelOverlap=False)),
+            y=alt.Y("n:Q", title=what, axis=alt.Axis(format="~s", tickCount=5)),
+            tooltip=[alt.Tooltip("bin:N", title=x), alt.Tooltip("n:Q", title=what, format=",")],
+        )
+    )
+    return _spec(chart, 190)
+
+
+def bin_label(row: Mapping[str, Any]) -> str:
+    """A bin in short: 1, 2–4, 1k–1.9k."""
+    low, high = (_short(row[end]) for end in ("from", "to"))
+    return low if row["from"] == row["to"] else f"{low}–{high}"
+
+
+def bars(rows: Rows, label: str, value: str, x: str, fmt: str, colour: str = ACCENT) -> Spec:
+    """One horizontal bar for each row, in the order given."""
+    chart = (
+        alt.Chart(_data(rows))
+        .mark_bar(color=colour)
+        .encode(
+            y=alt.Y(f"{label}:N", sort=None, title=None),
+            x=alt.X(f"{value}:Q", title=x, axis=alt.Axis(format=fmt, tickCount=5)),
+            tooltip=[alt.Tooltip(f"{label}:N"), alt.Tooltip(f"{value}:Q", title=x, format=fmt)],
+        )
+    )
+    return _spec(chart, alt.Step(22))
+
+
+def metric_bars(rows: Rows, names: Sequence[str], metric: str) -> Spec:
+    """The chosen metric of each list with its interval. rows: list, metric, value, low, high."""
+    base = _chosen(rows, metric)
+    y = alt.Y("title:N", sort=[title(n) for n in names], title=None)
+    bar = base.mark_bar(size=20).encode(
+        y=y,
+        x=alt.X("value:Q", title=None, axis=alt.Axis(tickCount=5)),
+        color=_by_list(names, legend=False),
+        tooltip=_tooltip("value"),
+    )
+    rule = base.mark_rule(strokeWidth=2, color="var(--ink)").encode(
+        y=y, x="low:Q", x2="high:Q", tooltip=_tooltip("value")
+    )
+    return _spec(bar + rule, alt.Step(32))
+
+
+def differences(rows: Rows, names: Sequence[str], metric: str) -> Spec:
+    """The final list less each other one, with its interval. rows: list, metric, difference, low, high."""
+    base = _chosen(rows, metric)
+    y = alt.Y("title:N", sort=[title(n) for n in names], title=None)
+    zero = alt.Chart(_data([{"zero": 0}])).mark_rule(color="var(--muted)", strokeDash=[4, 3]).encode(x="zero:Q")
+    rule = base.mark_rule(strokeWidth=3).encode(
+        y=y, x=alt.X("low:Q", title=None, axis=alt.Axis(tickCount=5)), x2="high:Q", color=_by_list(names, legend=False)
+    )
+    point = base.mark_point(size=110, filled=True, opacity=1).encode(
+        y=y, x="difference:Q", color=_by_list(names, legend=False), tooltip=_tooltip("difference")
+    )
+    return _spec(zero + rule + point, alt.Step(32))
+
+
+def slices(rows: Rows, names: Sequence[str], metric: str, labels: Sequence[str]) -> Spec:
+    """The chosen metric of each list in each slice. rows: slice, list, metric, value, users."""
+    chart = (
+        _chosen(rows, metric)
+        .mark_point(size=90, filled=True, opacity=0.9)
+        .encode(
+            y=alt.Y("slice:N", sort=list(labels), title=None, axis=alt.Axis(grid=True)),
+            x=alt.X("value:Q", title=None, axis=alt.Axis(tickCount=5)),
+            color=_by_list(names),
+            shape=alt.Shape("title:N", title=None, scale=alt.Scale(domain=[title(n) for n in names])),
+            tooltip=[alt.Tooltip("slice:N"), *_tooltip("value", interval=False), alt.Tooltip("users:Q", format=",")],
+        )
+    )
+    return _spec(chart, alt.Step(30))
+
+
+def overlap(rows: Rows, names: Sequence[str]) -> Spec:
+    """How much of each source's candidates each other one proposed too. rows: source, other, share."""
+    order = [title(n) for n in names]
+    base = alt.Chart(_data(rows)).encode(
+        y=alt.Y("source:N", sort=order, title="of the candidates of"),
+        x=alt.X("other:N", sort=order, title="also proposed by", axis=alt.Axis(labelAngle=-30)),
+        tooltip=["source:N", "other:N", alt.Tooltip("share:Q", format=".1%")],
+    )
+    box = base.mark_rect(color=ACCENT).encode(
+        opacity=alt.Opacity("share:Q", scale=alt.Scale(domain=[0, 1], range=[0.04, 0.6]), legend=None)
+    )
+    return _spec(box + base.mark_text().encode(text=alt.Text("share:Q", format=".0%")), alt.Step(36))
+
+
+def funnel_bars(rows: Rows, names: Sequence[str]) -> Spec:
+    """Each source's hits, split by what became of them. rows: source, fate, n, order."""
+    fates = ["in the final list", "buried by the ranker"]
+    chart = (
+        alt.Chart(_data(rows))
+        .mark_bar()
+        .encode(
+            y=alt.Y("source:N", sort=[title(n) for n in names], title=None),
+            x=alt.X("n:Q", title="test items retrieved", axis=alt.Axis(format="~s", tickCount=5)),
+            color=alt.Color("fate:N", title=None, scale=alt.Scale(domain=fates, range=[ACCENT, SECOND])),
+            order="order:Q",
+            tooltip=["source:N", "fate:N", alt.Tooltip("n:Q", title="items", format=",")],
+        )
+    )
+    return _spec(chart, alt.Step(28))
+
+
+def line(rows: Rows, x: str, y: str, titles: tuple[str, str]) -> Spec:
+    """One line with its points."""
+    chart = (
+        alt.Chart(_data(rows))
+        .mark_line(point=alt.OverlayMarkDef(size=40, color=ACCENT), color=ACCENT, strokeWidth=2)
+        .encode(
+            x=alt.X(f"{x}:Q", title=titles[0], axis=alt.Axis(tickCount=6, format="~g")),
+            y=alt.Y(f"{y}:Q", title=titles[1], scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5, format="~s")),
+            tooltip=[alt.Tooltip(f"{x}:Q", title=titles[0]), alt.Tooltip(f"{y}:Q", title=titles[1], format=",.6~g")],
+        )
+    )
+    return _spec(chart, 200)
+
+
+def _chosen(rows: Rows, metric: str) -> alt.Chart:
+    chosen = alt.param(name="metric", value=metric)
+    flat = [{**row, "title": title(row["list"])} for row in rows]
+    return alt.Chart(_data(flat)).add_params(chosen).transform_filter("datum.metric === metric")
+
+
+def _by_list(names: Sequence[str], legend: bool = True) -> alt.Color:
+    scale = alt.Scale(domain=[title(n) for n in names], range=list(colours(names).values()))
+    return alt.Color("title:N", title=None, scale=scale, legend=alt.Legend() if legend else None)
+
+
+def _tooltip(value: str, interval: bool = True) -> list[alt.Tooltip]:
+    ends = [alt.Tooltip(f"{end}:Q", format=".5f") for end in ("low", "high")] if interval else []
+    return [
+        alt.Tooltip("title:N", title="list"),
+        alt.Tooltip("metric:N"),
+        alt.Tooltip(f"{value}:Q", format=".5f"),
+        *ends,
+    ]
+
+
+def _log_axis() -> alt.Axis:
+    return alt.Axis(format="~s", tickCount=5, labelOverlap=True)
+
+
+def _data(rows: Rows) -> pl.DataFrame:
+    return pl.DataFrame(list(rows), infer_schema_length=None)
+
+
+def _short(n: int) -> str:
+    for size, letter in ((1_000_000, "M"), (1_000, "k")):
+        if n >= size:
+            return f"{n / size:.3g}{letter}"
+    return str(n)
+
+
+def _spec(chart: Any, height: Any) -> Spec:
+    sized = chart.properties(
+        width="container", height=height, autosize=alt.AutoSizeParams(type="fit-x", contains="padding")
+    )
+    spec: Spec = sized.to_dict()
+    spec.pop("config", None)
+    return spec

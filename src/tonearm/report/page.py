@@ -1,0 +1,67 @@
+"""One self-contained HTML page: the template, its style and script, and the charting library inlined."""
+
+import os
+import tempfile
+from functools import cache
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from tonearm.report.parts import figure, written
+
+
+def render(content: dict[str, Any]) -> str:
+    """The page. Everything in `content` is escaped."""
+    environment = Environment(
+        loader=PackageLoader("tonearm"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"written": written, "figure": figure}
+    return environment.get_template("report.html.j2").render(
+        content | {"style": _asset("report.css"), "script": _asset("report.js"), "library": Markup(library())}
+    )
+
+
+def _asset(name: str) -> Markup:
+    return Markup((files("tonearm") / "templates" / name).read_text(encoding="utf-8"))
+
+
+@cache
+def library() -> str:
+    """Vega, Vega-Lite and Vega-Embed as one script that defines `vegaEmbed`.
+
+    Bundling takes some ten seconds, so the result is kept in the user's cache directory where that can be written.
+    """
+    place = cache_directory() / f"vega-{version('vl-convert-python')}.js"
+    try:
+        return place.read_text(encoding="utf-8")
+    except OSError:
+        script = _bundle()
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=place.parent, encoding="utf-8", delete=False) as file:
+            file.write(script)
+        Path(file.name).replace(place)
+    except OSError:
+        return script
+    return script
+
+
+def cache_directory() -> Path:
+    """Where Tonearm keeps what it can make again."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "tonearm"
+
+
+def _bundle() -> str:
+    import vl_convert
+
+    script: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    return script.replace("</script", "<\\/script").replace("<!--", "<\\!--")

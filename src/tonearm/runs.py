@@ -1,0 +1,151 @@
+"""Look into a finished run: a few rows of its lists, and names from the files that it was made of.
+
+Nothing is loaded whole: lists hold a hundred rows for each user, and a run may have more than a million users.
+"""
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from tonearm import store
+from tonearm.data import parse_moment, to_seconds
+from tonearm.errors import DataError
+from tonearm.inputs import find_column, is_id, open_events, open_input, reading
+
+LIST_FILES = {
+    "recommendations": "recommendations.parquet",
+    "personal_als": "personal_als.parquet",
+    "content": "content_recommendations.parquet",
+}
+"""Lists of every user: their names in metrics.json, and their files; content is there only where items have genres."""
+
+FACTS = {"name": pl.String(), "genres": pl.List(pl.String), "artists": pl.List(pl.String)}
+
+Id = int | str
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory.
+
+    manifest: what `manifest.json` holds, or will hold once the run is finished
+    """
+
+    folder: Path
+    manifest: dict[str, Any]
+
+    @classmethod
+    def open(cls, folder: Path) -> "Run":
+        """A finished run.
+
+        Raises:
+            DataError: the folder is not one.
+        """
+        return cls(folder, store.read_json(store.open_run(folder) / store.MANIFEST))
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """The content of metrics.json."""
+        return store.read_json(self.folder / "metrics.json")
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The resolved configuration."""
+        path = self.folder / "config.toml"
+        return tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+    def scan(self, file: str) -> pl.LazyFrame | None:
+        """One of the run's tables, lazily; None where the run has none of that name."""
+        path = self.folder / file
+        return pl.scan_parquet(path, glob=False) if path.is_file() else None
+
+    def lists_of(self, user: Id, k: int) -> dict[str, pl.DataFrame]:
+        """The first k entries of each list that is in a file, by name; empty for an unknown user."""
+        found = {}
+        for name, file in LIST_FILES.items():
+            rows = self.rows(file, "user_id", user, k)
+            if rows is not None:
+                found[name] = rows
+        return found
+
+    def similar_to(self, item: Id, k: int) -> pl.DataFrame | None:
+        """item_id, score and rank of the k items most similar to one."""
+        rows = self.rows("similar.parquet", "item_id_1", item, k)
+        return None if rows is None else rows.select(pl.col("item_id_2").alias("item_id"), "score", "rank")
+
+    def rows(self, file: str, column: str, value: Id, k: int) -> pl.DataFrame | None:
+        """The rows of one id with a rank of at most k, best first; None where there is no such file."""
+        table = self.scan(file)
+        if table is None:
+            return None
+        typed = as_id(value, table.collect_schema()[column])
+        wanted = (pl.col(column) == typed) & (pl.col("rank") <= k) if typed is not None else pl.lit(False)
+        with reading(str(self.folder / file)):
+            return table.filter(wanted).collect().sort("rank")
+
+    def describe(self, ids: Sequence[Id]) -> tuple[dict[Id, dict[str, Any]], str | None]:
+        """name, genres and artists of items by id, and words where they are not to be had."""
+        address = self.manifest["inputs"].get("items")
+        if address is None:
+            return {}, "The run had no catalogue, so items are shown by their ids."
+        if not ids:
+            return {}, None
+        try:
+            return _facts(address, list(dict.fromkeys(ids))), None
+        except DataError as error:
+            return {}, f"Items are shown by their ids: the catalogue cannot be read any more ({error})"
+
+    def events_of(self, user: Id, events: str | None = None) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """One user's events in train and in test: item_id, and time (seconds) and weight where the log has them.
+
+        events: the log, where it is no longer at the place the run read it from
+
+        Raises:
+            DataError: the log cannot be read.
+        """
+        inputs = self.manifest["inputs"]
+        if "train" in inputs:
+            return _events(events or inputs["train"], user), _events(inputs["test"], user)
+        rows = _events(events or inputs["events"], user)
+        test = pl.col("time") >= to_seconds(parse_moment(self.manifest["test_from"]))
+        return rows.filter(~test), rows.filter(test)
+
+
+def as_id(value: Id, dtype: pl.DataType) -> Id | None:
+    """An id, as a person or JSON gives it, as a file's type holds it; None where that type cannot hold it."""
+    if not dtype.is_integer():
+        return str(value)
+    try:
+        return int(pl.Series([int(value)]).cast(dtype)[0])
+    except (ValueError, OverflowError, pl.exceptions.PolarsError):
+        return None
+
+
+def _facts(address: str, ids: list[Id]) -> dict[Id, dict[str, Any]]:
+    source = open_input(address)
+    column = find_column(source, "item_id")
+    if column is None or not is_id(source.schema[column]):
+        raise DataError(f"{address}: no column item_id")
+    dtype = source.schema[column] if source.schema[column].is_integer() else pl.String()
+    typed = pl.Series([t for t in (as_id(value, dtype) for value in ids) if t is not None], dtype=dtype)
+    facts = [
+        pl.col(name).cast(kind) if name in source.schema else pl.lit(None, dtype=kind).alias(name)
+        for name, kind in FACTS.items()
+    ]
+    rows = source.scan().select(pl.col(column).cast(dtype).alias("item_id"), *facts)
+    with reading(address):
+        found = rows.filter(pl.col("item_id").is_in(typed.implode())).collect()
+    return {row["item_id"]: row for row in found.to_dicts()}
+
+
+def _events(address: str, user: Id) -> pl.DataFrame:
+    events = open_events(address)
+    table = events.table
+    typed = as_id(user, table.collect_schema()["user_id"])
+    wanted = pl.col("user_id") == typed if typed is not None else pl.lit(False)
+    with reading(address):
+        return table.filter(wanted & pl.col("item_id").is_not_null()).drop("user_id").collect()
