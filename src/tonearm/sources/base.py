@@ -1,19 +1,12 @@
 """The one protocol that every candidate source follows."""
 
-from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
 
 from tonearm.data import Block, Dataset, Lists
+from tonearm.progress import Progress, no_progress
 from tonearm.types import AnyArray, Float32s
-
-Progress = Callable[[str, int, int], None]
-"""Called as progress(what, done, total) by long fits."""
-
-
-def no_progress(_what: str, _done: int, _total: int) -> None:
-    """Report to nobody."""
 
 
 class Source(Protocol):

@@ -1,0 +1,80 @@
+"""Ranked recommendations from a listening log and a catalogue."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tonearm.config import Config, load_config
+    from tonearm.data import Catalogue, Dataset, Lists, Log, Vocabulary
+    from tonearm.errors import ConfigError, DataError, MissingExtra, OutputError, TonearmError
+    from tonearm.evaluate import evaluate_files
+    from tonearm.load import load_all, load_events, load_ready_made
+    from tonearm.pipeline import Inputs, run
+    from tonearm.ranker import Ranker
+    from tonearm.sources.als import ALS
+    from tonearm.sources.content import Content
+    from tonearm.sources.item_item import ItemItem
+    from tonearm.sources.popularity import Popularity
+
+_HOME = {
+    "ALS": "sources.als",
+    "Catalogue": "data",
+    "Config": "config",
+    "ConfigError": "errors",
+    "Content": "sources.content",
+    "DataError": "errors",
+    "Dataset": "data",
+    "Inputs": "pipeline",
+    "ItemItem": "sources.item_item",
+    "Lists": "data",
+    "Log": "data",
+    "MissingExtra": "errors",
+    "OutputError": "errors",
+    "Popularity": "sources.popularity",
+    "Ranker": "ranker",
+    "TonearmError": "errors",
+    "Vocabulary": "data",
+    "evaluate_files": "evaluate",
+    "load_all": "load",
+    "load_config": "config",
+    "load_events": "load",
+    "load_ready_made": "load",
+    "run": "pipeline",
+}
+
+__all__ = [
+    "ALS",
+    "Catalogue",
+    "Config",
+    "ConfigError",
+    "Content",
+    "DataError",
+    "Dataset",
+    "Inputs",
+    "ItemItem",
+    "Lists",
+    "Log",
+    "MissingExtra",
+    "OutputError",
+    "Popularity",
+    "Ranker",
+    "TonearmError",
+    "Vocabulary",
+    "evaluate_files",
+    "load_all",
+    "load_config",
+    "load_events",
+    "load_ready_made",
+    "run",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for, so that `import tonearm` costs nothing."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'tonearm' has no attribute '{name}'")
+    return getattr(importlib.import_module(f"tonearm.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

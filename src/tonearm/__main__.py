@@ -1,0 +1,5 @@
+"""`python -m tonearm`."""
+
+from tonearm.cli import main
+
+main()

@@ -1,0 +1,130 @@
+"""The files of a run, each from what the pipeline made; names and columns are the contract of docs/files.md."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+
+from tonearm import store
+from tonearm.data import Block, Dataset, Lists
+from tonearm.progress import Progress
+from tonearm.ranker import RankerModel
+from tonearm.sources.als import ALSModel
+from tonearm.sources.base import Source
+from tonearm.types import Float32s
+
+LISTS = {"popular": "top_popular", "als": "personal_als"}
+"""Names of the sources' lists in metrics.json where they differ from the sources' own."""
+
+FILES = {"als": "personal_als", "content": "content_recommendations"}
+"""Sources whose lists are written to a file."""
+
+SIMILAR_ROWS = 8192
+
+
+class ListWriter(store.TableWriter):
+    """A parquet file of lists: user_id, item_id, score, rank, and more columns where they are given."""
+
+    def __init__(self, path: Path, data: Dataset) -> None:
+        super().__init__(path)
+        self.data = data
+
+    def write_lists(self, block: Block, lists: Lists, more: dict[str, pl.Series] | None = None) -> None:
+        """Append one block's lists."""
+        table = {
+            "user_id": self.data.users.decode(block.users[lists.row]),
+            "item_id": self.data.catalogue.items.decode(lists.item),
+            "score": pl.Series(lists.score),
+            "rank": pl.Series(lists.rank),
+        }
+        self.write(pl.DataFrame(table | (more or {})))
+
+
+def final_columns(
+    block: Block, lists: Lists, names: Sequence[str], features: Float32s, which: Literal["few", "all"]
+) -> dict[str, pl.Series]:
+    """What recommendations.parquet says beside the list: two scores, the user's number of tracks, or every feature.
+
+    names, features: the ranker's features, (n_entries, n_features) float32; NaN becomes null
+    """
+
+    def column(name: str) -> pl.Series:
+        if name not in names:
+            return pl.Series([None] * len(features), dtype=pl.Float32)
+        return pl.Series(np.ascontiguousarray(features[:, names.index(name)]), nan_to_null=True)
+
+    columns = {name: column(name) for name in ("als_score", "content_score")}
+    columns["tracks_played_by_user"] = pl.Series(np.diff(block.pairs.indptr).astype(np.int32)[lists.row])
+    if which == "all":
+        columns |= {name: column(name) for name in names if name not in columns}
+    return columns
+
+
+def write_similar(folder: Path, data: Dataset, sources: Sequence[Source], k: int, progress: Progress) -> None:
+    """similar.parquet: the k most similar items by ALS factors of every item seen in train."""
+    als = next(source for source in sources if isinstance(source, ALSModel))
+    seen = np.flatnonzero(data.plays > 0).astype(np.int32)
+    with store.TableWriter(folder / "similar.parquet") as writer:
+        for lo in range(0, len(seen), SIMILAR_ROWS):
+            progress("similar items", lo, len(seen))
+            rows = seen[lo : lo + SIMILAR_ROWS]
+            lists = als.similar(rows, k)
+            ids = data.catalogue.items
+            writer.write(
+                pl.DataFrame(
+                    {
+                        "item_id_1": ids.decode(rows[lists.row]),
+                        "item_id_2": ids.decode(lists.item),
+                        "score": pl.Series(lists.score),
+                        "rank": pl.Series(lists.rank),
+                    }
+                )
+            )
+
+
+def write_catalogue(folder: Path, data: Dataset, n: int) -> None:
+    """top_popular.parquet and genres.parquet."""
+    top = data.popularity_order[:n]
+    popular = pl.DataFrame(
+        {
+            "rank": np.arange(1, len(top) + 1, dtype=np.int32),
+            "item_id": data.catalogue.items.decode(top),
+            "plays": data.plays[top],
+            "users": data.listeners[top],
+        }
+    ).hstack(data.catalogue.describe(top))
+    store.write_table(folder / "top_popular.parquet", popular)
+    store.write_table(folder / "genres.parquet", genre_table(data))
+
+
+def genre_table(data: Dataset) -> pl.DataFrame:
+    """genre_id, name, items_count and score (share of all item-genre pairs), most frequent first, ties by name."""
+    genres = data.catalogue.genres
+    n = 0 if genres is None else len(genres.labels)
+    counts = np.zeros(0, np.int64) if genres is None else np.bincount(genres.index, minlength=n).astype(np.int64)
+    table = pl.DataFrame(
+        {
+            "genre_id": np.arange(n, dtype=np.int32),
+            "name": genres.labels.ids if genres is not None else pl.Series([], dtype=pl.String),
+            "items_count": counts,
+            "score": counts / max(int(counts.sum()), 1),
+        }
+    )
+    return table.sort(["items_count", "name"], descending=[True, False])
+
+
+def write_models(folder: Path, sources: Sequence[Source], ranker: RankerModel) -> None:
+    """models/: each source as arrays, the ranker's trees in CatBoost's format."""
+    models = folder / "models"
+    for source in sources:
+        store.save_arrays(models / f"{source.name}_model.npz", source.save())
+    ranker.save_trees(models / "cb_model.cbm")
+    blend = {"names": list(ranker.names), "z": ranker.z.tolist(), "blend": ranker.blend.tolist(), "mix": ranker.mix}
+    store.write_json(models / "ranker.json", blend)
+
+
+def facts(source: Source) -> dict[str, Any]:
+    """What the manifest says of a fitted source."""
+    return {"loss": [float(loss) for loss in source.losses]} if isinstance(source, ALSModel) else {}

@@ -1,0 +1,300 @@
+"""The command line. Each command imports what it needs when it runs, so that `--help` answers at once."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+
+from tonearm.errors import ConfigError, DataError, TonearmError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from tonearm.config import Config
+
+app = App(
+    name="tonearm",
+    help="A listening log and a catalogue in; ranked, measured and explained recommendations out.",
+)
+show = App(name="show", help="Look at one user or one item of a finished run.")
+prepare = App(name="prepare", help="Turn a known raw dump into events and items.")
+app.command(show)
+app.command(prepare)
+
+Settings = Annotated[tuple[str, ...], Parameter(name="--set", negative="", consume_multiple=False)]
+
+
+@app.command
+def run(
+    *,
+    out: Path,
+    events: str | None = None,
+    items: str | None = None,
+    test_from: str | None = None,
+    train: str | None = None,
+    test: str | None = None,
+    config: Path | None = None,
+    preset: str = "default",
+    settings: Settings = (),
+    overwrite: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Make every list, model and metric, and a report, from a log and a catalogue.
+
+    Parameters
+    ----------
+    out
+        The run directory to write; it appears whole or not at all.
+    events
+        The log: a parquet file, a folder, a glob or an s3:// address, with user_id, item_id, started_at.
+    items
+        The catalogue: item_id and, as far as known, name, genres, artists, albums.
+    test_from
+        Train is everything before this date or time, test is the rest.
+    train, test
+        Instead of events and test_from: two ready-made sets.
+    config
+        A TOML file of options.
+    preset
+        Named settings to start from: default or notebook.
+    settings
+        One option, such as als.factors=128; may be repeated and wins over the file.
+    overwrite
+        Replace a run that is there already.
+    quiet
+        Print no stages and no progress bars.
+    """
+    from tonearm.store import check_free
+
+    check_free(out, overwrite)
+    options = _config(config, settings, preset)
+    from tonearm.data import parse_moment
+    from tonearm.evaluate import table
+    from tonearm.pipeline import Inputs
+    from tonearm.pipeline import run as run_pipeline
+
+    inputs = Inputs(events, items, None if test_from is None else parse_moment(test_from), train, test)
+    metrics = run_pipeline(inputs, out, options, overwrite=overwrite, show=not quiet)
+    _print(table(metrics))
+    _print(f"Report: {out / 'report.html'}")
+
+
+@app.command
+def check(
+    *,
+    events: str | None = None,
+    items: str | None = None,
+    test_from: str | None = None,
+    train: str | None = None,
+    test: str | None = None,
+    config: Path | None = None,
+    settings: Settings = (),
+) -> None:
+    """Say what is in the input and what is wrong with it; exits with 2 where `run` would refuse it.
+
+    Parameters
+    ----------
+    events, items, test_from, train, test, config, settings
+        As for run; without test_from the log is looked at as a whole.
+    """
+    from tonearm.check import check as check_inputs
+    from tonearm.check import render
+    from tonearm.data import parse_moment
+
+    options = _config(config, settings).data
+    logs = {name: path for name, path in (("events", events), ("train", train), ("test", test)) if path is not None}
+    checked = check_inputs(logs, items, None if test_from is None else parse_moment(test_from), options)
+    _print(render(checked))
+    if checked.errors:
+        raise SystemExit(2)
+
+
+@app.command
+def synth(
+    *,
+    out: Path,
+    preset: Literal["tiny", "small", "medium", "yandex"] = "small",
+    seed: int = 0,
+    raw: bool = False,
+) -> None:
+    """Make a listening log with planted taste, and its catalogue.
+
+    Parameters
+    ----------
+    out
+        The folder to write; events.parquet and items.parquet go there.
+    preset
+        Its size: tiny, small, medium, or yandex, the twin of a log of 222 million listens.
+    seed
+        Another seed makes another log.
+    raw
+        Write the three raw files that `prepare yandex` reads instead.
+    """
+    from tonearm.synth import generate
+
+    generate(preset, out, seed, raw)
+    _print(f"Wrote {out}")
+
+
+@prepare.command(name="yandex")
+def prepare_yandex(*, tracks: Path, catalog: Path, interactions: Path, out: Path) -> None:
+    """Turn the raw Yandex Music dump of the course into events, items and genres.
+
+    Parameters
+    ----------
+    tracks
+        tracks.parquet: track_id, albums, artists, genres.
+    catalog
+        catalog_names.parquet: id, type, name.
+    interactions
+        interactions.parquet: user_id, track_id, started_at.
+    out
+        The folder to write.
+    """
+    from tonearm.prepare import yandex
+
+    yandex(tracks, catalog, interactions, out)
+    _print(f"Wrote {out}")
+
+
+@app.command
+def evaluate(
+    *,
+    lists: Path,
+    truth: Path,
+    train: Path | None = None,
+    k: Annotated[tuple[int, ...], Parameter(negative="")] = (5, 10, 20, 100),
+    filter_seen: bool = True,
+    seed: int = 0,
+    out: Path | None = None,
+) -> None:
+    """Measure any lists against any truth.
+
+    Parameters
+    ----------
+    lists
+        user_id, item_id, and rank or score.
+    truth
+        user_id, item_id: what users went on to hear.
+    train
+        user_id, item_id: what they had heard before; without it every user counts as warm and nothing as seen.
+    k
+        Cut-offs of the metrics; may be repeated.
+    filter_seen
+        Leave what a user had heard out of their truth.
+    seed
+        Seed of the bootstrap.
+    out
+        Write the metrics as JSON to this file.
+    """
+    from tonearm.evaluate import evaluate_files, table
+    from tonearm.store import check_free, write_json
+
+    if out is not None:
+        check_free(out)
+    metrics = evaluate_files(lists, truth, train, ks=k, filter_seen=filter_seen, seed=seed)
+    _print(table(metrics))
+    if out is not None:
+        write_json(out, metrics)
+
+
+@app.command
+def compare(run_a: Path, run_b: Path, /) -> None:
+    """Set two runs side by side: settings, data, metrics, lists, costs.
+
+    Parameters
+    ----------
+    run_a, run_b
+        Two run directories.
+    """
+    from tonearm.compare import compare as compare_runs
+
+    _print(compare_runs(run_a, run_b))
+
+
+@app.command
+def report(run: Path, /) -> None:
+    """Write a run's report.html anew from its other files.
+
+    Parameters
+    ----------
+    run
+        A run directory.
+    """
+    from tonearm.report import rebuild
+
+    rebuild(run)
+    _print(f"Report: {run / 'report.html'}")
+
+
+@show.command(name="user")
+def show_user(user: str, /, *, run: Path, events: str | None = None, k: int = 10) -> None:
+    """A user's history next to each of their lists.
+
+    Parameters
+    ----------
+    user
+        The user's id.
+    run
+        The run directory.
+    events
+        The log, if it is no longer where the run read it.
+    k
+        Entries of each list.
+    """
+    from tonearm.show import show_user as show_one
+
+    _print(show_one(run, user, events, k))
+
+
+@show.command(name="item")
+def show_item(item: str, /, *, run: Path, k: int = 10) -> None:
+    """An item and its similar ones.
+
+    Parameters
+    ----------
+    item
+        The item's id.
+    run
+        The run directory.
+    k
+        Similar items.
+    """
+    from tonearm.show import show_item as show_one
+
+    _print(show_one(run, item, k))
+
+
+def _config(path: Path | None, settings: tuple[str, ...], preset: str = "default") -> "Config":
+    from tonearm.config import load_config
+
+    return load_config(path, settings, preset)
+
+
+def _print(what: "RenderableType") -> None:
+    from rich.console import Console
+
+    Console(soft_wrap=isinstance(what, str), highlight=False).print(what)
+
+
+def main() -> None:
+    """Run the command line; what a user got wrong is one message and exit code 2."""
+    try:
+        app(exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        _fail(f"{type(ConfigError()).__name__}: {error}")
+    except TonearmError as error:
+        _fail(f"{type(error).__name__}: {error}")
+    except MemoryError:
+        _fail(
+            f"{DataError.__name__}: the machine ran out of memory. Set block to a smaller number, or use a larger one."
+        )
+    except KeyboardInterrupt:
+        print("Stopped. Nothing was left behind; run the same command again to start anew.", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def _fail(message: str) -> None:
+    print(message, file=sys.stderr)
+    raise SystemExit(2)

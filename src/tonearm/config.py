@@ -1,0 +1,199 @@
+"""The whole configuration: one frozen tree of options, read from TOML, overridden by flags, stored with the run."""
+
+import dataclasses
+import difflib
+import json
+import tomllib
+from dataclasses import field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+from tonearm.sources.als import ALS
+from tonearm.sources.base import Recipe
+
+from tonearm.errors import ConfigError
+from tonearm.census import DataOptions
+from tonearm.ranker import Ranker
+from tonearm.sources.content import Content
+from tonearm.sources.item_item import ItemItem
+from tonearm.sources.popularity import Popularity
+from tonearm.split import SplitOptions
+
+STRICT = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, config=STRICT)
+class OutputOptions:
+    """What is written.
+
+    k: tracks in each user's lists
+    similar: similar tracks for each track
+    features: "all" adds every feature the ranker saw to recommendations.parquet; "few" keeps the contract's columns
+    top_popular: rows of top_popular.parquet
+    """
+
+    k: Annotated[int, Field(ge=1, le=10_000)] = 100
+    similar: Annotated[int, Field(ge=1, le=1_000)] = 10
+    features: Literal["few", "all"] = "few"
+    top_popular: Annotated[int, Field(ge=1)] = 100
+
+
+@dataclass(frozen=True, config=STRICT)
+class EvaluationOptions:
+    """How lists are measured.
+
+    ks: the cut-offs of every metric@k
+    resamples: bootstrap resamples of the users behind each interval
+    """
+
+    ks: tuple[Annotated[int, Field(ge=1)], ...] = (5, 10, 20, 100)
+    resamples: Annotated[int, Field(ge=10)] = 1000
+
+
+@dataclass(frozen=True, config=STRICT)
+class Config:
+    """Every option of a run.
+
+    seed: the one seed; each stage spawns its own generator from it
+    filter_seen: leave tracks that the user has already heard out of their lists
+    candidates: tracks taken from each source for each user, before ranking
+    block: users handled at a time; memory grows with it, results do not change
+    threads: processor threads; 0 takes all there are
+    """
+
+    seed: int = 0
+    filter_seen: bool = True
+    candidates: Annotated[int, Field(ge=1)] = 100
+    block: Annotated[int, Field(ge=1)] = 4096
+    threads: Annotated[int, Field(ge=0)] = 0
+    data: DataOptions = field(default_factory=DataOptions)
+    split: SplitOptions = field(default_factory=SplitOptions)
+    popularity: Popularity = field(default_factory=Popularity)
+    als: ALS = field(default_factory=ALS)
+    content: Content = field(default_factory=Content)
+    item_item: ItemItem = field(default_factory=ItemItem)
+    ranker: Ranker = field(default_factory=Ranker)
+    evaluation: EvaluationOptions = field(default_factory=EvaluationOptions)
+    output: OutputOptions = field(default_factory=OutputOptions)
+
+    def recipes(self) -> dict[str, Recipe]:
+        """The candidate sources, in the order of their columns."""
+        return {
+            "popular": self.popularity,
+            "als": self.als,
+            "content": self.content,
+            "item_item": self.item_item,
+        }
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "notebook": {
+        "filter_seen": False,
+        "als": {"factors": 50, "iterations": 50, "regularization": 0.05, "alpha": 1.0},
+        "output": {"k": 100, "similar": 10},
+    },
+}
+"""Named settings; "notebook" is the classic course setting."""
+
+_ADAPTER = TypeAdapter(Config)
+
+
+def load_config(path: Path | None = None, overrides: tuple[str, ...] = (), preset: str = "default") -> Config:
+    """The preset, then the TOML file, then overrides such as "als.factors=128", each winning over the one before.
+
+    Raises:
+        ConfigError: no such file, preset or option, or a value of the wrong type or out of range.
+    """
+    if preset not in PRESETS:
+        raise ConfigError(f"there is no preset '{preset}'.{_suggest(preset, list(PRESETS))}")
+    tree: dict[str, Any] = json.loads(json.dumps(PRESETS[preset]))
+    if path is not None:
+        _merge(tree, _read(path))
+    for override in overrides:
+        _merge(tree, _parse_override(override))
+    return config_from(tree, str(path) if path is not None else "settings")
+
+
+def config_from(tree: dict[str, Any], where: str) -> Config:
+    """Check a tree of options, as TOML gives it."""
+    _check_names(tree, Config, "", where)
+    try:
+        return _ADAPTER.validate_python(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"{where}: {name} = {first['input']!r} will not do: {first['msg'].lower()}.") from error
+
+
+def to_toml(config: Config) -> str:
+    """The resolved configuration as TOML, which `load_config` reads back to the same."""
+    tree = dataclasses.asdict(config)
+    top = [f"{name} = {_toml(value)}" for name, value in tree.items() if not isinstance(value, dict)]
+    sections = [
+        "\n".join([f"\n[{name}]", *(f"{key} = {_toml(v)}" for key, v in value.items() if v is not None)])
+        for name, value in tree.items()
+        if isinstance(value, dict)
+    ]
+    return "\n".join([*top, *sections]) + "\n"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_toml(v) for v in value) + "]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: there is no such file. Check --config.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error}).") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: is not TOML: {error}.") from error
+
+
+def _parse_override(override: str) -> dict[str, Any]:
+    name, equals, text = override.partition("=")
+    if not equals or not name.strip():
+        raise ConfigError(f"--set {override}: write it as section.option=value, such as als.factors=128.")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    tree: dict[str, Any] = {}
+    leaf = tree
+    *sections, option = name.strip().split(".")
+    for section in sections:
+        leaf = leaf.setdefault(section, {})
+    leaf[option] = value
+    return tree
+
+
+def _merge(tree: dict[str, Any], over: dict[str, Any]) -> None:
+    for key, value in over.items():
+        if isinstance(value, dict) and isinstance(tree.get(key), dict):
+            _merge(tree[key], value)
+        else:
+            tree[key] = value
+
+
+def _check_names(tree: dict[str, Any], kind: Any, section: str, where: str) -> None:
+    known = {f.name: f.type for f in dataclasses.fields(kind)}
+    for name, value in tree.items():
+        if name not in known:
+            at = f"[{section}] has" if section else "there is"
+            raise ConfigError(f"{where}: {at} no option '{name}'.{_suggest(name, list(known))}")
+        if dataclasses.is_dataclass(known[name]):
+            if not isinstance(value, dict):
+                raise ConfigError(f"{where}: '{name}' is a section. Write its options below [{name}].")
+            _check_names(value, known[name], name, where)
+
+
+def _suggest(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f" Did you mean '{close[0]}'?" if close else f" Known: {', '.join(sorted(known))}."

@@ -1,0 +1,153 @@
+"""Features: what the ranker knows of a user, an item, and the two together, before `now` and never later."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tonearm.candidates import Candidates
+from tonearm.data import DAY, Block, Dataset, Tags
+from tonearm.kernels import features as kernels
+from tonearm.kernels.lists import window_counts
+from tonearm.types import Float32s, Int32s
+
+WINDOWS = (7, 30, 90)
+"""Days of the recent popularity windows."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """How features are made, fitted on the events before `now`.
+
+    names: the columns of the matrix that `compute` returns
+    item: (n_items, n_item_features) float32
+    """
+
+    names: tuple[str, ...]
+    item_names: tuple[str, ...]
+    item: Float32s
+    tags: tuple[tuple[str, Tags], ...]
+    filter_seen: bool
+
+    @classmethod
+    def fit(cls, data: Dataset, sources: Sequence[str], filter_seen: bool) -> "Features":
+        """Count what is known of each item; groups without data (time, genres, ...) are left out."""
+        item_columns = _item_features(data)
+        catalogue = data.catalogue
+        tags = tuple(
+            (name, tags)
+            for name, tags in (("genre", catalogue.genres), ("artist", catalogue.artists), ("album", catalogue.albums))
+            if tags is not None and _repeats(tags)
+        )
+        timed = data.log.time is not None
+        names = [f"{source}_{kind}" for source in sources for kind in ("score", "rank", "z")]
+        names += ["sources"]
+        names += list(item_columns)
+        names += _user_names(timed)
+        names += [f"{tag}_{kind}" for tag, _ in tags for kind in _affinity_names(timed)]
+        if not filter_seen:
+            names += ["own_plays", "own_recency"] if timed else ["own_plays"]
+        item = np.stack(list(item_columns.values()), axis=1).astype(np.float32)
+        return cls(tuple(names), tuple(item_columns), item, tags, filter_seen)
+
+    def compute(self, block: Block, candidates: Candidates) -> Float32s:
+        """The features of every candidate, (n_candidates, n_features) float32; NaN where unknown."""
+        n = len(candidates)
+        indptr, row, item = candidates.lists.indptr, candidates.lists.row, candidates.lists.item
+        out = np.empty((n, len(self.names)), np.float32)
+        n_sources = candidates.scores.shape[1]
+        out[:, 0 : 3 * n_sources : 3] = candidates.scores
+        out[:, 1 : 3 * n_sources : 3] = np.where(candidates.ranks > 0, candidates.ranks, np.nan)
+        out[:, 2 : 3 * n_sources : 3] = kernels.standardize(indptr, candidates.scores)
+        at = 3 * n_sources
+        out[:, at] = (candidates.ranks > 0).sum(axis=1)
+        at += 1
+        out[:, at : at + self.item.shape[1]] = self.item[item]
+        at += self.item.shape[1]
+        user = _user_features(block, self.item[:, 0])
+        out[:, at : at + user.shape[1]] = user[row]
+        at += user.shape[1]
+        pairs, timed = block.pairs, block.pairs.last is not None
+        last = pairs.last if pairs.last is not None else np.empty(0, np.int32)
+        for _, tags in self.tags:
+            affinity = kernels.tag_affinity(
+                pairs.indptr,
+                pairs.item,
+                pairs.plays,
+                last,
+                block.now,
+                tags.indptr,
+                tags.index,
+                len(tags.labels),
+                indptr,
+                item,
+            )
+            width = len(_affinity_names(timed))
+            out[:, at : at + width] = affinity[:, :width]
+            at += width
+        if not self.filter_seen:
+            own = kernels.own_history(pairs.indptr, pairs.item, pairs.plays, last, block.now, indptr, item)
+            width = 2 if timed else 1
+            out[:, at : at + width] = own[:, :width]
+            at += width
+        assert at == len(self.names)
+        return out
+
+
+def _repeats(tags: Tags) -> bool:
+    """Whether any label is shared by two items; a column of labels used once says nothing about other items."""
+    return len(tags.index) > len(tags.labels)
+
+
+def _affinity_names(timed: bool) -> tuple[str, ...]:
+    return ("plays", "items", "recency") if timed else ("plays", "items")
+
+
+def _item_features(data: Dataset) -> dict[str, Float32s]:
+    plays = data.plays.astype(np.float32)
+    columns: dict[str, Float32s] = {
+        "item_plays": np.log1p(plays),
+        "item_plays_per_user": (plays / np.maximum(data.listeners, 1)).astype(np.float32),
+    }
+    log = data.log
+    if log.time is not None:
+        since = np.array([data.now - days * DAY for days in WINDOWS], np.int64)
+        counts = window_counts(log.start, log.stop, log.item, log.time, since, data.n_items)
+        for days, count in zip(WINDOWS, counts, strict=True):
+            columns[f"item_plays_{days}d"] = np.log1p(count)
+            columns[f"item_trend_{days}d"] = (count + 1) / (plays + 10)
+        first, last = kernels.item_times(log.start, log.stop, log.item, log.time, data.n_items)
+        played = data.plays > 0
+        columns["item_age"] = _days_before(data.now, first, played)
+        columns["item_recency"] = -_days_before(data.now, last, played)
+    return columns
+
+
+def _days_before(now: int, time: Int32s, known: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Float32s:
+    return np.where(known, (now - time.astype(np.float64)) / DAY, np.nan).astype(np.float32)
+
+
+def _user_names(timed: bool) -> list[str]:
+    names = ["user_tracks", "user_plays_per_track", "user_popularity"]
+    return [*names, "user_tenure", "user_recency", "user_recent_share"] if timed else names
+
+
+def _user_features(block: Block, item_log_plays: Float32s) -> Float32s:
+    pairs = block.pairs
+    lengths = np.diff(pairs.indptr)
+    some = np.maximum(lengths, 1)
+    row = np.repeat(np.arange(len(block)), lengths)
+
+    def mean(values: Float32s) -> Float32s:
+        return (np.bincount(row, weights=values, minlength=len(block)) / some).astype(np.float32)
+
+    columns = [np.log1p(lengths).astype(np.float32), mean(pairs.plays), mean(item_log_plays[pairs.item])]
+    log = block.log
+    if log.time is not None:
+        has = log.stop > log.start
+        first = log.time[np.where(has, log.start, 0)] if len(log.time) else np.zeros(len(block), np.int32)
+        last = log.time[np.where(has, log.stop - 1, 0)] if len(log.time) else np.zeros(len(block), np.int32)
+        columns += [_days_before(block.now, first, has), -_days_before(block.now, last, has)]
+        assert pairs.last is not None
+        columns.append(mean((pairs.last >= block.now - 30 * DAY).astype(np.float32)))
+    return np.stack(columns, axis=1)

@@ -1,0 +1,173 @@
+"""Kernels of the content source: genre profiles against distinct genre sets, each set scored once."""
+
+import numpy as np
+
+from tonearm.kernels._jit import jit, jit_parallel, prange
+from tonearm.kernels.item_item import smallest_kept
+from tonearm.kernels.lists import contains
+from tonearm.types import Float32s, Int32s, Int64s
+
+
+@jit_parallel
+def profiles(indptr: Int64s, item: Int32s, weight: Float32s, tag_indptr: Int64s, tag: Int32s, n_tags: int) -> Float32s:
+    """Each history's weights summed by tag and scaled to length one, (b, n_tags) float32; zero without tags.
+
+    An item's weight is shared equally among its tags.
+    """
+    b = len(indptr) - 1
+    out = np.zeros((b, n_tags), np.float32)
+    for row in prange(b):
+        for a in range(indptr[row], indptr[row + 1]):
+            lo, hi = tag_indptr[item[a]], tag_indptr[item[a] + 1]
+            for t in range(lo, hi):
+                out[row, tag[t]] += weight[a] / (hi - lo)
+        length = np.sqrt((out[row] ** 2).sum())
+        if length > 0:
+            out[row] /= length
+    return out
+
+
+@jit
+def _set_score(profile: Float32s, tags: Int32s) -> np.float32:
+    total = np.float32(0)
+    for t in range(len(tags)):
+        total += profile[tags[t]]
+    return total / np.float32(np.sqrt(np.float32(len(tags))))
+
+
+@jit_parallel
+def recommend_sets(
+    profile: Float32s,
+    set_indptr: Int64s,
+    set_tag: Int32s,
+    member_indptr: Int64s,
+    member: Int32s,
+    place: Int32s,
+    order: Int32s,
+    seen_indptr: Int64s,
+    seen: Int32s,
+    k: int,
+) -> tuple[Int64s, Int32s, Float32s]:
+    """The k best items of each profile by cosine with the item's tag set, ties by popularity.
+
+    profile: (b, n_tags) float32, rows of length one or zero
+    set_*: the tags of each distinct set, CSR; member_*: each set's items, most popular first, CSR
+    place: (n_items,) int32, an item's place in `order`; order: items, most popular first
+    A row is filled up with items of cosine zero, most popular first.
+    Returns indptr (b + 1,) int64, item, score.
+    """
+    b, n_sets = len(profile), len(set_indptr) - 1
+    out_item = np.empty((b, k), np.int32)
+    out_score = np.zeros((b, k), np.float32)
+    counts = np.zeros(b + 1, np.int64)
+    n_blocks = min(b, 32)
+    for block in prange(n_blocks):
+        score = np.zeros(n_sets, np.float32)
+        heap_value = np.empty(k, np.float32)
+        heap_place = np.empty(k, np.int32)
+        for row in range(block, b, n_blocks):
+            own = seen[seen_indptr[row] : seen_indptr[row + 1]]
+            best = np.float32(0)
+            for s in range(n_sets):
+                score[s] = _set_score(profile[row], set_tag[set_indptr[s] : set_indptr[s + 1]])
+                best = max(best, score[s])
+            n = 0
+            for s in _descending(score, best, k + len(own), member_indptr):
+                if n == k and score[s] < heap_value[0]:
+                    break
+                taken = 0
+                for m in range(member_indptr[s], member_indptr[s + 1]):
+                    i = member[m]
+                    if len(own) > 0 and contains(own, i):
+                        continue
+                    n = smallest_kept(heap_value, heap_place, n, score[s], place[i], k)
+                    taken += 1
+                    if taken == k:
+                        break
+            counts[row + 1] = _write(heap_value, heap_place, n, order, own, score, out_item[row], out_score[row], k)
+    out_indptr = np.cumsum(counts)
+    flat_item = np.empty(out_indptr[-1], np.int32)
+    flat_score = np.empty(out_indptr[-1], np.float32)
+    for row in prange(b):
+        n = counts[row + 1]
+        flat_item[out_indptr[row] : out_indptr[row + 1]] = out_item[row, :n]
+        flat_score[out_indptr[row] : out_indptr[row + 1]] = out_score[row, :n]
+    return out_indptr, flat_item, flat_score
+
+
+@jit
+def _descending(score: Float32s, best: np.float32, need: int, member_indptr: Int64s) -> Int32s:
+    """Sets of positive score, best first, enough of them to hold `need` items and all that tie with the last."""
+    if best <= 0:
+        return np.empty(0, np.int32)
+    n_bins = 256
+    held = np.zeros(n_bins, np.int64)
+    for s in range(len(score)):
+        if score[s] > 0:
+            bin_ = min(n_bins - 1, int(score[s] / best * n_bins))
+            held[bin_] += member_indptr[s + 1] - member_indptr[s]
+    floor, total = n_bins, 0
+    while floor > 0 and total < need:
+        floor -= 1
+        total += held[floor]
+    picked = np.empty(len(score), np.int32)
+    n = 0
+    for s in range(len(score)):
+        if score[s] > 0 and min(n_bins - 1, int(score[s] / best * n_bins)) >= floor:
+            picked[n] = s
+            n += 1
+    picked = picked[:n]
+    return picked[np.argsort(-score[picked], kind="mergesort")]
+
+
+@jit
+def _write(
+    value: Float32s,
+    place: Int32s,
+    n: int,
+    order: Int32s,
+    own: Int32s,
+    score: Float32s,
+    out_item: Int32s,
+    out_score: Float32s,
+    k: int,
+) -> int:
+    by_place = np.argsort(place[:n], kind="mergesort")
+    best = by_place[np.argsort(-value[:n][by_place], kind="mergesort")]
+    for r in range(n):
+        out_item[r] = order[place[best[r]]]
+        out_score[r] = value[best[r]]
+    if n < k:
+        chosen = np.sort(out_item[:n].copy())
+        for p in range(len(order)):
+            if n == k:
+                break
+            i = order[p]
+            if contains(chosen, i) or (len(own) > 0 and contains(own, i)):
+                continue
+            out_item[n] = i
+            out_score[n] = 0
+            n += 1
+    return n
+
+
+@jit_parallel
+def score_sets(
+    profile: Float32s,
+    set_indptr: Int64s,
+    set_tag: Int32s,
+    set_of: Int32s,
+    candidate_indptr: Int64s,
+    candidate: Int32s,
+) -> Float32s:
+    """Cosine of each candidate's tag set with the row's profile, (n_candidates,) float32; 0 without tags.
+
+    set_of: (n_items,) int32, an item's set, −1 without tags
+    """
+    out = np.zeros(len(candidate), np.float32)
+    for row in prange(len(profile)):
+        for c in range(candidate_indptr[row], candidate_indptr[row + 1]):
+            s = set_of[candidate[c]]
+            if s >= 0:
+                out[c] = _set_score(profile[row], set_tag[set_indptr[s] : set_indptr[s + 1]])
+    return out

@@ -1,0 +1,248 @@
+"""The whole story on one screen: load, split, fit, rank, write, evaluate, report."""
+
+import platform
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+
+from tonearm import artefacts, report, store
+from tonearm.artefacts import ListWriter
+from tonearm.candidates import Candidates, gather
+from tonearm.config import Config, to_toml
+from tonearm.data import Block, Dataset, Lists, to_moment
+from tonearm.errors import ConfigError
+from tonearm.evaluate import evaluate
+from tonearm.features import Features
+from tonearm.funnel import FunnelMeter
+from tonearm.kernels.lists import best_of_rows
+from tonearm.load import Loaded, load_events, load_ready_made
+from tonearm.metrics import ListMeter, Truth, cold_users, describe_items, truth
+from tonearm.profile import profile
+from tonearm.progress import Progress
+from tonearm.ranker import RankerModel, TrainingTable, join_tables, label_candidates, sample_negatives
+from tonearm.sources import fit_sources
+from tonearm.sources.base import Source
+from tonearm.split import InnerSplit, inner_split
+from tonearm.stages import Stages
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Where the log is: events cut at `test_from`, or ready-made train and test; items where there is a catalogue."""
+
+    events: str | None = None
+    items: str | None = None
+    test_from: datetime | None = None
+    train: str | None = None
+    test: str | None = None
+
+    def load(self, config: Config, progress: Progress) -> Loaded:
+        """Read and check the files.
+
+        Raises:
+            ConfigError: neither events and test_from, nor train and test are given.
+            DataError: the files cannot be used.
+        """
+        if self.train is not None and self.test is not None and self.events is None and self.test_from is None:
+            return load_ready_made(self.train, self.test, self.items, config.data, progress=progress)
+        if self.events is not None and self.test_from is not None and self.train is None and self.test is None:
+            return load_events(self.events, self.items, self.test_from, config.data, progress=progress)
+        raise ConfigError("name either --events and --test-from, or --train and --test.")
+
+
+def run(inputs: Inputs, out: Path, config: Config, *, overwrite: bool = False, show: bool = False) -> dict[str, Any]:
+    """Do everything and write the run directory; returns the content of metrics.json.
+
+    out: appears whole, or not at all
+    show: print stages and progress bars to standard error
+
+    Raises:
+        TonearmError: the inputs, the configuration or the place of the output will not do.
+    """
+    with store.new_directory(out, overwrite) as folder, threads(config.threads):
+        stages = Stages(show)
+        with stages.stage("load"):
+            loaded = inputs.load(config, stages.progress)
+        assert loaded.test is not None
+        ranker = learn_to_rank(loaded.train, config, stages)
+        with stages.stage("fit sources on all of train"):
+            sources = fit_sources(loaded.train, config.recipes(), config.seed, stages.progress)
+        with stages.stage("similar items"):
+            artefacts.write_similar(folder, loaded.train, sources, config.output.similar, stages.progress)
+        truth_ = truth(loaded.train.log, loaded.test.log, config.filter_seen)
+        with stages.stage("lists"):
+            meters, funnel = write_lists(folder, loaded.train, sources, ranker, truth_, config, stages.progress)
+        with stages.stage("evaluate"):
+            metrics = evaluate(
+                truth_,
+                meters,
+                stage_rng(config.seed, "bootstrap"),
+                funnel=funnel,
+                cold=cold_users(loaded.test.cold, loaded.train.plays, loaded.train.popularity_order, config.output.k),
+                resamples=config.evaluation.resamples,
+            )
+        with stages.stage("catalogue, models, profile"):
+            artefacts.write_catalogue(folder, loaded.train, config.output.top_popular)
+            artefacts.write_models(folder, sources, ranker)
+            store.write_json(folder / "metrics.json", metrics)
+            store.write_json(folder / "profile.json", profile(loaded.train, loaded.test, truth_, config.seed))
+            (folder / "config.toml").write_text(to_toml(config), encoding="utf-8")
+        with stages.stage("report"):
+            manifest = _manifest(inputs, loaded, config, ranker, sources, stages)
+            report.write(folder, manifest)
+        store.write_json(folder / store.MANIFEST, manifest | {"stages": stages.rows, "files": store.digests(folder)})
+    return metrics
+
+
+def learn_to_rank(train: Dataset, config: Config, stages: Stages) -> RankerModel:
+    """Fit sources on the history, label their candidates by the label window, and train the ranker on that."""
+    split = inner_split(train, config.split, stage_rng(config.seed, "split"))
+    with stages.stage("fit sources on history"):
+        sources = fit_sources(split.history, config.recipes(), config.seed, stages.progress)
+    with stages.stage("training table"):
+        table = training_table(split, sources, config, stages.progress)
+    with stages.stage("ranker"):
+        return config.ranker.fit(
+            table, stage_rng(config.seed, "ranker"), threads=_threads(config), progress=stages.progress
+        )
+
+
+def training_table(split: InnerSplit, sources: Sequence[Source], config: Config, progress: Progress) -> TrainingTable:
+    """Candidates made from the history, labelled by what their users went on to play in the label window."""
+    rng = stage_rng(config.seed, "training table")
+    history = split.history
+    labels = truth(history.log, split.labels, config.filter_seen)
+    rows = np.arange(len(labels))
+    if len(rows) > config.ranker.users:
+        rows = np.sort(rng.choice(rows, config.ranker.users, replace=False))
+    features = Features.fit(history, [source.name for source in sources], config.filter_seen)
+    z = np.array([i for i, name in enumerate(features.names) if name.endswith("_z")], np.int64)
+    parts = [TrainingTable(features.names, z, np.empty((0, len(features.names)), np.float32), *_nothing())]
+    for lo in range(0, len(rows), config.block):
+        progress("training table", lo, len(rows))
+        some = rows[lo : lo + config.block]
+        block = history.block_of(labels.users[some], config.filter_seen)
+        candidates, _ = gather(block, sources, depth(config))
+        wanted = [labels.item[labels.indptr[row] : labels.indptr[row + 1]] for row in some]
+        bounds = np.concatenate(([0], np.cumsum([len(w) for w in wanted]))).astype(np.int64)
+        label = label_candidates(candidates.lists.indptr, candidates.lists.item, bounds, np.concatenate(wanted))
+        indptr, kept = sample_negatives(candidates.lists.indptr, label, config.ranker.negatives, rng)
+        matrix = features.compute(block, candidates)
+        parts.append(TrainingTable(features.names, z, matrix[kept], label[kept], indptr))
+    return join_tables(parts)
+
+
+def write_lists(
+    folder: Path,
+    train: Dataset,
+    sources: Sequence[Source],
+    ranker: RankerModel,
+    truth_: Truth,
+    config: Config,
+    progress: Progress,
+) -> tuple[dict[str, ListMeter], FunnelMeter]:
+    """Write every user's lists, block by block, and measure them as they pass."""
+    names = [source.name for source in sources]
+    items = describe_items(train.plays, train.catalogue)
+    meters = {artefacts.LISTS.get(name, name): ListMeter(truth_, items, config.evaluation.ks) for name in names}
+    meters["recommendations"] = ListMeter(truth_, items, config.evaluation.ks)
+    funnel = FunnelMeter(truth_, names)
+    features = Features.fit(train, names, config.filter_seen)
+    k = config.output.k
+    with ExitStack() as stack:
+        writers = {
+            name: stack.enter_context(ListWriter(folder / f"{artefacts.FILES[name]}.parquet", train))
+            for name in names
+            if name in artefacts.FILES
+        }
+        final = stack.enter_context(ListWriter(folder / "recommendations.parquet", train))
+        for block in blocks(train, config, progress):
+            candidates, own = gather(block, sources, depth(config))
+            ranked, columns = rank(block, candidates, features, ranker, k, config)
+            final.write_lists(
+                block, ranked, artefacts.final_columns(block, ranked, features.names, columns, config.output.features)
+            )
+            for name, lists in zip(names, own, strict=True):
+                shown = lists.head(k)
+                meters[artefacts.LISTS.get(name, name)].add(block.users, shown, block.pairs)
+                if name in writers:
+                    writers[name].write_lists(block, shown)
+            meters["recommendations"].add(block.users, ranked, block.pairs)
+            funnel.add(block.users, candidates.lists, candidates.ranks > 0, ranked)
+    return meters, funnel
+
+
+def rank(
+    block: Block, candidates: Candidates, features: Features, ranker: RankerModel, k: int, config: Config
+) -> tuple[Lists, np.ndarray[tuple[int, int], np.dtype[np.float32]]]:
+    """The k best candidates of each user by the ranker, and the features of each entry."""
+    matrix = features.compute(block, candidates)
+    score = ranker.score(candidates.lists.indptr, matrix, _threads(config))
+    indptr, item, best, place = best_of_rows(candidates.lists.indptr, candidates.lists.item, score, k)
+    return Lists(indptr, item, best), matrix[place]
+
+
+def blocks(train: Dataset, config: Config, progress: Progress) -> Iterator[Block]:
+    """All users, some thousand at a time."""
+    for lo in range(0, train.n_users, config.block):
+        progress("lists", lo, train.n_users)
+        yield train.block(lo, min(lo + config.block, train.n_users), config.filter_seen)
+
+
+def depth(config: Config) -> int:
+    """How many items are taken from each source for each user; at least as many as a list holds."""
+    return max(config.candidates, config.output.k)
+
+
+def stage_rng(seed: int, stage: str) -> np.random.Generator:
+    """The generator of one stage; stages do not disturb one another."""
+    return np.random.default_rng([seed, zlib.crc32(stage.encode())])
+
+
+@contextmanager
+def threads(n: int) -> Iterator[None]:
+    """Use n processor threads inside (0: as many as the caller does) and the caller's number afterwards."""
+    before = numba.get_num_threads()
+    numba.set_num_threads(min(n, before) if n > 0 else before)
+    try:
+        yield
+    finally:
+        numba.set_num_threads(before)
+
+
+def _threads(config: Config) -> int:
+    return config.threads if config.threads > 0 else -1
+
+
+def _nothing() -> tuple[np.ndarray[Any, np.dtype[np.float32]], np.ndarray[Any, np.dtype[np.int64]]]:
+    return np.empty(0, np.float32), np.zeros(1, np.int64)
+
+
+def _manifest(
+    inputs: Inputs, loaded: Loaded, config: Config, ranker: RankerModel, sources: Sequence[Source], stages: Stages
+) -> dict[str, Any]:
+    packages = ("tonearm", "numpy", "numba", "scipy", "polars", "pyarrow", "catboost")
+    cutoff = to_moment(loaded.train.now).isoformat() if loaded.train.log.time is not None else None
+    return {
+        "format": 1,
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+        "seed": config.seed,
+        "inputs": {name: value for name, value in vars(inputs).items() if isinstance(value, str)},
+        "test_from": None if inputs.test_from is None else inputs.test_from.isoformat(),
+        "cutoff": cutoff,
+        "fingerprints": [vars(f) for f in loaded.fingerprints],
+        "found": loaded.found.as_dict(),
+        "users": loaded.train.n_users,
+        "items": loaded.train.n_items,
+        "sources": {source.name: artefacts.facts(source) for source in sources},
+        "ranker": ranker.validation | {"importances": ranker.importances()},
+        "stages": list(stages.rows),
+    }

@@ -1,0 +1,299 @@
+"""The ranker: gradient-boosted trees over the candidates, blended with the sources' own scores as far as that helps.
+
+Users of the label window are split into folds. Each fold is scored by trees that never saw it; on those scores the
+share of the trees in the final score is chosen. Little data therefore ends near a plain blend of the sources.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import catboost
+import numpy as np
+from pydantic import Field
+from pydantic.dataclasses import dataclass as options
+from scipy.optimize import minimize
+
+from tonearm.errors import DataError
+from tonearm.kernels.features import standardize
+from tonearm.kernels.lists import best_of_rows
+from tonearm.progress import Progress, no_progress
+from tonearm.types import Bools, Float32s, Float64s, Int32s, Int64s
+
+MIXES = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""Shares of the trees in the final score that are compared on held-out users."""
+
+K = 20
+"""The shares are compared by ndcg at this cut-off."""
+
+LOSSES = {"logloss": "Logloss", "yetirank": "YetiRank", "querysoftmax": "QuerySoftMax"}
+
+
+@options(frozen=True)
+class Ranker:
+    """Gradient boosting over candidates, grouped by user.
+
+    loss: what CatBoost minimises
+    iterations, depth, learning_rate, l2: trees at most, their depth, shrinkage, and the penalty on leaf values
+    patience: trees without a better held-out score before training stops
+    users: users of the label window to train on, drawn at random where there are more
+    negatives: candidates without a play kept for each user in training, drawn at random where there are more
+    folds: parts of the users, each held out once, where there are fewer than `many` users; else one part is held out
+    many: users from which on one held-out part is enough
+    """
+
+    loss: Literal["logloss", "yetirank", "querysoftmax"] = "logloss"
+    iterations: Annotated[int, Field(ge=1)] = 600
+    depth: Annotated[int, Field(ge=1, le=12)] = 6
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.06
+    l2: Annotated[float, Field(ge=0)] = 10.0
+    patience: Annotated[int, Field(ge=1)] = 60
+    users: Annotated[int, Field(ge=2)] = 20_000
+    negatives: Annotated[int, Field(ge=1)] = 100
+    folds: Annotated[int, Field(ge=2)] = 5
+    many: Annotated[int, Field(ge=0)] = 5_000
+
+    def fit(
+        self,
+        table: "TrainingTable",
+        rng: np.random.Generator,
+        threads: int = -1,
+        progress: Progress = no_progress,
+    ) -> "RankerModel":
+        """Train trees and blend, and choose their shares on users that the trees have not seen.
+
+        Raises:
+            DataError: fewer than two users have a candidate that they played in the label window.
+        """
+        n_users = len(table.indptr) - 1
+        if n_users < 2:
+            raise DataError(
+                f"the ranker needs two users or more with a candidate that they played in the label window, but there "
+                f"are {n_users}. Lengthen the window by split.label_days, or take more candidates."
+            )
+        folds = min(self.folds, n_users)
+        fold = rng.permutation(np.arange(n_users) % folds)
+        rounds = folds if n_users < self.many else 1
+        seeds = rng.integers(2**31 - 1, size=rounds)
+        row_fold = np.repeat(fold, np.diff(table.indptr))
+        unseen = np.full(len(table.label), np.nan, np.float32)
+        models = []
+        for held in range(rounds):
+            progress("trees", held, rounds)
+            model = self._train(table, row_fold != held, row_fold == held, int(seeds[held]), threads)
+            unseen[row_fold == held] = model.predict(table.features[row_fold == held], thread_count=threads)
+            models.append(model)
+        progress("trees", rounds, rounds)
+        trees = models[0] if rounds == 1 else catboost.sum_models(models, weights=[1 / rounds] * rounds)
+        blend = fit_blend(table, row_fold >= rounds if rounds < folds and rounds > 1 else row_fold >= 0)
+        model = RankerModel(table.names, table.z, trees, blend, 1.0, {})
+        return model.with_best_mix(table, unseen, self, [m.tree_count_ for m in models])
+
+    def _train(self, table: "TrainingTable", fit: Bools, held: Bools, seed: int, threads: int) -> Any:
+        model = catboost.CatBoost(
+            {
+                "loss_function": LOSSES[self.loss],
+                "iterations": self.iterations,
+                "depth": self.depth,
+                "learning_rate": self.learning_rate,
+                "l2_leaf_reg": self.l2,
+                "random_seed": seed,
+                "thread_count": threads,
+                "eval_metric": "NDCG:top=20;type=Base" if self.loss != "logloss" else "Logloss",
+                "od_type": "Iter",
+                "od_wait": self.patience,
+                "allow_writing_files": False,
+                "verbose": False,
+            }
+        )
+        model.fit(table.pool(fit), eval_set=table.pool(held), use_best_model=True)
+        return model
+
+
+@dataclass(frozen=True)
+class TrainingTable:
+    """Candidates of the label window's users, with what became of each.
+
+    names: the features; z: the columns of the sources' standardised scores
+    features: (n, n_features) float32; label: (n,) float32, 1 where the user played the item in the label window
+    indptr: (n_users + 1,) int64, each user's rows
+    """
+
+    names: tuple[str, ...]
+    z: Int64s
+    features: Float32s
+    label: Float32s
+    indptr: Int64s
+
+    def pool(self, rows: Bools) -> Any:
+        """Some rows as CatBoost takes them, grouped by user."""
+        group = np.repeat(np.arange(len(self.indptr) - 1), np.diff(self.indptr))[rows]
+        return catboost.Pool(
+            self.features[rows], label=self.label[rows], group_id=group, feature_names=list(self.names)
+        )
+
+
+@dataclass(frozen=True)
+class RankerModel:
+    """Scores candidates: mix · trees + (1 − mix) · blend, each standardised within a user where both take part.
+
+    names: features, in order; z: columns of the standardised source scores; trees: CatBoost model
+    blend: (n_sources,) float32 weights of the standardised source scores
+    mix: share of the trees
+    validation: what held-out users say of every share and source, and how it was trained
+    """
+
+    names: tuple[str, ...]
+    z: Int64s
+    trees: Any
+    blend: Float32s
+    mix: float
+    validation: dict[str, Any]
+
+    def score(self, indptr: Int64s, features: Float32s, threads: int = -1) -> Float32s:
+        """The final score of every candidate, (n,) float32."""
+        if len(features) == 0:
+            return np.empty(0, np.float32)
+        trees = None
+        if self.mix > 0:
+            trees = self.trees.predict(features, thread_count=threads).astype(np.float32)
+        return mixed(indptr, trees, features[:, self.z] @ self.blend, self.mix)
+
+    def with_best_mix(
+        self, table: TrainingTable, unseen: Float32s, options: Ranker, tree_counts: list[int]
+    ) -> "RankerModel":
+        """The same model with the share of the trees that is best on users they have not seen."""
+        indptr, rows = _rows_of_known(table.indptr, ~np.isnan(unseen))
+        z = table.features[rows][:, self.z]
+        blend = z @ self.blend
+        by_mix = {mix: ndcg(indptr, mixed(indptr, unseen[rows], blend, mix), table.label[rows]) for mix in MIXES}
+        best = max(MIXES, key=lambda mix: (round(by_mix[mix], 6), mix))
+        alone = {
+            self.names[column].removesuffix("_z"): ndcg(indptr, z[:, i], table.label[rows])
+            for i, column in enumerate(self.z)
+        }
+        validation = {
+            "metric": f"ndcg@{K} over retrieved label items",
+            "users": len(table.indptr) - 1,
+            "held_out_users": len(indptr) - 1,
+            "rows": len(table.label),
+            "positives": int(table.label.sum()),
+            "by_share_of_trees": {str(mix): value for mix, value in by_mix.items()},
+            "share_of_trees": best,
+            "sources_alone": alone,
+            "blend": {self.names[c].removesuffix("_z"): float(w) for c, w in zip(self.z, self.blend, strict=True)},
+            "trees": tree_counts,
+            "loss": options.loss,
+        }
+        return RankerModel(self.names, self.z, self.trees, self.blend, best, validation)
+
+    def importances(self) -> dict[str, float]:
+        """CatBoost's share of each feature in the trees' predictions, in per cent, most important first."""
+        values = self.trees.get_feature_importance(type="PredictionValuesChange")
+        pairs = zip(self.names, (float(v) for v in values), strict=True)
+        return dict(sorted(pairs, key=lambda pair: (-pair[1], pair[0])))
+
+    def save_trees(self, path: Path) -> None:
+        """Write the trees in CatBoost's own format."""
+        path.parent.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory() as folder:
+            self.trees.save_model(str(Path(folder) / "model.cbm"))
+            path.write_bytes((Path(folder) / "model.cbm").read_bytes())
+
+
+def mixed(indptr: Int64s, trees: Float32s | None, blend: Float32s, mix: float) -> Float32s:
+    """mix · trees + (1 − mix) · blend; each is standardised within a row first unless it stands alone."""
+    if mix <= 0 or trees is None:
+        return blend.astype(np.float32)
+    if mix >= 1:
+        return trees
+    both = standardize(indptr, np.stack([trees, blend], axis=1).astype(np.float32))
+    return (np.float32(mix) * both[:, 0] + np.float32(1 - mix) * both[:, 1]).astype(np.float32)
+
+
+def ndcg(indptr: Int64s, score: Float32s, label: Float32s, k: int = K) -> float:
+    """Mean binary ndcg@k of rows, each with a positive label; ties by place."""
+    place = np.arange(len(score), dtype=np.int32)
+    top, _, _, at = best_of_rows(indptr, place, score.astype(np.float32), k)
+    rank = np.arange(len(at)) - np.repeat(top[:-1], np.diff(top))
+    gain = label[at] / np.log2(rank + 2)
+    row = np.repeat(np.arange(len(indptr) - 1), np.diff(top))
+    dcg = np.bincount(row, weights=gain, minlength=len(indptr) - 1)
+    positives = np.add.reduceat(label, indptr[:-1]).astype(np.int64)
+    ideal = np.concatenate(([0.0], np.cumsum(1 / np.log2(np.arange(k) + 2))))
+    return float((dcg / ideal[np.minimum(positives, k)]).mean())
+
+
+def fit_blend(table: TrainingTable, rows: Bools) -> Float32s:
+    """Weights of the standardised source scores, none negative, that make the played candidates likeliest.
+
+    Minimises −Σ_u mean over u's positives of log softmax(z · w), with a small penalty on the weights.
+    """
+    indptr, kept = _rows_of_known(table.indptr, rows)
+    z = table.features[kept][:, table.z].astype(np.float64)
+    label = table.label[kept].astype(np.float64)
+    row = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
+    positives = np.add.reduceat(label, indptr[:-1])
+    share = label / positives[row]
+
+    def loss(w: Float64s) -> tuple[float, Float64s]:
+        s = z @ w
+        peak = np.maximum.reduceat(s, indptr[:-1])
+        e = np.exp(s - peak[row])
+        total = np.add.reduceat(e, indptr[:-1])
+        log_total = np.log(total) + peak
+        value = float(log_total.sum() - share @ s) / len(positives) + 1e-3 * float(w @ w)
+        gradient = (e / total[row] - share) @ z / len(positives) + 2e-3 * w
+        return value, gradient
+
+    n = z.shape[1]
+    found = minimize(loss, np.full(n, 0.5), jac=True, method="L-BFGS-B", bounds=[(0, None)] * n)
+    return np.asarray(found.x, np.float32)
+
+
+def _rows_of_known(indptr: Int64s, keep: Bools) -> tuple[Int64s, Int64s]:
+    """Row pointers and places of the groups that are kept whole."""
+    lengths = np.diff(indptr)
+    groups = np.logical_and.reduceat(keep, indptr[:-1])
+    kept = np.repeat(groups, lengths)
+    return np.concatenate(([0], np.cumsum(lengths[groups]))).astype(np.int64), np.flatnonzero(kept).astype(np.int64)
+
+
+def label_candidates(indptr: Int64s, item: Int32s, truth_indptr: Int64s, truth: Int32s) -> Float32s:
+    """1 for each candidate among its row's truth, else 0; (n,) float32. `truth` ascends within a row."""
+    width = np.int64(max(int(item.max(initial=0)), int(truth.max(initial=0))) + 1)
+    rows = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr)) * width + item
+    wanted = np.repeat(np.arange(len(truth_indptr) - 1), np.diff(truth_indptr)) * width + truth
+    return np.isin(rows, wanted).astype(np.float32)
+
+
+def sample_negatives(
+    indptr: Int64s, label: Float32s, negatives: int, rng: np.random.Generator
+) -> tuple[Int64s, Int64s]:
+    """Places of all positives and at most some negatives of each row that has a positive, and their row pointers."""
+    n_rows = len(indptr) - 1
+    row = np.repeat(np.arange(n_rows), np.diff(indptr))
+    draw = rng.random(len(label))
+    draw[label > 0] = -1
+    order = np.lexsort((draw, row))
+    rank = np.arange(len(label)) - np.repeat(indptr[:-1], np.diff(indptr))
+    positives = np.bincount(row, weights=label, minlength=n_rows)
+    kept = order[(rank < positives[row] + negatives) & (positives[row] > 0)]
+    kept.sort()
+    lengths = np.bincount(row[kept], minlength=n_rows)
+    lengths = lengths[positives > 0]
+    return np.concatenate(([0], np.cumsum(lengths))).astype(np.int64), kept.astype(np.int64)
+
+
+def join_tables(parts: Sequence[TrainingTable]) -> TrainingTable:
+    """Several tables of the same features as one."""
+    lengths = np.concatenate([np.diff(part.indptr) for part in parts])
+    return TrainingTable(
+        parts[0].names,
+        parts[0].z,
+        np.concatenate([part.features for part in parts]),
+        np.concatenate([part.label for part in parts]),
+        np.concatenate(([0], np.cumsum(lengths))).astype(np.int64),
+    )

@@ -1,0 +1,198 @@
+"""Personal lists from implicit-feedback ALS: users and items as vectors, a score as their product."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated, Literal, get_args
+
+import numpy as np
+from pydantic import Field
+from pydantic.dataclasses import dataclass as options
+
+from tonearm.data import Block, Dataset, Lists
+from tonearm.kernels.als import Csr, fit_als, fold_in, transpose_csr
+from tonearm.kernels.topk import ItemIndex, index_items, score_pairs, similar_top_k, top_k, unit_vectors
+from tonearm.progress import Progress, no_progress
+from tonearm.types import AnyArray, Bools, Float32s, Float64s, Int32s
+
+Confidence = Literal["plays", "log", "one"]
+
+
+@options(frozen=True)
+class ALS:
+    """Minimise Σ_ui c_ui (p_ui − x_u·y_i)² + λ (Σ_u |x_u|² + Σ_i |y_i|²); p = 1 where u played i, else 0 with c = 1.
+
+    Names and meaning are those of the library implicit.
+
+    factors: length of the vectors
+    regularization: λ
+    alpha: confidence of a played pair is alpha times its value
+    iterations: passes over users and items
+    confidence: the value of a played pair: its plays, log2(1 + plays), or 1
+    cg_steps: steps of conjugate gradients for each row and pass
+    frequency_exponent: above 0, λ grows with (events of the row + size of the other side) to this power
+    """
+
+    factors: Annotated[int, Field(ge=1, le=4096)] = 64
+    regularization: Annotated[float, Field(ge=0)] = 0.05
+    alpha: Annotated[float, Field(gt=0)] = 1.0
+    iterations: Annotated[int, Field(ge=1)] = 15
+    confidence: Confidence = "plays"
+    cg_steps: Annotated[int, Field(ge=1)] = 2
+    frequency_exponent: Annotated[float, Field(ge=0, le=2)] = 0.0
+
+    def fit(
+        self,
+        data: Dataset,
+        rng: np.random.Generator,
+        progress: Progress = no_progress,
+        start: "ALSModel | None" = None,
+    ) -> "ALSModel":
+        """Learn the vectors; `start` is an earlier model of the same users and items to go on from."""
+        pairs = data.pairs
+        by_user = Csr(pairs.indptr, pairs.item, values(pairs.plays, self.confidence), data.n_items)
+        by_item = transpose_csr(by_user)
+        found = fit_als(
+            by_user,
+            by_item,
+            factors=self.factors,
+            regularization=self.regularization,
+            alpha=self.alpha,
+            iterations=self.iterations,
+            rng=rng,
+            cg_steps=self.cg_steps,
+            frequency_exponent=self.frequency_exponent,
+            init=(None, None) if start is None else (start.user_factors, start.item_factors),
+            progress=lambda done, total, _loss: progress("als", done, total),
+        )
+        return ALSModel(
+            found.user,
+            found.item,
+            np.diff(pairs.indptr) > 0,
+            np.diff(by_item.indptr) > 0,
+            np.array(found.losses),
+            self.regularization,
+            self.alpha,
+            self.confidence,
+        )
+
+
+def values(plays: Float32s, confidence: Confidence) -> Float32s | None:
+    """The value of each played pair; None, which is solved faster, where all of them are 1."""
+    if confidence == "one" or bool((plays == 1).all()):
+        return None
+    return np.log2(1 + plays) if confidence == "log" else plays
+
+
+@dataclass(frozen=True)
+class ALSModel:
+    """Vectors of users and items.
+
+    user_factors: (n_users, d) float32, item_factors: (n_items, d) float32
+    known_users: (n_users,), known_items: (n_items,) bool, those with an event in the fitted data
+    losses: (iterations,) float64, the objective after each iteration
+    """
+
+    user_factors: Float32s
+    item_factors: Float32s
+    known_users: Bools
+    known_items: Bools
+    losses: Float64s
+    regularization: float
+    alpha: float
+    confidence: Confidence
+    name: str = "als"
+
+    def recommend(self, block: Block, k: int) -> Lists:
+        """The k items with the largest product; an empty row for a user without events."""
+        vectors, known = self.vectors(block)
+        seen_indptr, seen = block.seen
+        if known.all():
+            return Lists(*top_k(vectors, self._index, k, seen_indptr, seen))
+        lengths = np.diff(seen_indptr)
+        kept = np.concatenate(([0], np.cumsum(lengths[known]))).astype(np.int64)
+        found = top_k(vectors[known], self._index, k, kept, seen[np.repeat(known, lengths)])
+        lengths = np.zeros(len(block), np.int64)
+        lengths[known] = np.diff(found[0])
+        return Lists(np.concatenate(([0], np.cumsum(lengths))).astype(np.int64), found[1], found[2])
+
+    def score(self, block: Block, candidates: Lists) -> Float32s:
+        """The product of the vectors; NaN for a user or an item without events."""
+        vectors, known = self.vectors(block)
+        scores = score_pairs(vectors, self.item_factors, candidates.indptr, candidates.item)
+        scores[~(known[candidates.row] & self.known_items[candidates.item])] = np.nan
+        return scores
+
+    def vectors(self, block: Block) -> tuple[Float32s, Bools]:
+        """Vectors (b, d) of a block's users, and which of them have any event (b,).
+
+        A user who is not in the fitted data is folded in: solved from the history alone, with the plain λ.
+        """
+        fitted = np.maximum(block.users, 0)
+        vectors, known = self.user_factors[fitted], self.known_users[fitted]
+        new = block.users < 0
+        if new.any():
+            # an item that nobody played before has no vector to learn from
+            entry = np.repeat(new, np.diff(block.pairs.indptr)) & self.known_items[block.pairs.item]
+            row = np.repeat(np.arange(len(block)), np.diff(block.pairs.indptr))[entry]
+            indptr = np.searchsorted(row, np.arange(len(block) + 1)).astype(np.int64)
+            value = values(block.pairs.plays[entry], self.confidence)
+            folded = fold_in(
+                indptr,
+                block.pairs.item[entry],
+                value if value is not None else np.empty(0, np.float32),
+                self.alpha,
+                self.item_factors,
+                self._common,
+            )
+            vectors[new], known[new] = folded[new], np.diff(indptr)[new] > 0
+        return vectors, known
+
+    def similar(self, items: Int32s, k: int) -> Lists:
+        """The k items of highest cosine to each of some items, among those with an event, never the item itself."""
+        return Lists(*similar_top_k(self._unit, k, items, self._unit_index))
+
+    def save(self) -> dict[str, AnyArray]:
+        """Vectors, loss curve and options."""
+        return {
+            "user_factors": self.user_factors,
+            "item_factors": self.item_factors,
+            "known_users": self.known_users,
+            "known_items": self.known_items,
+            "losses": self.losses,
+            "regularization": np.array(self.regularization),
+            "alpha": np.array(self.alpha),
+            "confidence": np.array(self.confidence),
+        }
+
+    @classmethod
+    def load(cls, arrays: Mapping[str, AnyArray]) -> "ALSModel":
+        """The model that `save` took apart."""
+        return cls(
+            arrays["user_factors"],
+            arrays["item_factors"],
+            arrays["known_users"],
+            arrays["known_items"],
+            arrays["losses"],
+            float(arrays["regularization"]),
+            float(arrays["alpha"]),
+            next(name for name in get_args(Confidence) if name == str(arrays["confidence"])),
+        )
+
+    @cached_property
+    def _index(self) -> ItemIndex:
+        return index_items(self.item_factors, self.known_items)
+
+    @cached_property
+    def _unit(self) -> Float32s:
+        return unit_vectors(self.item_factors)
+
+    @cached_property
+    def _unit_index(self) -> ItemIndex:
+        return index_items(self._unit, self.known_items)
+
+    @cached_property
+    def _common(self) -> Float64s:
+        """YᵀY + λI, (d, d)."""
+        y = self.item_factors.astype(np.float64)
+        return np.asarray(y.T @ y + self.regularization * np.eye(y.shape[1]))

@@ -1,0 +1,115 @@
+"""Content: what sounds like what a listener plays, by genre."""
+
+import numpy as np
+from pydantic.dataclasses import dataclass as options
+
+from tonearm.data import Block, Dataset, Lists, Tags
+from tonearm.errors import DataError
+from tonearm.kernels import content as kernels
+from tonearm.progress import Progress, no_progress
+from tonearm.types import AnyArray, Float32s, Int32s, Int64s
+
+
+@options(frozen=True)
+class Content:
+    """Cosine of the listener's genre profile with each item's genres, ties by popularity.
+
+    The profile sums log(1 + plays) of each item over its genres; an item's vector is 1 for each of its genres.
+    """
+
+    def fit(self, data: Dataset, rng: np.random.Generator, progress: Progress = no_progress) -> "ContentModel":
+        """Gather the distinct genre sets and each set's items, most popular first.
+
+        Raises:
+            DataError: the catalogue has no genres.
+        """
+        del rng, progress
+        genres = data.catalogue.genres
+        if genres is None:
+            raise DataError("the catalogue has no genres, so there is no content source. Leave it out of the run.")
+        return ContentModel(genres, data.popularity_order, data.n_items)
+
+
+class ContentModel:
+    """Items grouped by their set of genres, so that each distinct set is scored once."""
+
+    name = "content"
+
+    def __init__(self, genres: Tags, order: Int32s, n_items: int) -> None:
+        self.genres = genres
+        self.order = order
+        self.place = np.full(n_items, -1, np.int32)
+        self.place[order] = np.arange(len(order), dtype=np.int32)
+        self.set_of, self.set_indptr, self.set_tag = distinct_sets(genres)
+        self.member_indptr, self.member = self._members()
+
+    def _members(self) -> tuple[Int64s, Int32s]:
+        owned = self.order[self.set_of[self.order] >= 0]
+        sets = self.set_of[owned]
+        by_set = np.argsort(sets, kind="stable")
+        counts = np.bincount(sets, minlength=len(self.set_indptr) - 1)
+        return np.concatenate(([0], counts.cumsum())).astype(np.int64), owned[by_set]
+
+    def profiles(self, block: Block) -> Float32s:
+        """Genre profiles of a block, (b, n_genres) float32, each of length one or zero."""
+        pairs = block.pairs
+        return kernels.profiles(
+            pairs.indptr,
+            pairs.item,
+            np.log1p(pairs.plays),
+            self.genres.indptr,
+            self.genres.index,
+            len(self.genres.labels),
+        )
+
+    def recommend(self, block: Block, k: int) -> Lists:
+        """The k items of highest cosine; what is left over is filled with cosine 0, most popular first."""
+        return Lists(
+            *kernels.recommend_sets(
+                self.profiles(block),
+                self.set_indptr,
+                self.set_tag,
+                self.member_indptr,
+                self.member,
+                self.place,
+                self.order,
+                *block.seen,
+                k,
+            )
+        )
+
+    def score(self, block: Block, candidates: Lists) -> Float32s:
+        """Cosine of each candidate with its user's profile."""
+        return kernels.score_sets(
+            self.profiles(block), self.set_indptr, self.set_tag, self.set_of, candidates.indptr, candidates.item
+        )
+
+    def save(self) -> dict[str, AnyArray]:
+        """Genres of each item and the order of popularity."""
+        return {"indptr": self.genres.indptr, "index": self.genres.index, "order": self.order}
+
+
+def distinct_sets(tags: Tags) -> tuple[Int32s, Int64s, Int32s]:
+    """The distinct tag sets of the items, in order of first appearance.
+
+    Returns the set of each item, (n_items,) int32, −1 for an item without tags; and each set's tags, ascending, CSR.
+    """
+    n_items = len(tags.indptr) - 1
+    row = np.repeat(np.arange(n_items), np.diff(tags.indptr))
+    ordered = tags.index[np.lexsort((tags.index, row))]
+    known: dict[bytes, int] = {}
+    set_of = np.full(n_items, -1, np.int32)
+    sets: list[Int32s] = []
+    bounds = tags.indptr.tolist()
+    for item in range(n_items):
+        if bounds[item] == bounds[item + 1]:
+            continue
+        own = ordered[bounds[item] : bounds[item + 1]]
+        key = own.tobytes()
+        place = known.setdefault(key, len(sets))
+        if place == len(sets):
+            sets.append(own)
+        set_of[item] = place
+    indptr = np.concatenate(([0], np.cumsum([len(s) for s in sets]))).astype(np.int64)
+    flat = np.concatenate(sets) if sets else np.empty(0, np.int32)
+    return set_of, indptr, flat
