@@ -180,16 +180,19 @@ def gather(found: Survey, progress: Progress = no_progress) -> Loaded:
     if test_side is not None:
         rooms["test"] = _test_rooms(users, test_side)
     for name, (events, census) in found.logs.items():
-        mine = [room for side in rooms if sides[side].log == name for room in rooms[side]]
-        pour(events, kept_rows(events, found.options, found.today, _ids(found)), census.kept, items, mine, progress)
-    settled = {side: _settle(found, sides[side], of_side, len(items)) for side, of_side in rooms.items()}
+        rows = kept_rows(events, found.options, found.today, _ids(found))
+        mine = (room for side in rooms if sides[side].log == name for room in rooms[side])
+        pour(events, rows, census.kept, items, tuple(mine), progress)
+    cold_users = rooms["test"][1].users.ids if test_side is not None else None
+    # Popped, so that the keys of one side are gone before the next is unpacked.
+    settled = {side: _settle(found, sides[side], rooms.pop(side), len(items)) for side in list(rooms)}
     (log,) = settled["train"][0]
     train = Dataset(users, lay_out(found.items, items), log, found.cut if found.cut is not None else _end(log))
     test = None
-    if test_side is not None:
+    if test_side is not None and cold_users is not None:
         unknown = test_side.items.filter(pl.Series(items.encode(test_side.items["id"]) < 0))
         warm, cold = settled["test"][0]
-        test = Test(warm, rooms["test"][1].users.ids, cold, len(unknown), int(unknown["n"].sum()))
+        test = Test(warm, cold_users, cold, len(unknown), int(unknown["n"].sum()))
     duplicates = dict.fromkeys(found.logs, 0)
     for side, (_, n) in settled.items():
         duplicates[sides[side].log] += n

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from io import BytesIO
 
+import boto3
 import numpy as np
 import polars as pl
 import pytest
@@ -11,8 +12,6 @@ from moto.server import ThreadedMotoServer
 
 from tonearm.errors import DataError
 from tonearm.load import load_events
-
-boto3 = pytest.importorskip("boto3")
 
 CUT = datetime(2021, 1, 10)
 TODAY = datetime(2021, 2, 1)
