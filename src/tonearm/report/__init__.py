@@ -1,19 +1,22 @@
 """report.html: what a run made and how good it is, as one page that works offline."""
 
+import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from tonearm import store
-from tonearm.report import charts, examples, sections
-from tonearm.report.answers import answers, title
+from tonearm.errors import OutputError
+from tonearm.report import charts, examples, log, making, results
+from tonearm.report.answers import answers, lead
 from tonearm.report.page import render
 from tonearm.runs import Run
 
 __all__ = ["rebuild", "write"]
 
 REPORT = "report.html"
+SHOWN = 12
+"""Entries of an example user's history and test items."""
 
 
 def write(folder: Path, manifest: dict[str, Any]) -> None:
@@ -21,12 +24,7 @@ def write(folder: Path, manifest: dict[str, Any]) -> None:
 
     manifest: as in manifest.json; names of items are read from the catalogue that it names, if that is still there
     """
-    page = render(content(Run(folder, manifest)))
-    handle, temporary = tempfile.mkstemp(prefix=f".{REPORT}.", dir=folder)
-    with open(handle, "w", encoding="utf-8") as file:
-        file.write(page)
-    Path(temporary).chmod(0o644)
-    os.replace(temporary, folder / REPORT)
+    write_whole(folder / REPORT, render(content(Run(folder, manifest))))
 
 
 def rebuild(run: Path) -> None:
@@ -34,9 +32,32 @@ def rebuild(run: Path) -> None:
 
     Raises:
         DataError: the folder is not a finished run.
+        OutputError: it cannot be written to.
     """
     opened = Run.open(run)
-    write(run, opened.manifest)
+    page = render(content(opened))
+    write_whole(run / REPORT, page)
+    path = run / REPORT
+    files = opened.manifest["files"] | {REPORT: {"sha256": store.sha256(path), "bytes": path.stat().st_size}}
+    text = json.dumps(opened.manifest | {"files": files}, indent=1, ensure_ascii=False, allow_nan=False)
+    write_whole(run / store.MANIFEST, text + "\n")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that it is never seen half-written.
+
+    Raises:
+        OutputError: there is no room or no permission.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OutputError(
+            f"{path}: cannot be written ({error.strerror}). Free some space, or see to its mode."
+        ) from error
 
 
 def content(run: Run) -> dict[str, Any]:
@@ -47,17 +68,17 @@ def content(run: Run) -> dict[str, Any]:
     items, more = examples.example_items(run, profile["examples"]["items"])
     config = run.folder / "config.toml"
     parts = {
-        "data": sections.data(manifest, profile),
-        "lists": sections.lists(metrics),
-        "funnel": sections.funnel(metrics),
-        "ranker": sections.ranker(manifest),
-        "slices": sections.slices(metrics),
-        "costs": sections.costs(manifest),
-        "facts": sections.facts(manifest, config.read_text(encoding="utf-8") if config.is_file() else ""),
+        "data": log.data(manifest, profile),
+        "lists": results.lists(metrics),
+        "funnel": results.funnel(metrics),
+        "ranker": making.ranker(manifest),
+        "slices": results.slices(metrics),
+        "costs": making.costs(manifest),
+        "facts": making.facts(manifest, config.read_text(encoding="utf-8") if config.is_file() else ""),
     }
     return {
-        "inputs": manifest["inputs"],
         "facts": _headline(manifest),
+        "lead": lead(metrics),
         "answers": answers(metrics),
         "funnel": metrics["funnel"],
         "warnings": metrics["warnings"],
@@ -65,8 +86,9 @@ def content(run: Run) -> dict[str, Any]:
         "sections": parts,
         "users": users,
         "items": items,
+        "timed": profile["time"] is not None,
+        "shown": SHOWN,
         "names_note": names or more,
-        "final": title(metrics["final"]),
         "charts": {f.id: f.spec for part in parts.values() for f in part.figures if f.spec is not None},
         "chart_config": charts.CONFIG,
     }
@@ -76,5 +98,5 @@ def _headline(manifest: dict[str, Any]) -> list[str]:
     train = manifest["found"]["train"]
     facts = [f"{train['users']:,} users", f"{train['items']:,} items", f"{train['events']:,} events to learn from"]
     if manifest["test_from"]:
-        facts.append(f"test from {manifest['test_from'].replace('T00:00:00', '').replace('T', ' ')}")
+        facts.append(f"test from {log.moment(manifest['test_from'])}")
     return [*facts, f"seed {manifest['seed']}", f"Tonearm {manifest['versions']['tonearm']}"]

@@ -11,11 +11,13 @@ POPULAR = "top_popular"
 TITLES = {
     "recommendations": "Final list",
     "top_popular": "Popular",
+    "popular": "Popular",
     "personal_als": "ALS",
+    "als": "ALS",
     "content": "Content",
     "item_item": "Item-item",
 }
-"""Lists as the report calls them; others go by their own names."""
+"""Lists, and the sources behind them, as the report calls them; others go by their own names."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,23 @@ def answers(metrics: Metrics) -> list[Answer]:
     if best is not None and best != POPULAR:
         found.append(_better(metrics, best, "Is it better than its best source?"))
     return [*found, _limits(metrics)]
+
+
+def lead(metrics: Metrics) -> str:
+    """All the answers in one line."""
+    final, metric, best = metrics["final"], f"ndcg@{metrics['focus']}", best_source(metrics)
+    said = []
+    for against in dict.fromkeys((POPULAR, best or POPULAR)):
+        for c in metrics["comparisons"]:
+            if c["against"] == against and c["metric"] == metric:
+                verb = "better than" if c["low"] > 0 else "worse than" if c["high"] < 0 else "not shown to differ from"
+                role = "" if against == POPULAR else ", its best source"
+                said.append(f"{verb} {in_sentence(against)}{role}")
+    funnel = metrics["funnel"]
+    limits = "" if funnel is None or funnel["limits"] is None else f" {funnel['limits'].capitalize()} limits it."
+    subject = in_sentence(final)
+    subject = subject[0].upper() + subject[1:]
+    return f"{subject} is {' and '.join(said)}.{limits}" if said else f"{subject} could not be measured.{limits}"
 
 
 def best_source(metrics: Metrics) -> str | None:
@@ -124,8 +143,8 @@ def _limits(metrics: Metrics) -> Answer:
         "ranking": "A better ranker would help most: the sources find much that it leaves out.",
     }[funnel["limits"]]
     sentence = (
-        f"Of {funnel['possible_hits']:,} hits possible in the first {funnel['k']}, {funnel['share_hit']:.1%} were made; "
-        f"{funnel['share_lost_by_retrieval']:.1%} no source found and {funnel['share_lost_by_ranking']:.1%} the "
+        f"{funnel['share_hit']:.1%} of {funnel['possible_hits']:,} hits possible in the first {funnel['k']} were made. "
+        f"{funnel['share_lost_by_retrieval']:.1%} no source found, and {funnel['share_lost_by_ranking']:.1%} the "
         f"ranker buried. {advice}"
     )
     return Answer(question, funnel["limits"].capitalize(), "plain", sentence, definition)

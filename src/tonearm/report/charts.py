@@ -54,19 +54,20 @@ def colours(names: Iterable[str]) -> dict[str, str]:
 
 def volume(rows: Rows, what: str, unit: str) -> Spec:
     """Events or users in each stretch of time, train and test stacked."""
-    flat = [
-        {"start": row["start"], "end": row["end"], "part": side, "n": row[f"{side}_{what}"]}
-        for row in rows
-        for side in ("train", "test")
-        if row[f"{side}_{what}"]
-    ]
+    flat = []
+    for row in rows:
+        train, both = row[f"train_{what}"], row[f"train_{what}"] + row[f"test_{what}"]
+        for part, low, high in (("train", 0, train), ("test", train, both)):
+            if high > low:
+                flat.append({"start": row["start"], "end": row["end"], "part": part, "low": low, "high": high})
     chart = (
         alt.Chart(_data(flat))
-        .mark_bar(binSpacing=1)
+        .mark_rect(stroke="var(--paper)", strokeWidth=0.5)
         .encode(
-            x=alt.X("start:T", title=None, axis=alt.Axis(labelOverlap=True)),
+            x=alt.X("start:T", title=None, axis=alt.Axis(labelOverlap=True, grid=False)),
             x2="end:T",
-            y=alt.Y("n:Q", title=f"{what} a {unit}", axis=alt.Axis(format="~s", tickCount=5)),
+            y=alt.Y("low:Q", title=f"{what} a {unit}", axis=alt.Axis(format="~s", tickCount=5)),
+            y2="high:Q",
             color=alt.Color("part:N", title=None, scale=alt.Scale(domain=["train", "test"], range=[SECOND, ACCENT])),
             tooltip=[
                 alt.Tooltip("start:T", title="from", format="%Y-%m-%d"),
@@ -74,6 +75,7 @@ def volume(rows: Rows, what: str, unit: str) -> Spec:
                 alt.Tooltip("n:Q", title=what, format=","),
             ],
         )
+        .transform_calculate(n="datum.high - datum.low")
     )
     return _spec(chart, 190)
 
@@ -84,8 +86,8 @@ def popularity_curve(rows: Rows) -> Spec:
         alt.Chart(_data(rows))
         .mark_line(point=alt.OverlayMarkDef(size=30, color=ACCENT), color=ACCENT, strokeWidth=2)
         .encode(
-            x=alt.X("rank:Q", title="rank of the item", scale=alt.Scale(type="log"), axis=_log_axis()),
-            y=alt.Y("plays:Q", title="events", scale=alt.Scale(type="log"), axis=_log_axis()),
+            x=alt.X("rank:Q", title="rank of the item", scale=alt.Scale(type="log", nice=False), axis=_log_axis()),
+            y=alt.Y("plays:Q", title="events", scale=alt.Scale(type="log", nice=False), axis=_log_axis()),
             tooltip=[alt.Tooltip("rank:Q", format=","), alt.Tooltip("plays:Q", title="events", format=",")],
         )
     )
@@ -124,7 +126,7 @@ def bars(rows: Rows, label: str, value: str, x: str, fmt: str, colour: str = ACC
             tooltip=[alt.Tooltip(f"{label}:N"), alt.Tooltip(f"{value}:Q", title=x, format=fmt)],
         )
     )
-    return _spec(chart, alt.Step(22))
+    return _spec(chart, 22 * len(rows))
 
 
 def metric_bars(rows: Rows, names: Sequence[str], metric: str) -> Spec:
@@ -140,7 +142,7 @@ def metric_bars(rows: Rows, names: Sequence[str], metric: str) -> Spec:
     rule = base.mark_rule(strokeWidth=2, color="var(--ink)").encode(
         y=y, x="low:Q", x2="high:Q", tooltip=_tooltip("value")
     )
-    return _spec(bar + rule, alt.Step(32))
+    return _spec(bar + rule, 32 * len(names))
 
 
 def differences(rows: Rows, names: Sequence[str], metric: str) -> Spec:
@@ -154,7 +156,7 @@ def differences(rows: Rows, names: Sequence[str], metric: str) -> Spec:
     point = base.mark_point(size=110, filled=True, opacity=1).encode(
         y=y, x="difference:Q", color=_by_list(names, legend=False), tooltip=_tooltip("difference")
     )
-    return _spec(zero + rule + point, alt.Step(32))
+    return _spec(zero + rule + point, 32 * len(names))
 
 
 def slices(rows: Rows, names: Sequence[str], metric: str, labels: Sequence[str]) -> Spec:
@@ -170,7 +172,7 @@ def slices(rows: Rows, names: Sequence[str], metric: str, labels: Sequence[str])
             tooltip=[alt.Tooltip("slice:N"), *_tooltip("value", interval=False), alt.Tooltip("users:Q", format=",")],
         )
     )
-    return _spec(chart, alt.Step(30))
+    return _spec(chart, 30 * len(labels))
 
 
 def overlap(rows: Rows, names: Sequence[str]) -> Spec:
@@ -184,7 +186,7 @@ def overlap(rows: Rows, names: Sequence[str]) -> Spec:
     box = base.mark_rect(color=ACCENT).encode(
         opacity=alt.Opacity("share:Q", scale=alt.Scale(domain=[0, 1], range=[0.04, 0.6]), legend=None)
     )
-    return _spec(box + base.mark_text().encode(text=alt.Text("share:Q", format=".0%")), alt.Step(36))
+    return _spec(box + base.mark_text().encode(text=alt.Text("share:Q", format=".0%")), 36 * len(names))
 
 
 def funnel_bars(rows: Rows, names: Sequence[str]) -> Spec:
@@ -201,18 +203,20 @@ def funnel_bars(rows: Rows, names: Sequence[str]) -> Spec:
             tooltip=["source:N", "fate:N", alt.Tooltip("n:Q", title="items", format=",")],
         )
     )
-    return _spec(chart, alt.Step(28))
+    return _spec(chart, 28 * len(names))
 
 
-def line(rows: Rows, x: str, y: str, titles: tuple[str, str]) -> Spec:
-    """One line with its points."""
+def loss(rows: Rows) -> Spec:
+    """ALS loss by iteration."""
+    low, high = min(row["loss"] for row in rows), max(row["loss"] for row in rows)
+    fmt = "~s" if high - low > 0.02 * high else "~g"
     chart = (
         alt.Chart(_data(rows))
         .mark_line(point=alt.OverlayMarkDef(size=40, color=ACCENT), color=ACCENT, strokeWidth=2)
         .encode(
-            x=alt.X(f"{x}:Q", title=titles[0], axis=alt.Axis(tickCount=6, format="~g")),
-            y=alt.Y(f"{y}:Q", title=titles[1], scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5, format="~s")),
-            tooltip=[alt.Tooltip(f"{x}:Q", title=titles[0]), alt.Tooltip(f"{y}:Q", title=titles[1], format=",.6~g")],
+            x=alt.X("iteration:Q", title="iteration", axis=alt.Axis(tickCount=6, tickMinStep=1, format="d")),
+            y=alt.Y("loss:Q", title="loss", scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5, format=fmt)),
+            tooltip=["iteration:Q", alt.Tooltip("loss:Q", format=",.6~g")],
         )
     )
     return _spec(chart, 200)
@@ -240,7 +244,7 @@ def _tooltip(value: str, interval: bool = True) -> list[alt.Tooltip]:
 
 
 def _log_axis() -> alt.Axis:
-    return alt.Axis(format="~s", tickCount=5, labelOverlap=True)
+    return alt.Axis(format="~s", values=[10**power for power in range(10)])
 
 
 def _data(rows: Rows) -> pl.DataFrame:
@@ -254,10 +258,9 @@ def _short(n: int) -> str:
     return str(n)
 
 
-def _spec(chart: Any, height: Any) -> Spec:
-    sized = chart.properties(
-        width="container", height=height, autosize=alt.AutoSizeParams(type="fit-x", contains="padding")
-    )
-    spec: Spec = sized.to_dict()
+def _spec(chart: Any, height: int) -> Spec:
+    """As wide as its place; the height, in pixels, is that of the marks alone."""
+    fit = alt.AutoSizeParams(type="fit-x", contains="padding")
+    spec: Spec = chart.properties(width="container", height=height, autosize=fit).to_dict()
     spec.pop("config", None)
     return spec

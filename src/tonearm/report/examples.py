@@ -9,6 +9,7 @@ from tonearm.runs import Id, Run
 Row = dict[str, Any]
 
 LISTED = 10
+WHOLE = 10_000
 SIMILAR = 10
 
 
@@ -19,7 +20,7 @@ def example_users(run: Run, users: Sequence[Mapping[str, Any]]) -> tuple[list[Ro
     """
     lists = [_lists(run, user) for user in users]
     known = {row["item_id"]: row for user in users for part in ("history", "test", "popular") for row in user[part]}
-    listed = (row["item_id"] for of_user in lists for rows in of_user.values() for row in rows)
+    listed = (row["item_id"] for of_user in lists for rows in of_user.values() for row in rows[:LISTED])
     facts, note = _describe(run, listed, known)
     found = []
     for user, of_user in zip(users, lists, strict=True):
@@ -27,8 +28,8 @@ def example_users(run: Run, users: Sequence[Mapping[str, Any]]) -> tuple[list[Ro
         shown = [
             {
                 "title": title(name),
-                "entries": [facts[row["item_id"]] | row | {"hit": row["item_id"] in truth} for row in rows],
-                "hits": sum(row["item_id"] in truth for row in rows),
+                "entries": [facts[row["item_id"]] | row | {"hit": row["item_id"] in truth} for row in rows[:LISTED]],
+                "hits": [(n, sum(row["item_id"] in truth for row in rows[:n])) for n in _counts_at(len(rows))],
             }
             for name, rows in of_user.items()
         ]
@@ -52,14 +53,19 @@ def example_items(run: Run, items: Sequence[Mapping[str, Any]]) -> tuple[list[Ro
 
 
 def _lists(run: Run, user: Mapping[str, Any]) -> dict[str, list[Row]]:
-    """The first entries of each list of a user; the popular list comes from the profile."""
+    """Each list of a user, whole; the popular list, which comes from the profile, as far as it goes there."""
     found = {
         name: rows.select("item_id", "score", "rank").to_dicts()
-        for name, rows in run.lists_of(user["user_id"], LISTED).items()
+        for name, rows in run.lists_of(user["user_id"], WHOLE).items()
     }
-    popular = user["popular"][:LISTED]
+    popular = user["popular"]
     found[POPULAR] = [{"item_id": row["item_id"], "score": None, "rank": i + 1} for i, row in enumerate(popular)]
     return found
+
+
+def _counts_at(length: int) -> list[int]:
+    """How far down a list hits are counted: what is shown, and all of it."""
+    return sorted({min(LISTED, length), length})
 
 
 def _describe(run: Run, ids: Iterable[Id], known: Mapping[Id, Row]) -> tuple[dict[Id, Row], str | None]:

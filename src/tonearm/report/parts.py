@@ -1,7 +1,7 @@
 """What a section of the report is made of: figures, tables and words."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 Kind = Literal["text", "count", "figure", "share", "seconds", "size", "signed"]
@@ -59,17 +59,15 @@ class Figure:
     spec: Vega-Lite, or None where there is nothing to draw
     missing: why there is nothing to draw
     table: the same figures to read
-    wide: takes the whole width
     """
 
     id: str
     title: str
-    caption: str
+    caption: str = ""
     alt: str = ""
     spec: dict[str, Any] | None = None
     missing: str | None = None
     table: Table | None = None
-    wide: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,8 +75,10 @@ class Section:
     """A part of the page.
 
     intro: paragraphs
+    figures: the first half stands left of the others on a wide screen
+    points: a list of sentences
     metrics: what the reader may choose for this section's charts, the first shown being `metric`
-    columns: paragraphs in a list
+    code: a file to show
     """
 
     id: str
@@ -90,7 +90,12 @@ class Section:
     metrics: Sequence[str] = ()
     metric: str | None = None
     code: str | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def halves(self) -> list[Sequence[Figure]]:
+        """The figures of the left and the right column."""
+        middle = (len(self.figures) + 1) // 2
+        return [half for half in (self.figures[:middle], self.figures[middle:]) if half]
 
 
 def written(value: Any, kind: Kind) -> str:
@@ -114,4 +119,4 @@ def written(value: Any, kind: Kind) -> str:
 
 def figure(value: float) -> str:
     """Four digits after the point for small figures, fewer for large ones."""
-    return f"{value:.4f}" if abs(value) < 10 else f"{value:,.1f}"
+    return f"{value:.4f}" if abs(value) < 10 else f"{value:,.2f}" if abs(value) < 1000 else f"{value:,.0f}"

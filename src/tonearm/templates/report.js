@@ -5,7 +5,7 @@ const config = read("chart-config");
 const views = new Map();
 
 // `ast` evaluates chart expressions without eval, which the page's own policy forbids.
-const options = { renderer: "svg", actions: false, ast: true, config, defaultStyle: false, tooltip: { theme: "custom" } };
+const options = { renderer: "svg", actions: false, ast: true, config, logLevel: 1, defaultStyle: false, tooltip: { theme: "custom" } };
 
 async function draw(place) {
   const { view } = await vegaEmbed(place, structuredClone(specs[place.dataset.chart]), options);
@@ -27,12 +27,12 @@ document.querySelectorAll("[data-metric]").forEach((select) => {
 });
 
 document.querySelectorAll("[data-ks]").forEach((bar) => {
-  const table = bar.closest("section").querySelector("table");
+  const cells = bar.closest("section").querySelectorAll("th[data-k], td[data-k]");
   bar.addEventListener("click", (event) => {
     const k = event.target.dataset.k;
     if (!k) return;
     bar.querySelectorAll("button").forEach((b) => b.setAttribute("aria-pressed", String(b.dataset.k === k)));
-    table.querySelectorAll("[data-k]").forEach((cell) => { cell.hidden = cell.dataset.k !== k; });
+    cells.forEach((cell) => { cell.hidden = cell.dataset.k !== k; });
   });
 });
 
