@@ -77,6 +77,13 @@ class Run:
         rows = self.rows("similar.parquet", "item_id_1", item, k)
         return None if rows is None else rows.select(pl.col("item_id_2").alias("item_id"), "score", "rank")
 
+    def popular(self) -> pl.DataFrame:
+        """top_popular.parquet, best first."""
+        table = self.scan("top_popular.parquet")
+        if table is None:
+            raise DataError(f"{self.folder}: has no top_popular.parquet. Make the run anew.")
+        return table.collect().sort("rank")
+
     def rows(self, file: str, column: str, value: Id, k: int) -> pl.DataFrame | None:
         """The rows of one id with a rank of at most k, best first; None where there is no such file."""
         table = self.scan(file)

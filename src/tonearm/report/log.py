@@ -106,7 +106,7 @@ def _volumes(time: Tree | None) -> list[Figure]:
 
 def _popularity(popularity: Tree) -> Figure:
     said = [
-        f"The most played {t['share_of_items']:.0%} ({t['items']:,} items) take {t['share_of_plays']:.1%} of all events."
+        f"The most played {t['share_of_items']:.0%} ({t['items']:,} items) take {t['share_of_plays']:.1%} of events."
         for t in popularity["top"]
         if t["share_of_items"] in (0.01, 0.1)
     ]

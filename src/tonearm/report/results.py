@@ -82,7 +82,8 @@ def _differences(metrics: Tree) -> list[Figure]:
     ]
     caption = (
         f"{title(final)} minus each other list; the line is the {metrics['definitions']['interval']} of the "
-        "difference. Right of zero the final list is better; where the line crosses zero, the difference may be luck of the draw."
+        "difference. Right of zero the final list is better; where the line crosses zero, the difference may be luck "
+        "of the draw."
     )
     said = [f"{row['difference']:+.4f} against {title(row['list'])}" for row in rows if row["metric"] == metric]
     columns = [
@@ -141,8 +142,8 @@ def _cold(cold: Tree | None) -> list[str]:
     if cold["share_with_hit"] is None:
         return [f"{cold['note'].capitalize()}."]
     return [
-        f"Cold users, who have no history, get the popular list: {cold['users']:,}, {cold['users_with_truth']:,} of them "
-        f"with an item that exists in train. {cold['share_with_hit']:.1%} of these find at least one in the first "
+        f"Cold users, who have no history, get the popular list: {cold['users']:,}, {cold['users_with_truth']:,} of "
+        f"them with an item that exists in train. {cold['share_with_hit']:.1%} of these find at least one in the first "
         f"{cold['k']}, {cold['mean_hits']:.2f} on average (recall {cold['recall']:.4f})."
     ]
 
@@ -156,7 +157,8 @@ def funnel(metrics: Tree) -> Section:
     intro = [
         f"The sources together propose {union['candidates_per_user']:,.0f} candidates a user, which hold "
         f"{union['ceiling_micro']:.1%} of all {tree['truth_items']:,} test items that count; the first {k} of the "
-        f"final list hold {final['recall_micro']:.1%}. {tree['buried']:,} items that a source had found are not among them."
+        f"final list hold {final['recall_micro']:.1%}. {tree['buried']:,} items that a source had found "
+        "are not among them."
     ]
     figures = [_ceilings(tree), _fates(tree), *_overlap(tree)]
     return Section("funnel", "The funnel", intro, figures, [_source_table(tree)])

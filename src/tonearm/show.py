@@ -1,0 +1,200 @@
+"""One user or one item of a finished run in the terminal: history and lists side by side, neighbours."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from tonearm.data import to_moment
+from tonearm.errors import DataError
+from tonearm.runs import LIST_FILES, Id, Run, as_id
+
+Facts = Mapping[Id, Mapping[str, Any]]
+
+TITLES = {"recommendations": "final list", "personal_als": "ALS", "content": "content", "top_popular": "popular"}
+
+HISTORY = 20
+EXAMPLES = 5
+
+
+def show_user(run: Path, user: str, events: str | None = None, k: int = 10) -> RenderableType:
+    """A user's latest items next to the first k of each list, with what they went on to choose marked.
+
+    user: an id as typed, read as the type of the run's ids
+    events: the log, where it is no longer at the place the run read it from
+
+    Raises:
+        DataError: the folder is not a run, or no list has such a user.
+    """
+    opened = Run.open(run)
+    lists = {name: rows for name, rows in opened.lists_of(user, k).items() if len(rows)}
+    log, note = _events(opened, user, events)
+    train, test = log if log is not None else (None, None)
+    if not lists and (test is None or len(test) == 0):
+        raise DataError(_unknown(opened, "user", "user_id", LIST_FILES["recommendations"], user))
+    heard = [] if train is None else train["item_id"].to_list()
+    chosen = [] if test is None else test["item_id"].to_list()
+    lists["top_popular"] = _popular(opened, heard, k)
+    listed = [item for rows in lists.values() for item in rows["item_id"].to_list()]
+    facts, no_names = opened.describe([*heard[:HISTORY], *chosen[:HISTORY], *listed])
+    parts: list[RenderableType] = [Text(f"User {user}", style="bold")]
+    if train is not None and len(train):
+        parts.append(_history(train, facts))
+    elif train is not None:
+        parts.append(Text("No history: a cold user, who gets the popular list."))
+    parts.append(_side_by_side(lists, facts, set(chosen), k))
+    if test is not None:
+        parts.append(_chosen(chosen, set(heard), facts))
+    parts += [Text(words, style="yellow") for words in (note, no_names) if words]
+    return Group(*parts)
+
+
+def show_item(run: Path, item: str, k: int = 10) -> RenderableType:
+    """An item, its place in the popular list, and the k items most similar to it.
+
+    Raises:
+        DataError: the folder is not a run, or train has no such item.
+    """
+    opened = Run.open(run)
+    similar = opened.similar_to(item, k)
+    if similar is None or len(similar) == 0:
+        raise DataError(_unknown(opened, "item", "item_id_1", "similar.parquet", item))
+    typed = as_id(item, similar["item_id"].dtype)
+    assert typed is not None
+    facts, no_names = opened.describe([typed, *similar["item_id"].to_list()])
+    popular = opened.rows("top_popular.parquet", "item_id", item, 10**9)
+    if popular is not None and len(popular):
+        row = popular.row(0, named=True)
+        place = f"{row['plays']:,} events of {row['users']:,} users, place {row['rank']:,} in the popular list."
+    else:
+        length = 0 if popular is None else len(opened.popular())
+        place = f"Not among the {length:,} items of the popular list."
+    table = Table(title=f"The {len(similar)} most similar, by cosine of ALS factors")
+    table.add_column("rank", justify="right", no_wrap=True)
+    table.add_column("item", justify="right", no_wrap=True)
+    table.add_column("name")
+    table.add_column("genres", no_wrap=True, max_width=32)
+    table.add_column("score", justify="right", no_wrap=True)
+    for row in similar.iter_rows(named=True):
+        table.add_row(str(row["rank"]), *_cells(row["item_id"], facts), f"{row['score']:.3f}")
+    parts: list[RenderableType] = [Text.assemble(("Item ", "bold"), _line(typed, facts)), Text(place), table]
+    parts += [Text(words, style="yellow") for words in (no_names,) if words]
+    return Group(*parts)
+
+
+def _events(run: Run, user: str, events: str | None) -> tuple[tuple[pl.DataFrame, pl.DataFrame] | None, str | None]:
+    """What the user heard in train and in test, one row an item; or None, and words that say why."""
+    try:
+        train, test = run.events_of(user, events)
+    except DataError as error:
+        return None, f"No history and no hits, as the log cannot be read. {error} Name it by --events."
+    return (_summed(train), _summed(test)), None
+
+
+def _summed(rows: pl.DataFrame) -> pl.DataFrame:
+    """item_id, plays, and last (seconds) where there is time: one row an item, latest first, then most played."""
+    timed = "time" in rows.columns
+    plays = pl.col("weight").sum() if "weight" in rows.columns else pl.len()
+    more = [pl.col("time").max().alias("last")] if timed else []
+    summed = rows.group_by("item_id").agg(plays.alias("plays"), *more)
+    order = ["last", "plays", "item_id"] if timed else ["plays", "item_id"]
+    return summed.sort(order, descending=[name != "item_id" for name in order])
+
+
+def _popular(run: Run, heard: Sequence[Id], k: int) -> pl.DataFrame:
+    """The popular list as this user would see it."""
+    rows = run.popular()
+    if run.metrics["filter_seen"]:
+        rows = rows.filter(~pl.col("item_id").is_in(pl.Series(heard, dtype=rows["item_id"].dtype).implode()))
+    return rows.select("item_id", "rank").head(k)
+
+
+def _history(train: pl.DataFrame, facts: Facts) -> Table:
+    timed = "last" in train.columns
+    order = "latest" if timed else "most played"
+    table = Table(title=f"History: {len(train):,} items, the {order} first")
+    table.add_column("item", justify="right", no_wrap=True)
+    table.add_column("name")
+    table.add_column("genres", no_wrap=True, max_width=32)
+    table.add_column("plays", justify="right", no_wrap=True)
+    if timed:
+        table.add_column("last", no_wrap=True)
+    for row in train.head(HISTORY).iter_rows(named=True):
+        when = [to_moment(row["last"]).date().isoformat()] if timed else []
+        table.add_row(*_cells(row["item_id"], facts), f"{row['plays']:g}", *when)
+    if len(train) > HISTORY:
+        table.caption = f"and {len(train) - HISTORY:,} more"
+    return table
+
+
+def _side_by_side(lists: Mapping[str, pl.DataFrame], facts: Facts, chosen: set[Id], k: int) -> Table:
+    table = Table("", title=f"The first {k} of each list")
+    columns = []
+    for name, rows in lists.items():
+        ids = rows["item_id"].to_list()
+        hits = f"\n[green]{sum(item in chosen for item in ids)} of {len(ids)} hit[/green]" if chosen else ""
+        table.add_column(TITLES.get(name, name) + hits, overflow="fold", ratio=1)
+        columns.append(ids)
+    for place in range(max(len(ids) for ids in columns)):
+        cells = [_entry(ids[place], facts, chosen) if place < len(ids) else Text() for ids in columns]
+        table.add_row(str(place + 1), *cells)
+    return table
+
+
+def _entry(item: Id, facts: Facts, chosen: set[Id]) -> Text:
+    return (
+        Text.assemble(("✓ ", "bold green"), (_name(item, facts), "green"))
+        if item in chosen
+        else Text(_name(item, facts))
+    )
+
+
+def _chosen(ids: Sequence[Id], heard: set[Id], facts: Facts) -> Text:
+    """What the user went on to choose, in one paragraph."""
+    if not ids:
+        return Text("Nothing in test.")
+    shown = [_name(item, facts) + (" (heard before)" if item in heard else "") for item in ids[:HISTORY]]
+    more = f", and {len(ids) - HISTORY:,} more" if len(ids) > HISTORY else ""
+    return Text.assemble((f"Went on to choose {len(ids):,} items: ", "bold"), "; ".join(shown), more)
+
+
+def _name(item: Id, facts: Facts) -> str:
+    about = facts.get(item, {})
+    name, artists = about.get("name"), about.get("artists") or []
+    if not name:
+        return str(item)
+    return name if not artists or artists == [name] else f"{name} – {', '.join(artists)}"
+
+
+def _line(item: Id, facts: Facts) -> str:
+    name, genres = _name(item, facts), facts.get(item, {}).get("genres") or []
+    known = "" if name == str(item) else f": {name}"
+    return f"{item}{known}" + (f" ({', '.join(genres)})" if genres else "")
+
+
+def _cells(item: Id, facts: Facts) -> list[str]:
+    """Id, name with artists, and the first genres."""
+    name, genres = _name(item, facts), facts.get(item, {}).get("genres") or []
+    return [escape(text) for text in (str(item), "" if name == str(item) else name, ", ".join(genres[:3]))]
+
+
+def _unknown(run: Run, what: str, column: str, file: str, given: str) -> str:
+    """Words for an id that the run does not have, with some that it has."""
+    table = run.scan(file)
+    if table is None:
+        return f"{run.folder}: has no {file}."
+    ids = table.filter(pl.col("rank") == 1).select(column)
+    dtype = table.collect_schema()[column]
+    typed = as_id(given, dtype)
+    near = ids.head(EXAMPLES).collect()[column].to_list()
+    if typed is not None:
+        after = ids.filter(pl.col(column) >= typed).head(EXAMPLES).collect()[column].to_list()
+        near = after or near
+    kind = "whole numbers" if dtype.is_integer() else "strings"
+    known = ", ".join(str(item) for item in near)
+    return f"{run.folder}: train has no {what} {given}. Ids are {kind}, such as {known}."
