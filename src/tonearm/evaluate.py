@@ -35,7 +35,7 @@ DEFINITIONS = {
     "surprisal": "mean of -log2 (plays / all plays) over the top k; mean over users with a list",
     "diversity": "1 - mean cosine of the genres of two items in the top k; mean over users with two items with a genre",
     "popularity": "mean plays of the top k; mean over users with a list",
-    "popularity_bias": "popularity / history_popularity - 1; history_popularity is the mean plays of what users heard",
+    "popularity_bias": "popularity / history_popularity - 1, the latter being the mean plays of what those users heard",
     "gini": "Gini coefficient of how often each item of the catalogue is shown",
     "interval": "95% percentile interval of a paired bootstrap over users",
 }

@@ -181,21 +181,21 @@ def beyond(
     history_indptr, history_item: (b + 1,) and (n_heard,), items ascending in a row
     plays, information: (n_items,) float64, plays of an item and −log2 of its share of all plays
     genre_indptr, genre_index: (n_items + 1,) and (n_entries,), genres of each item; n_genres 0 where there are none
-    The last column is the mean plays of the history. NaN stands where a mean has nothing to go over: an empty list or
-    history, or for diversity fewer than two items with a genre.
+    The last column is the mean plays of the history. NaN stands where a mean has nothing to go over: everywhere for an
+    empty list, in the last column for an empty history, in diversity for fewer than two items with a genre.
     """
     n_k = len(ks)
     out = np.full((len(indptr) - 1, 4 * n_k + 1), np.nan)
     for i in prange(len(indptr) - 1):
         lo, hi = history_indptr[i], history_indptr[i + 1]
+        length = indptr[i + 1] - indptr[i]
+        if length == 0:
+            continue
         if lo < hi:
             total = 0.0
             for j in range(lo, hi):
                 total += plays[history_item[j]]
             out[i, 4 * n_k] = total / (hi - lo)
-        length = indptr[i + 1] - indptr[i]
-        if length == 0:
-            continue
         profile = np.zeros(n_genres)
         place, new, tagged = 0, 0, 0
         surprise, played, overlap = 0.0, 0.0, 0.0

@@ -1,0 +1,263 @@
+"""From meters or files to metrics.json: what it holds, what it says, and what it refuses."""
+
+import io
+import json
+import math
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import polars as pl
+import pytest
+from rich.console import Console
+
+from tonearm.data import Catalogue, Lists, Log, Pairs, Vocabulary
+from tonearm.errors import DataError
+from tonearm.evaluate import evaluate, evaluate_files, table, warnings
+from tonearm.funnel import FunnelMeter
+from tonearm.metrics import ListMeter, cold_users, describe_items, truth
+from tonearm.verdict import lines, sentence
+
+N_USERS, N_ITEMS = 200, 40
+Columns: TypeAlias = dict[str, list[Any]]
+
+
+def log_of(item: np.ndarray[tuple[int, int], np.dtype[np.int32]]) -> Log:
+    """The same number of events for everybody, (n_users, n) items."""
+    start = np.arange(len(item), dtype=np.int64) * item.shape[1]
+    return Log(start, start + item.shape[1], item.ravel(), None, None, N_ITEMS)
+
+
+def everything(share_found: float = 0.6, n_test: int = 2) -> dict[str, Any]:
+    """Metrics of three lists: `good` finds the first test item of many users at rank 1, `bad` of a few."""
+    rng = np.random.default_rng(0)
+    own = np.stack([rng.permutation(N_ITEMS) for _ in range(N_USERS)]).astype(np.int32)
+    train, test = log_of(own[:, :5]), log_of(own[:, 5 : 5 + n_test])
+    answers = truth(train, test)
+    items = describe_items(train.item_counts()[0], Catalogue(Vocabulary(pl.Series(range(N_ITEMS)))))
+    users = np.arange(N_USERS, dtype=np.int32)
+    meters = {}
+    for name, share in (("bad", 0.1), ("recommendations", share_found)):
+        ranked = own[:, 15:25].copy()
+        found = rng.random(N_USERS) < share
+        ranked[found, 0] = own[found, 5]
+        lists = Lists(np.arange(N_USERS + 1) * 10, ranked.ravel(), np.zeros(ranked.size, np.float32))
+        meters[name] = ListMeter(answers, items, ks=(1, 5))
+        meters[name].add(users, lists, Pairs.of(train))
+    funnel = FunnelMeter(answers, ["one", "other"], k=5)
+    funnel.add(users, lists, np.ones((ranked.size, 2), np.bool_), lists)
+    cold = cold_users(log_of(own[:0, :1]), train.item_counts()[0], np.arange(5, dtype=np.int32), k=5)
+    return evaluate(answers, meters, np.random.default_rng(1), funnel=funnel, cold=cold, resamples=200)
+
+
+def test_metrics_are_plain_json_with_every_part() -> None:
+    metrics = everything()
+    assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
+    expected = "definitions filter_seen ks focus final population lists intervals comparisons cold slices funnel notes"
+    assert set(metrics) == {*expected.split(), "warnings"}
+    assert set(metrics["intervals"]) == set(metrics["lists"]) == {"bad", "recommendations"}
+    assert metrics["cold"]["note"] in metrics["notes"]
+    assert metrics["population"]["evaluated_users"] == N_USERS
+
+
+def test_intervals_hold_their_mean_and_comparisons_their_difference() -> None:
+    metrics = everything()
+    for name, intervals in metrics["intervals"].items():
+        for metric, (low, high) in intervals.items():
+            assert low <= metrics["lists"][name][metric] <= high
+    assert len(metrics["comparisons"]) == 6 * 2
+    for c in metrics["comparisons"]:
+        lists = metrics["lists"]
+        assert c["difference"] == lists["recommendations"][c["metric"]] - lists["bad"][c["metric"]]
+        assert 0 < c["low"] < c["difference"] < c["high"]
+        assert c["significant"]
+        assert c["share_better"] == 1
+
+
+def test_same_seed_same_metrics() -> None:
+    assert everything() == everything()
+
+
+def test_slices_set_the_lists_side_by_side() -> None:
+    light = everything()["slices"]["activity"][0]
+    assert (light["slice"], light["users"], set(light["lists"])) == ("light", N_USERS, {"bad", "recommendations"})
+    assert light["lists"]["recommendations"]["recall@5"] > light["lists"]["bad"]["recall@5"] > 0
+
+
+def test_the_table_says_it_all() -> None:
+    metrics = everything()
+    console = Console(width=200, file=io.StringIO())
+    console.print(table(metrics))
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    words = ["recommendations beats bad by +.", "limits the result", "no cold users", "200 users evaluated", "truth: "]
+    assert [word for word in words if word not in text] == []
+
+
+def test_sentences_by_outcome() -> None:
+    comparison = {
+        "list": "final",
+        "against": "als",
+        "metric": "ndcg@10",
+        "difference": 0.0021,
+        "low": 0.0016,
+        "high": 0.0026,
+    }
+    assert sentence(comparison) == "final beats als by +.0021 ndcg@10 [+.0016, +.0026]"
+    worse = comparison | {"difference": -0.01, "low": -0.02, "high": -0.001}
+    assert sentence(worse) == "final loses to als by -.0100 ndcg@10 [-.0200, -.0010]"
+    assert "cannot be told from" in sentence(comparison | {"low": -0.1})
+
+
+def test_nobody_to_evaluate_gives_null_and_words() -> None:
+    own = np.arange(6, dtype=np.int32).reshape(2, 3)
+    train, nothing = log_of(own), log_of(own[:, :0])
+    answers = truth(train, nothing)
+    items = describe_items(train.item_counts()[0], Catalogue(Vocabulary(pl.Series(range(N_ITEMS)))))
+    meters = {name: ListMeter(answers, items) for name in ("als", "recommendations")}
+    metrics = evaluate(answers, meters, np.random.default_rng(0), funnel=FunnelMeter(answers, ["als"]))
+    json.dumps(metrics, allow_nan=False)
+    assert metrics["lists"]["als"]["ndcg@10"] is None
+    assert metrics["intervals"]["als"]["ndcg@10"] is None
+    assert metrics["comparisons"] == []
+    assert metrics["notes"][0].startswith("no user is evaluated")
+    assert "als: nobody got a list" in metrics["notes"]
+    assert lines(metrics)
+
+
+def plausible() -> dict[str, Any]:
+    values = {"precision@5": 0.02, "novelty@20": 1.0, "ndcg@20": 0.05}
+    return {
+        "ks": [5, 20],
+        "focus": 20,
+        "final": "recommendations",
+        "filter_seen": True,
+        "lists": {"als": dict(values), "recommendations": dict(values)},
+        "comparisons": [],
+        "funnel": None,
+    }
+
+
+def test_a_plausible_result_warns_of_nothing() -> None:
+    assert warnings(plausible()) == []
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "words"),
+    [
+        ("ndcg@20", 0.5, "10 times that of the best source, als"),
+        ("precision@5", 0.51, "also in train"),
+        ("novelty@20", 0.98, "2.00% of its top 20 were already heard"),
+        ("ndcg@20", 0, "not one hit"),
+    ],
+)
+def test_implausible_results_name_their_likeliest_cause(metric: str, value: float, words: str) -> None:
+    metrics = plausible()
+    metrics["lists"]["recommendations"][metric] = value
+    (warning,) = warnings(metrics)
+    assert words in warning
+    assert "ikeliest" in warning
+
+
+def test_a_final_list_below_its_best_source_is_pointed_out() -> None:
+    metrics = plausible()
+    metrics["comparisons"] = [
+        {"metric": "ndcg@20", "against": "als", "difference": -0.01, "low": -0.02, "high": -0.001}
+    ]
+    assert warnings(metrics)[0].startswith("recommendations is significantly below als by ndcg@20 (-.0100)")
+
+
+def test_hits_that_no_source_proposed_are_pointed_out() -> None:
+    metrics = plausible() | {"funnel": {"final": {"hits_no_source_proposed": 7}}}
+    assert warnings(metrics)[0].startswith("7 hits of the final list were proposed by no source")
+
+
+# Files. Users ann, bob, cy and dee; bob has no list, cy no truth that counts, dee no train.
+LISTS: Columns = {
+    "user_id": ["ann", "ann", "ann", "cy", "dee"],
+    "track_id": [7, 5, 9, 7, 5],
+    "rank": [2, 1, 3, 1, 1],
+}
+TRUTH: Columns = {"user_id": ["ann", "ann", "ann", "bob", "cy", "dee"], "item_id": [7, 3, 7, 5, 3, 5]}
+TRAIN: Columns = {"user_id": ["ann", "ann", "bob", "cy", "cy"], "item_id": [3, 5, 7, 3, 5]}
+
+
+def write(folder: Path, **tables: Columns) -> dict[str, Path]:
+    paths = {name: folder / f"{name}.parquet" for name in tables}
+    for name, columns in tables.items():
+        pl.DataFrame(columns).write_parquet(paths[name])
+    return paths
+
+
+def test_files_without_train(tmp_path: Path) -> None:
+    paths = write(tmp_path, lists=LISTS, truth=TRUTH)
+    metrics = evaluate_files(paths["lists"], paths["truth"], ks=(1, 2), resamples=50)
+    json.dumps(metrics, allow_nan=False)
+    values = metrics["lists"]["lists"]
+    # Truth: ann 3 and 7, bob 5, cy 3, dee 5. Lists: ann 5 7 9, cy 7, dee 5.
+    assert values["recall@2"] == pytest.approx((1 / 2 + 0 + 0 + 1) / 4)
+    assert values["ndcg@2"] == pytest.approx((1 / math.log2(3) / (1 + 1 / math.log2(3)) + 1) / 4)
+    assert values["novelty@1"] is None
+    assert values["coverage"] is None
+    assert metrics["population"] == {"test_users": 4, "evaluated_users": 4, "test_events": 6, "truth_items": 5}
+    assert any(note.startswith("no train file") for note in metrics["notes"])
+    assert table(metrics).row_count == 1
+
+
+def test_files_with_train(tmp_path: Path) -> None:
+    paths = write(tmp_path, lists=LISTS, truth=TRUTH, train=TRAIN)
+    metrics = evaluate_files(paths["lists"], paths["truth"], paths["train"], ks=(1, 2), resamples=50)
+    # Truth: ann 7 (3 is heard), bob 5; cy's 3 is heard, dee is cold.
+    assert metrics["population"]["evaluated_users"] == 2
+    assert metrics["population"]["cold_test_users"] == 1
+    assert metrics["lists"]["lists"]["recall@2"] == pytest.approx((1 + 0) / 2)
+    assert metrics["lists"]["lists"]["coverage@1"] == pytest.approx(2 / 4)
+    seen = evaluate_files(paths["lists"], paths["truth"], paths["train"], ks=(1, 2), filter_seen=False, resamples=50)
+    assert seen["population"]["evaluated_users"] == 3
+    assert seen["lists"]["lists"]["recall@2"] == pytest.approx((1 / 2 + 0 + 0) / 3)
+
+
+def test_lists_by_score_rank_as_lists_by_rank(tmp_path: Path) -> None:
+    scored = {"user_id": LISTS["user_id"], "item_id": LISTS["track_id"], "score": [0.5, 0.9, 0.1, 2, 1]}
+    paths = write(tmp_path, lists=LISTS, scored=scored, truth=TRUTH)
+    one = evaluate_files(paths["lists"], paths["truth"], resamples=50)
+    two = evaluate_files(str(paths["scored"]), str(paths["truth"]), resamples=50)
+    assert one["lists"]["lists"] == two["lists"]["scored"]
+
+
+BAD: list[tuple[Columns, Columns, str]] = [
+    ({"user_id": ["ann"], "rank": [1]}, TRUTH, "no column item_id. It has user_id, rank"),
+    ({"user_id": ["ann"], "item_id": [7]}, TRUTH, "neither rank nor score"),
+    ({"user_id": ["ann"], "item_id": [7], "rank": ["first"]}, TRUTH, "rank is of type String and must be a number"),
+    ({"user_id": ["ann"], "item_id": [7.5], "rank": [1]}, TRUTH, "item_id is of type Float64"),
+    (
+        {"user_id": ["ann", None], "item_id": [7, 5], "rank": [1, 1]},
+        TRUTH,
+        r"1 of 2 rows have no user_id \(first: row 2\)",
+    ),
+    ({"user_id": ["ann"], "item_id": [7], "score": [math.nan]}, TRUTH, "1 of 1 rows have no rank or score"),
+    (
+        {"user_id": ["ann", "bob", "bob"], "item_id": [7, 5, 5], "rank": [1, 1, 2]},
+        TRUTH,
+        r"1 of 3 rows repeat an item in a user's list \(first: user bob, item 5\)",
+    ),
+    ({"user_id": [1], "item_id": [7], "rank": [1]}, TRUTH, "user_id is Int64 in .* and String in .*truth.parquet"),
+    ({"user_id": ["eve"], "item_id": [7], "rank": [1]}, TRUTH, "no user_id in common"),
+    ({"user_id": ["ann"], "item_id": [70], "rank": [1]}, TRUTH, "no item_id in common"),
+    (LISTS, {"user_id": ["ann"]}, "truth.parquet: no column item_id"),
+]
+
+
+@pytest.mark.parametrize(("lists", "answers", "message"), BAD)
+def test_bad_files_get_one_clear_message(tmp_path: Path, lists: Columns, answers: Columns, message: str) -> None:
+    paths = write(tmp_path, lists=lists, truth=answers)
+    with pytest.raises(DataError, match=message):
+        evaluate_files(paths["lists"], paths["truth"])
+
+
+def test_a_file_without_rows_is_refused(tmp_path: Path) -> None:
+    paths = write(tmp_path, truth=TRUTH)
+    empty = tmp_path / "empty.parquet"
+    pl.DataFrame(LISTS).head(0).write_parquet(empty)
+    with pytest.raises(DataError, match="no rows"):
+        evaluate_files(empty, paths["truth"])
