@@ -78,13 +78,13 @@ def test_the_score_of_a_pair_is_the_score_of_the_list() -> None:
 
 def test_cosine_neighbours_leave_the_item_itself_out() -> None:
     # 0 and 3 and 2 point the same way whatever their length; 5 points away from all
-    found = rows_of(similar_top_k(ITEMS, 2))
+    found = rows_of(similar_top_k(unit_vectors(ITEMS), 2))
     assert found[2] == [(0, 1.0), (3, 1.0)]
     assert found[0] == [(2, 1.0), (3, 1.0)]
     assert found[1] == [(0, 0.0), (2, 0.0)]
     assert found[4] == [(0, 0.0), (1, 0.0)]
     wanted = np.array([3, 1], dtype=np.int32)
-    assert rows_of(similar_top_k(ITEMS, 2, wanted)) == [found[3], found[1]]
+    assert rows_of(similar_top_k(unit_vectors(ITEMS), 2, wanted)) == [found[3], found[1]]
 
 
 def test_cosine_neighbours_are_those_of_a_full_table() -> None:
@@ -95,7 +95,7 @@ def test_cosine_neighbours_are_those_of_a_full_table() -> None:
     table = unit.astype(np.float64) @ unit.T
     table[:, ~allowed] = -np.inf
     np.fill_diagonal(table, -np.inf)
-    indptr, item, score = similar_top_k(items, 10, allowed=allowed)
+    indptr, item, score = similar_top_k(unit, 10, index=index_items(unit, allowed))
     assert (np.diff(indptr) == 10).all()
     np.testing.assert_array_equal(item.reshape(700, 10), np.argsort(-table, axis=1, kind="stable")[:, :10])
     np.testing.assert_allclose(score.reshape(700, 10), -np.sort(-table, axis=1)[:, :10], atol=1e-6)

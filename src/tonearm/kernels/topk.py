@@ -96,15 +96,14 @@ def unit_vectors(vectors: Float32s) -> Float32s:
     return (vectors / np.where(norms > 0, norms, 1.0)[:, None]).astype(np.float32)
 
 
-def similar_top_k(item_vectors: Float32s, k: int, rows: Int32s | None = None, allowed: Bools | None = None) -> Rows:
+def similar_top_k(unit: Float32s, k: int, rows: Int32s | None = None, index: ItemIndex | None = None) -> Rows:
     """The k items of highest cosine for some items (all when None), exactly, an item never being its own neighbour.
 
-    item_vectors: (n, d) float32; the cosine is the score of two `unit_vectors`, so a zero vector has 0 with all
-    allowed: (n,) bool, items that may be neighbours; None allows all
+    unit: (n, d) float32 as `unit_vectors` makes them; the cosine is their score, so a zero vector has 0 with all
+    index: the items that may be neighbours, from `index_items(unit, allowed)`; None takes all
     """
-    unit = unit_vectors(item_vectors)
     wanted = np.arange(len(unit), dtype=np.int32) if rows is None else rows
-    return top_k(unit[wanted], index_items(unit, allowed), k, np.arange(len(wanted) + 1), wanted)
+    return top_k(unit[wanted], index or index_items(unit), k, np.arange(len(wanted) + 1), wanted)
 
 
 @jit_parallel
