@@ -1,13 +1,14 @@
-"""One pass over a log: how many events each user and item has, and what is wrong with the rows."""
+"""Count a log: how many events each user and item has, and what is wrong with the rows."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import polars as pl
 from pydantic.dataclasses import dataclass as options_class
 
 from tonearm.data import to_moment
 from tonearm.inputs import Events, reading
+from tonearm.tally import count_ids
 
 EARLIEST, LATEST = -(2**31), 2**31 - 1
 """Bounds of a time in seconds: late 1931 to early 2068."""
@@ -34,7 +35,7 @@ class DataOptions:
 
 @dataclass(frozen=True)
 class Census:
-    """What one pass over a log finds; every count is of rows.
+    """What counting a log finds; every count is of rows.
 
     rows: all rows; nulls: rows without each column; null_rows: rows without any of them
     futures, outside, bad_weights: rows later than today, outside of 1932 to 2068, with a weight not finite and above 0
@@ -74,27 +75,22 @@ def kept_rows(events: Events, options: DataOptions, today: int, catalogue: pl.Se
 def take_census(
     events: Events, cut: int | None, options: DataOptions, today: int, catalogue: pl.Series | None
 ) -> Census:
-    """Count a log in one streaming pass.
+    """Count a log in three passes over few columns each.
 
     cut: seconds; rows before it are counted as train, the others as test; None counts all as train
     """
-    table = events.table
-    fine = table.filter(_fine(events, options, today))
-    late = (pl.col("time") >= cut).sum().cast(pl.Int64) if cut is not None else pl.lit(0, dtype=pl.Int64)
-    sides = [(pl.len().cast(pl.Int64) - late).alias("train"), late.alias("test")]
-    by_user = kept_rows(events, options, today, catalogue).group_by("user_id").agg(sides)
-    by_item = fine.group_by("item_id").agg(sides)
     with reading(events.input.address):
-        totals, users, items = pl.collect_all(
-            [table.select(_totals(events, options, today)), by_user, by_item], engine="streaming"
+        row = events.table.select(_totals(events, options, today)).collect(engine="streaming").row(0, named=True)
+        users, items = (
+            count_ids(events, kept_rows(events, options, today, known), name, _bounds(row, name), cut)
+            for name, known in (("user_id", catalogue), ("item_id", None))
         )
-    row = totals.row(0, named=True)
     orphans = 0
     if catalogue is not None:
         outside = items.join(pl.DataFrame({"item_id": catalogue}), on="item_id", how="anti")
         orphans = int(outside.select(pl.col("train", "test").sum()).sum_horizontal()[0])
         if options.on_orphan == "drop":
-            items = items.join(pl.DataFrame({"item_id": catalogue}), on="item_id", how="semi")
+            items = items.join(pl.DataFrame({"item_id": catalogue}), on="item_id", how="semi", maintain_order="left")
     return Census(
         rows=row["rows"],
         nulls={name: row[f"null_{name}"] for name in events.columns if row[f"null_{name}"]},
@@ -104,8 +100,8 @@ def take_census(
         bad_weights=row["bad_weights"],
         kept=int(users["train"].sum()) + int(users["test"].sum()),
         orphans=orphans,
-        users=users.sort("user_id"),
-        items=items.sort("item_id"),
+        users=users,
+        items=items,
         first=row.get("first"),
         last=row.get("last"),
     )
@@ -186,11 +182,18 @@ def _fine(events: Events, options: DataOptions, today: int) -> pl.Expr:
     return fine
 
 
+def _bounds(row: dict[str, Any], column: str) -> tuple[int, int] | None:
+    least, greatest = row[f"least_{column}"], row[f"greatest_{column}"]
+    return (least, greatest) if isinstance(least, int) else None
+
+
 def _totals(events: Events, options: DataOptions, today: int) -> list[pl.Expr]:
     used = _used(events)
     zero = pl.lit(0)
     totals = [
         pl.len().alias("rows"),
+        *(pl.col(name).min().alias(f"least_{name}") for name in ("user_id", "item_id")),
+        *(pl.col(name).max().alias(f"greatest_{name}") for name in ("user_id", "item_id")),
         *(pl.col(_ours(name)).null_count().alias(f"null_{name}") for name in events.columns),
         pl.any_horizontal(pl.col(used).is_null()).sum().alias("null_rows"),
         ((pl.col("time") > today).sum() if events.timed else zero).alias("futures"),

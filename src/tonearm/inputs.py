@@ -16,6 +16,9 @@ from tonearm.errors import DataError
 ALIASES = {"item_id": ("track_id",), "started_at": ("timestamp", "datetime")}
 """Other names that a column may come under; the first name is preferred where both are there."""
 
+BATCH = 4_000_000
+"""Rows that are read at a time."""
+
 WHOLE_HASH_BELOW = 256 * 1024 * 1024
 """Files up to this many bytes are hashed whole, larger ones by size, footer and the last MiB."""
 
@@ -109,6 +112,11 @@ class Events:
 def first_row(table: pl.DataFrame, condition: pl.Expr) -> str:
     """The first row of a table where a condition holds, counted from 1: 'row 317'."""
     return f"row {table.select(condition.arg_true().first()).item() + 1:,}"
+
+
+def batches(rows: pl.LazyFrame) -> Iterator[pl.DataFrame]:
+    """The rows in pieces of about `BATCH`, in any order."""
+    return iter(rows.collect_batches(chunk_size=BATCH, maintain_order=False, engine="streaming"))
 
 
 @contextmanager

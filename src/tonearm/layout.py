@@ -8,13 +8,10 @@ import polars as pl
 
 from tonearm.data import Log, Vocabulary
 from tonearm.errors import DataError
-from tonearm.inputs import Events, reading
+from tonearm.inputs import Events, batches, reading
 from tonearm.kernels import events as kernels
 from tonearm.progress import Progress
 from tonearm.types import Float32s, Int32s, Int64s
-
-BATCH = 4_000_000
-"""Rows that are read at a time."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +63,7 @@ def pour(
     """
     done = 0
     with reading(events.input.address):
-        for batch in rows.collect_batches(chunk_size=BATCH, maintain_order=False, engine="streaming"):
+        for batch in batches(rows):
             item = items.encode(batch["item_id"])
             time = np.array(batch["time"] if events.timed else [], dtype=np.int32)
             weight = np.array(batch["weight"] if events.weighted else [], dtype=np.float32)

@@ -1,7 +1,7 @@
 """From files to a `Dataset` to learn from and a `Test` to measure by; nothing at or after the cut reaches the former.
 
-A log is read twice, in batches: once to count the events of each user and item, once to put every event into its
-user's place. At no time is there a table of all events beside the one array of 64-bit keys that they are ordered by.
+A log is read in batches, first to count the events of each user and item, then to put every event into its user's
+place. At no time is there a table of all events beside the one array of 64-bit keys that they are ordered by.
 """
 
 from collections.abc import Callable
@@ -62,7 +62,7 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Survey:
-    """The inputs after one pass: opened, counted, and what is wrong with them.
+    """The inputs after the counting: opened, counted, and what is wrong with them.
 
     logs: "events", or "train" and "test"; without those that could not be read
     cut: seconds, or None for ready-made sets and for `load_all`

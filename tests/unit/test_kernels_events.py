@@ -68,6 +68,15 @@ def test_search(ids: set[int], values: list[int]) -> None:
     np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.parametrize("timed", [False, True])
+def test_tally(timed: bool) -> None:
+    values = np.array([7, 5, 7, 8, 4, 7, 9], dtype=np.int64)
+    time = np.array([1, 3, 3, 2, 2, 4, 2], dtype=np.int32) if timed else NO_TIME
+    counts = np.array([[0, 0], [0, 0], [10, 0], [0, 0]], dtype=np.int32)
+    assert kernels.tally(values, time, 3, 5, counts) == 2
+    assert counts.tolist() == ([[0, 1], [0, 0], [11, 2], [1, 0]] if timed else [[1, 0], [0, 0], [13, 0], [1, 0]])
+
+
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("timed", [False, True])
 def test_scatter(timed: bool, weighted: bool) -> None:

@@ -213,6 +213,15 @@ class TestForms:
         assert rows(train.log)[0] == [(0, day(1)), (1, day(2)), (0, day(5)), (0, day(5))]
         assert train.log.weight.tolist() == [2, 4, 5, 7, 1, 6, 3]
 
+    def test_ids_far_apart(self, save: Save, small_events: pl.DataFrame, small_items: pl.DataFrame) -> None:
+        far = small_events.with_columns(pl.col("user_id") * 10**16 - 2**62, pl.col("item_id") * 10**16)
+        items = small_items.with_columns(pl.col("item_id") * 10**16)
+        loaded, plain = load(save, far, items), load(save, small_events, small_items)
+        same_train(loaded.train, plain.train, ids=False)
+        assert loaded.train.users.ids.to_list() == [u * 10**16 - 2**62 for u in (10, 20, 30)]
+        assert loaded.test is not None
+        assert loaded.test.cold_users.to_list() == [40 * 10**16 - 2**62]
+
 
 class TestRules:
     def test_duplicates(self, save: Save, small_events: pl.DataFrame) -> None:

@@ -34,6 +34,24 @@ def search(values: AnyArray, ids: Int64s) -> Int32s:
 
 
 @jit
+def tally(values: Int64s, time: Int32s, cut: int, least: int, counts: Int32s) -> int:
+    """Add each value to counts[value − least, 0], or [.., 1] where its time is at or after the cut.
+
+    values: (n,); time: (n,) or empty, then all count as before the cut
+    counts: (m, 2) int32, added to; returns how many values have no place in it.
+    """
+    timed = len(time) > 0
+    misplaced = 0
+    for i in range(len(values)):
+        place = values[i] - least
+        if place < 0 or place >= len(counts):
+            misplaced += 1
+        else:
+            counts[place, 1 if timed and time[i] >= cut else 0] += 1
+    return misplaced
+
+
+@jit
 def scatter(
     user: Int32s,
     item: Int32s,
