@@ -1,11 +1,16 @@
 """One checker over every artefact of a run directory; raises AssertionError with what is wrong."""
 
+import hashlib
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
+import catboost
 import numpy as np
 import polars as pl
+
+from tonearm.config import load_config, to_toml
 
 LISTS = ("personal_als", "content_recommendations", "recommendations")
 FILES = ("top_popular.parquet", "similar.parquet", "genres.parquet", "metrics.json", "report.html", "config.toml")
@@ -25,23 +30,32 @@ def check_run(run: Path, train: pl.DataFrame, *, k: int = 100, filter_seen: bool
             assert not (run / f"{name}.parquet").exists()
             continue
         _check_list(name, pl.read_parquet(run / f"{name}.parquet"), pairs, users, items, k, filter_seen)
-    final = pl.read_parquet(run / "recommendations.parquet")
-    extra = ["als_score", "content_score", "tracks_played_by_user"]
-    assert final.columns[:7] == ["user_id", "item_id", "score", "rank", *extra]
+    final = check_final(run)
     played = pairs.group_by("user_id").len()
     counted = final.select("user_id", "tracks_played_by_user").unique().join(played, on="user_id")
     assert (counted["tracks_played_by_user"] == counted["len"]).all()
     _check_similar(pl.read_parquet(run / "similar.parquet"), items)
     _check_popular(pl.read_parquet(run / "top_popular.parquet"), train)
-    genre_table = pl.read_parquet(run / "genres.parquet")
-    assert genre_table.columns == ["genre_id", "name", "items_count", "score"]
-    assert (len(genre_table) > 0) == genres
+    _check_genres(pl.read_parquet(run / "genres.parquet"), genres)
+    _check_models(run / "models", pairs)
     _check_json(json.loads((run / "metrics.json").read_text()), "metrics.json")
     manifest = json.loads((run / "manifest.json").read_text())
     _check_json(manifest, "manifest.json")
     for key in ("versions", "seed", "inputs", "fingerprints", "found", "stages", "files"):
         assert manifest[key] or key == "seed", f"manifest.json says nothing of {key}"
-    assert set(FILES) <= set(manifest["files"]), "manifest.json lacks the sha256 of some artefact"
+    _check_digests(run, manifest["files"])
+    assert read_config(run), "config.toml is empty"
+
+
+def check_final(run: Path, *, few: bool = False) -> pl.DataFrame:
+    """Check the columns of the final list; `few`: there are no others."""
+    final = pl.read_parquet(run / "recommendations.parquet")
+    columns = ["user_id", "item_id", "score", "rank", "als_score", "content_score", "tracks_played_by_user"]
+    assert (final.columns if few else final.columns[: len(columns)]) == columns
+    for name in final.columns[4:]:
+        if final[name].dtype.is_float():
+            assert not final[name].is_nan().any(), f"{name}: NaN where null is meant"
+    return final
 
 
 def _check_list(
@@ -85,6 +99,44 @@ def _check_popular(table: pl.DataFrame, train: pl.DataFrame) -> None:
     listeners = train.group_by("item_id").agg(pl.col("user_id").n_unique().alias("n"))
     counted = table.join(listeners, on="item_id")
     assert (counted["users"] == counted["n"]).all(), "top_popular: users are miscounted"
+
+
+def _check_genres(table: pl.DataFrame, genres: bool) -> None:
+    assert table.columns == ["genre_id", "name", "items_count", "score"]
+    assert (len(table) > 0) == genres
+    assert table["genre_id"].is_unique().all()
+    assert table["name"].is_unique().all()
+    assert (table["items_count"].diff().fill_null(0) <= 0).all(), "genres: not the most frequent first"
+    assert not genres or np.isclose(table["score"].to_numpy().sum(), 1, rtol=1e-9), "genres: scores are not shares"
+
+
+def _check_models(models: Path, pairs: pl.DataFrame) -> None:
+    for path in models.glob("*.npz"):
+        with np.load(path, allow_pickle=False) as arrays:
+            for name in arrays.files:
+                assert arrays[name].dtype != np.dtype(object), f"{path.name}/{name} is pickled"
+                assert arrays[name].dtype.kind != "f" or np.isfinite(arrays[name]).all(), f"{path.name}/{name}"
+    with np.load(models / "als_model.npz", allow_pickle=False) as als:
+        assert als["user_factors"].shape[0] == pairs["user_id"].n_unique()
+        assert int(als["known_items"].sum()) == pairs["item_id"].n_unique()
+        assert als["user_factors"].shape[1] == als["item_factors"].shape[1]
+    trees = catboost.CatBoost().load_model(str(models / "cb_model.cbm"))
+    assert trees.tree_count_ > 0
+
+
+def _check_digests(run: Path, files: dict[str, Any]) -> None:
+    there = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()} - {"manifest.json"}
+    assert set(files) == there, "manifest.json does not list the files that are there"
+    for name, entry in files.items():
+        data = (run / name).read_bytes()
+        assert entry == {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}, f"{name}: another digest"
+
+
+def read_config(run: Path) -> dict[str, Any]:
+    """The resolved configuration; reading it back gives the same file."""
+    text = (run / "config.toml").read_text()
+    assert to_toml(load_config(run / "config.toml")) == text, "config.toml does not read back to itself"
+    return tomllib.loads(text)
 
 
 def _check_json(tree: Any, where: str) -> None:
