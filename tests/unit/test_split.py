@@ -1,6 +1,7 @@
 """The inner split: by time without copying, by a seeded draw without time."""
 
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -187,6 +188,6 @@ def test_every_event_is_on_its_side_of_the_cut(days: list[list[int]], share: flo
 
 
 @pytest.mark.parametrize("options", [{"label_share": 0}, {"label_share": 1.0}, {"label_days": -1}, {"share": 0.1}])
-def test_options_are_checked(options: dict[str, float]) -> None:
+def test_options_are_checked(options: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         SplitOptions(**options)
