@@ -2,9 +2,8 @@
 
 import numpy as np
 
+from tonearm.kernels._heap import contains, offer, pack_rows, sort_best_first
 from tonearm.kernels._jit import jit, jit_parallel, prange
-from tonearm.kernels.item_item import smallest_kept
-from tonearm.kernels.lists import contains
 from tonearm.types import Float32s, Int32s, Int64s
 
 
@@ -53,46 +52,40 @@ def recommend_sets(
     profile: (b, n_tags) float32, rows of length one or zero
     set_*: the tags of each distinct set, CSR; member_*: each set's items, most popular first, CSR
     place: (n_items,) int32, an item's place in `order`; order: items, most popular first
-    A row is filled up with items of cosine zero, most popular first.
+    k: at least 1; a row is filled up with items of cosine zero, most popular first
     Returns indptr (b + 1,) int64, item, score.
     """
     b, n_sets = len(profile), len(set_indptr) - 1
     out_item = np.empty((b, k), np.int32)
     out_score = np.zeros((b, k), np.float32)
-    counts = np.zeros(b + 1, np.int64)
+    count = np.zeros(b, np.int64)
     n_blocks = min(b, 32)
     for block in prange(n_blocks):
         score = np.zeros(n_sets, np.float32)
-        heap_value = np.empty(k, np.float32)
-        heap_place = np.empty(k, np.int32)
         for row in range(block, b, n_blocks):
-            own = seen[seen_indptr[row] : seen_indptr[row + 1]]
+            lo, hi = seen_indptr[row], seen_indptr[row + 1]
             best = np.float32(0)
             for s in range(n_sets):
                 score[s] = _set_score(profile[row], set_tag[set_indptr[s] : set_indptr[s + 1]])
                 best = max(best, score[s])
-            n = 0
-            for s in _descending(score, best, k + len(own), member_indptr):
-                if n == k and score[s] < heap_value[0]:
+            # kept by their place in the order, so that ties go to the more popular
+            best_score, best_place, n = out_score[row], out_item[row], 0
+            for s in _descending(score, best, k + hi - lo, member_indptr):
+                if n == k and score[s] < best_score[0]:
                     break
                 taken = 0
                 for m in range(member_indptr[s], member_indptr[s + 1]):
-                    i = member[m]
-                    if len(own) > 0 and contains(own, i):
+                    if contains(seen, lo, hi, member[m]):
                         continue
-                    n = smallest_kept(heap_value, heap_place, n, score[s], place[i], k)
+                    n = offer(score[s], place[member[m]], best_score, best_place, n)
                     taken += 1
                     if taken == k:
                         break
-            counts[row + 1] = _write(heap_value, heap_place, n, order, own, score, out_item[row], out_score[row], k)
-    out_indptr = np.cumsum(counts)
-    flat_item = np.empty(out_indptr[-1], np.int32)
-    flat_score = np.empty(out_indptr[-1], np.float32)
-    for row in prange(b):
-        n = counts[row + 1]
-        flat_item[out_indptr[row] : out_indptr[row + 1]] = out_item[row, :n]
-        flat_score[out_indptr[row] : out_indptr[row + 1]] = out_score[row, :n]
-    return out_indptr, flat_item, flat_score
+            sort_best_first(best_score, best_place, n)
+            for r in range(n):
+                out_item[row, r] = order[best_place[r]]
+            count[row] = _fill(out_item[row], out_score[row], n, order, seen, lo, hi)
+    return pack_rows(out_score, out_item, count)
 
 
 @jit
@@ -121,33 +114,19 @@ def _descending(score: Float32s, best: np.float32, need: int, member_indptr: Int
 
 
 @jit
-def _write(
-    value: Float32s,
-    place: Int32s,
-    n: int,
-    order: Int32s,
-    own: Int32s,
-    score: Float32s,
-    out_item: Int32s,
-    out_score: Float32s,
-    k: int,
-) -> int:
-    by_place = np.argsort(place[:n], kind="mergesort")
-    best = by_place[np.argsort(-value[:n][by_place], kind="mergesort")]
-    for r in range(n):
-        out_item[r] = order[place[best[r]]]
-        out_score[r] = value[best[r]]
-    if n < k:
-        chosen = np.sort(out_item[:n].copy())
-        for p in range(len(order)):
-            if n == k:
-                break
-            i = order[p]
-            if contains(chosen, i) or (len(own) > 0 and contains(own, i)):
-                continue
-            out_item[n] = i
-            out_score[n] = 0
-            n += 1
+def _fill(item: Int32s, score: Float32s, n: int, order: Int32s, seen: Int32s, lo: int, hi: int) -> int:
+    """Append items of the order that are neither among the first n nor in seen[lo:hi]; returns the new length."""
+    if n == len(item):
+        return n
+    chosen = np.sort(item[:n])
+    for p in range(len(order)):
+        i = order[p]
+        if contains(chosen, 0, len(chosen), i) or contains(seen, lo, hi, i):
+            continue
+        item[n], score[n] = i, 0
+        n += 1
+        if n == len(item):
+            break
     return n
 
 

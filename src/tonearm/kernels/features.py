@@ -5,6 +5,9 @@ import numpy as np
 from tonearm.kernels._jit import jit, jit_parallel, prange
 from tonearm.types import Float32s, Int32s, Int64s
 
+NEVER = -(2**31)
+"""The time of what did not happen; earlier than any event."""
+
 
 @jit_parallel
 def standardize(indptr: Int64s, scores: Float32s) -> Float32s:
@@ -16,31 +19,27 @@ def standardize(indptr: Int64s, scores: Float32s) -> Float32s:
     for row in prange(len(indptr) - 1):
         lo, hi = indptr[row], indptr[row + 1]
         for column in range(scores.shape[1]):
-            least, known = np.inf, 0
+            least, greatest = np.inf, -np.inf
             for c in range(lo, hi):
                 if not np.isnan(scores[c, column]):
-                    known += 1
-                    least = min(least, scores[c, column])
-            if known == 0:
+                    least, greatest = min(least, scores[c, column]), max(greatest, scores[c, column])
+            if not least < greatest:
                 continue
             total, squares = 0.0, 0.0
             for c in range(lo, hi):
-                value = np.float64(scores[c, column])
-                if np.isnan(value):
-                    value = least
-                total += value
-                squares += value * value
+                total += _known(scores[c, column], least)
             mean = total / (hi - lo)
-            spread = squares / (hi - lo) - mean * mean
-            if spread <= 1e-12 * (squares / (hi - lo)) or spread <= 0:
-                continue
-            scale = 1 / np.sqrt(spread)
             for c in range(lo, hi):
-                value = np.float64(scores[c, column])
-                if np.isnan(value):
-                    value = least
-                out[c, column] = (value - mean) * scale
+                squares += (_known(scores[c, column], least) - mean) ** 2
+            scale = 1 / np.sqrt(squares / (hi - lo))
+            for c in range(lo, hi):
+                out[c, column] = (_known(scores[c, column], least) - mean) * scale
     return out
+
+
+@jit
+def _known(score: float, otherwise: float) -> float:
+    return otherwise if np.isnan(score) else score
 
 
 @jit_parallel
@@ -60,7 +59,7 @@ def tag_affinity(
 
     Columns, each the greatest over the candidate's tags: plays of items with the tag; distinct items with it; and
     −days since the latest such play (NaN where there is none, or `last` is empty). The candidate itself, where it
-    stands in the history, is left out of its own counts.
+    stands in the history, takes part in none of them.
     """
     timed = len(last) > 0
     out = np.empty((len(candidate), 3), np.float32)
@@ -68,33 +67,42 @@ def tag_affinity(
     for block in prange(n_blocks):
         played = np.zeros(n_tags, np.float32)
         items = np.zeros(n_tags, np.float32)
-        latest = np.full(n_tags, np.iinfo(np.int32).min, np.int32)
+        latest = np.full(n_tags, NEVER, np.int32)
+        latest_item = np.full(n_tags, -1, np.int32)
+        next_latest = np.full(n_tags, NEVER, np.int32)
         for row in range(block, len(indptr) - 1, n_blocks):
             for a in range(indptr[row], indptr[row + 1]):
                 for t in range(tag_indptr[item[a]], tag_indptr[item[a] + 1]):
-                    played[tag[t]] += plays[a]
-                    items[tag[t]] += 1
-                    if timed:
-                        latest[tag[t]] = max(latest[tag[t]], last[a])
+                    g = tag[t]
+                    played[g] += plays[a]
+                    items[g] += 1
+                    if timed and last[a] > latest[g]:
+                        next_latest[g] = latest[g]
+                        latest[g], latest_item[g] = last[a], item[a]
+                    elif timed:
+                        next_latest[g] = max(next_latest[g], last[a])
             for c in range(candidate_indptr[row], candidate_indptr[row + 1]):
-                own = _plays_of(item, plays, indptr[row], indptr[row + 1], candidate[c])
-                most, distinct, when = np.float32(0), np.float32(0), np.iinfo(np.int32).min
+                own = _place_of(item, indptr[row], indptr[row + 1], candidate[c])
+                own_plays = plays[own] if own >= 0 else np.float32(0)
+                most, distinct, when = np.float32(0), np.float32(0), NEVER
                 for t in range(tag_indptr[candidate[c]], tag_indptr[candidate[c] + 1]):
-                    most = max(most, played[tag[t]] - own)
-                    distinct = max(distinct, items[tag[t]] - (1 if own > 0 else 0))
-                    when = max(when, latest[tag[t]])
+                    g = tag[t]
+                    most = max(most, played[g] - own_plays)
+                    distinct = max(distinct, items[g] - np.float32(own >= 0))
+                    when = max(when, next_latest[g] if latest_item[g] == candidate[c] else latest[g])
                 out[c, 0], out[c, 1] = most, distinct
-                out[c, 2] = (when - now) / 86400 if when > np.iinfo(np.int32).min else np.nan
+                out[c, 2] = (when - now) / 86400 if when > NEVER else np.nan
             for a in range(indptr[row], indptr[row + 1]):
                 for t in range(tag_indptr[item[a]], tag_indptr[item[a] + 1]):
-                    played[tag[t]] = 0
-                    items[tag[t]] = 0
-                    latest[tag[t]] = np.iinfo(np.int32).min
+                    played[tag[t]] = items[tag[t]] = 0
+                    latest[tag[t]] = next_latest[tag[t]] = NEVER
+                    latest_item[tag[t]] = -1
     return out
 
 
 @jit
-def _plays_of(item: Int32s, plays: Float32s, lo: int, hi: int, wanted: int) -> np.float32:
+def _place_of(item: Int32s, lo: int, hi: int, wanted: int) -> int:
+    """Where an item stands in ascending item[lo:hi], −1 where it does not."""
     end = hi
     while lo < hi:
         middle = (lo + hi) >> 1
@@ -102,7 +110,7 @@ def _plays_of(item: Int32s, plays: Float32s, lo: int, hi: int, wanted: int) -> n
             lo = middle + 1
         else:
             hi = middle
-    return plays[lo] if lo < end and item[lo] == wanted else np.float32(0)
+    return lo if lo < end and item[lo] == wanted else -1
 
 
 @jit_parallel
@@ -123,16 +131,9 @@ def own_history(
     out = np.empty((len(candidate), 2), np.float32)
     for row in prange(len(indptr) - 1):
         for c in range(candidate_indptr[row], candidate_indptr[row + 1]):
-            lo, hi = indptr[row], indptr[row + 1]
-            while lo < hi:
-                middle = (lo + hi) >> 1
-                if item[middle] < candidate[c]:
-                    lo = middle + 1
-                else:
-                    hi = middle
-            known = lo < indptr[row + 1] and item[lo] == candidate[c]
-            out[c, 0] = plays[lo] if known else 0
-            out[c, 1] = (last[lo] - now) / 86400 if known and timed else np.nan
+            own = _place_of(item, indptr[row], indptr[row + 1], candidate[c])
+            out[c, 0] = plays[own] if own >= 0 else 0
+            out[c, 1] = (last[own] - now) / 86400 if own >= 0 and timed else np.nan
     return out
 
 

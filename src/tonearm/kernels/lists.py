@@ -2,21 +2,9 @@
 
 import numpy as np
 
+from tonearm.kernels._heap import contains
 from tonearm.kernels._jit import jit, jit_parallel, prange
 from tonearm.types import AnyArray, Float32s, Float64s, Int32s, Int64s
-
-
-@jit
-def contains(values: Int32s, value: int) -> bool:
-    """Whether ascending values hold a value."""
-    lo, hi = 0, len(values)
-    while lo < hi:
-        middle = (lo + hi) >> 1
-        if values[middle] < value:
-            lo = middle + 1
-        else:
-            hi = middle
-    return lo < len(values) and values[lo] == value
 
 
 @jit_parallel
@@ -30,12 +18,11 @@ def first_unseen(order: Int32s, k: int, seen_indptr: Int64s, seen: Int32s) -> tu
     picked = np.empty((b, k), np.int32)
     indptr = np.zeros(b + 1, np.int64)
     for row in prange(b):
-        own = seen[seen_indptr[row] : seen_indptr[row + 1]]
         n = 0
         for place in range(len(order)):
             if n == k:
                 break
-            if len(own) == 0 or not contains(own, order[place]):
+            if not contains(seen, seen_indptr[row], seen_indptr[row + 1], order[place]):
                 picked[row, n] = order[place]
                 n += 1
         indptr[row + 1] = n

@@ -14,7 +14,8 @@ from tonearm.types import AnyArray, Float32s, Int32s, Int64s
 class Content:
     """Cosine of the listener's genre profile with each item's genres, ties by popularity.
 
-    The profile sums log(1 + plays) of each item over its genres; an item's vector is 1 for each of its genres.
+    The profile shares log(1 + plays) of each item equally among its genres and sums; an item's vector is 1 for each of
+    its genres.
     """
 
     def fit(self, data: Dataset, rng: np.random.Generator, progress: Progress = no_progress) -> "ContentModel":

@@ -1,0 +1,122 @@
+"""Item-item kernels against dense matrix products."""
+
+import numpy as np
+import pytest
+
+from tonearm.kernels.item_item import neighbours, recommend_sparse, score_sparse
+from tonearm.types import Float32s, Float64s, Int32s, Int64s
+
+
+def csr_of(dense: Float64s) -> tuple[Int64s, Int32s, Float32s]:
+    row, column = np.nonzero(dense)
+    indptr = np.searchsorted(row, np.arange(len(dense) + 1)).astype(np.int64)
+    return indptr, column.astype(np.int32), dense[row, column].astype(np.float32)
+
+
+def best_of(scores: Float64s, k: int) -> list[tuple[int, float]]:
+    """The k best positive scores, ties by ascending item."""
+    kept = [(i, s) for i, s in enumerate(scores.tolist()) if s > 0]
+    return sorted(kept, key=lambda pair: (-pair[1], pair[0]))[:k]
+
+
+def some_matrix(rng: np.random.Generator, rows: int, columns: int, share: float) -> Float64s:
+    """Powers of two, so that sums are exact and ties are many; some rows and columns are empty."""
+    dense = np.where(rng.random((rows, columns)) < share, 2.0 ** rng.integers(-2, 2, (rows, columns)), 0)
+    dense[rng.random(rows) < 0.2] = 0
+    dense[:, rng.random(columns) < 0.2] = 0
+    return dense
+
+
+def found_neighbours(
+    by_user: Float64s, by_item: Float64s, row_norm: Float64s, column_norm: Float64s, shrink: float, size: int
+) -> list[list[tuple[int, float]]]:
+    user_indptr, user_item, user_value = csr_of(by_user)
+    item_indptr, item_user, item_value = csr_of(by_item.T)
+    item, value, count = neighbours(
+        user_indptr,
+        user_item,
+        user_value,
+        item_indptr,
+        item_user,
+        item_value,
+        row_norm.astype(np.float32),
+        column_norm.astype(np.float32),
+        shrink,
+        size,
+    )
+    assert item.shape == value.shape == (by_user.shape[1], size)
+    return [list(zip(item[i, :n].tolist(), value[i, :n].tolist(), strict=True)) for i, n in enumerate(count.tolist())]
+
+
+@pytest.mark.parametrize("size", [1, 3, 40])
+def test_neighbours_are_the_best_of_the_dense_formula(size: int) -> None:
+    rng = np.random.default_rng(size)
+    played = some_matrix(rng, 11, 17, 0.4)
+    by_item = np.where(played > 0, 2.0 ** rng.integers(-1, 2, played.shape), 0)
+    row_norm, column_norm = rng.choice([1.0, 2, 4], 17), rng.choice([1.0, 2], 17)
+    for shrink in (0.0, 4.0):
+        table = (by_item.T @ played) / (shrink + row_norm[:, None] * column_norm[None, :])
+        np.fill_diagonal(table, 0)
+        found = found_neighbours(played, by_item, row_norm, column_norm, shrink, size)
+        for own, row in zip(found, table.astype(np.float32).astype(np.float64), strict=True):
+            assert own == best_of(row, size)
+
+
+def test_products_too_small_for_float32_are_no_neighbours() -> None:
+    # each pair of items is met by many users, and every product is rounded to zero
+    played = np.full((50, 4), 1e-30)
+    played[0] = [1, 1, 0, 0]
+    found = found_neighbours(played, played, np.ones(4), np.ones(4), 0.0, 3)
+    assert found == [[(1, 1.0)], [(0, 1.0)], [], []]
+
+
+def recommended(
+    histories: Float64s, model: Float64s, seen_indptr: Int64s, seen: Int32s, k: int
+) -> list[list[tuple[int, float]]]:
+    indptr, item, weight = csr_of(histories)
+    model_indptr, model_item, value = csr_of(model)
+    indptr, item, score = recommend_sparse(indptr, item, weight, model_indptr, model_item, value, seen_indptr, seen, k)
+    pairs = list(zip(item.tolist(), score.tolist(), strict=True))
+    return [pairs[indptr[r] : indptr[r + 1]] for r in range(len(indptr) - 1)]
+
+
+def scored(histories: Float64s, model: Float64s, candidate_indptr: Int64s, candidate: Int32s) -> Float32s:
+    indptr, item, weight = csr_of(histories)
+    model_indptr, model_item, value = csr_of(model)
+    return score_sparse(indptr, item, weight, model_indptr, model_item, value, candidate_indptr, candidate)
+
+
+@pytest.mark.parametrize("k", [1, 4, 60])
+def test_lists_and_scores_are_those_of_the_dense_product(k: int) -> None:
+    rng = np.random.default_rng(k)
+    histories, model = some_matrix(rng, 39, 13, 0.3), some_matrix(rng, 13, 13, 0.3)
+    left_out = (rng.random(histories.shape) < 0.2) | (histories > 0)
+    left_out[1] = False
+    seen_row, seen = np.nonzero(left_out)
+    seen_indptr = np.searchsorted(seen_row, np.arange(40)).astype(np.int64)
+    scores = histories @ model
+    expected = [best_of(own, k) for own in np.where(left_out, 0, scores)]
+    assert recommended(histories, model, seen_indptr, seen.astype(np.int32), k) == expected
+    assert len(set(map(len, expected))) > 1  # some rows are short
+
+    asked_row, asked = np.nonzero(rng.random(histories.shape) < 0.5)
+    asked_indptr = np.searchsorted(asked_row, np.arange(40)).astype(np.int64)
+    found = scored(histories, model, asked_indptr, asked.astype(np.int32))
+    np.testing.assert_array_equal(found, scores[asked_row, asked].astype(np.float32))
+
+
+NOTHING = np.empty(0, np.int32)
+
+
+def test_negative_weights_are_summed_but_not_recommended() -> None:
+    histories = np.array([[1.0, 2.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]])
+    model = np.array([[0.0, 0.0, 3.0, -1.0], [0.0, 0.0, -1.0, -1.0], [0.5, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
+    assert recommended(histories, model, np.zeros(3, np.int64), NOTHING, 3) == [[(2, 1.0)], [(0, 0.5)]]
+    all_items = np.tile(np.arange(4, dtype=np.int32), 2)
+    assert scored(histories, model, np.array([0, 4, 8]), all_items).tolist() == [0, 0, 1, -3, 0.5, 0, 0, 0]
+
+
+def test_no_users_get_no_lists() -> None:
+    nobody, model = np.zeros((0, 3)), np.ones((3, 3))
+    assert recommended(nobody, model, np.zeros(1, np.int64), NOTHING, 2) == []
+    assert len(scored(nobody, model, np.zeros(1, np.int64), NOTHING)) == 0
