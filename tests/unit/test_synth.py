@@ -296,7 +296,10 @@ def test_the_listening_kernel_equals_its_readable_twin() -> None:
     kernels.listen(
         11,
         users,
-        *(part.astype(np.int32) for part in (plays, test_plays, first_day, last_day)),
+        plays.astype(np.int32),
+        test_plays.astype(np.int32),
+        first_day.astype(np.int32),
+        last_day.astype(np.int32),
         TEST_DAY,
         days,
         period_of_day(),

@@ -109,7 +109,8 @@ def period_of_day() -> Int64s:
     months = dates.astype("datetime64[M]")
     day_of_month = (dates - months.astype("datetime64[D]")).astype(np.int64)
     month = (months - np.datetime64("2022-01")).astype(np.int64)
-    return 2 * month + (day_of_month >= 15)
+    period: Int64s = 2 * month + (day_of_month >= 15)
+    return period
 
 
 def _interest(release: Int32s, slope: Float64s, days: Int64s) -> Float64s:
@@ -156,10 +157,11 @@ def _popularity(artist_of: Int32s, scene_of: Int32s, preset: Preset, rng: np.ran
 def genre_shares(n: int) -> Float64s:
     """Shares of the track-genre pairs that `n` genres have, largest first: the known first five, then as 1/rank."""
     if n <= len(_LARGEST_GENRES):
-        head = np.array(_LARGEST_GENRES[:n])
-        return head / head.sum()
+        head = np.array(_LARGEST_GENRES[:n]) / sum(_LARGEST_GENRES[:n])
+        return head
     tail = 1.0 / np.arange(len(_LARGEST_GENRES) + 1, n + 1)
-    return np.concatenate([_LARGEST_GENRES, tail * ((1.0 - sum(_LARGEST_GENRES)) / tail.sum())])
+    shares: Float64s = np.concatenate([_LARGEST_GENRES, tail * ((1.0 - sum(_LARGEST_GENRES)) / tail.sum())])
+    return shares
 
 
 def _genres(

@@ -94,7 +94,8 @@ def _plays(preset: Preset) -> Int32s:
     some = np.arange(int(0.6 * preset.users), int(0.98 * preset.users))
     plays[some] += rest // some.size
     plays[some[: rest % some.size]] += 1
-    return plays.astype(np.int32)
+    exact: Int32s = plays.astype(np.int32)
+    return exact
 
 
 def _choose(plays: Int32s, preset: Preset, rng: np.random.Generator) -> tuple[Bools, Bools]:
