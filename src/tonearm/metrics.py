@@ -67,17 +67,15 @@ def truth(train: Log | Pairs, test: Log, filter_seen: bool = True) -> Truth:
     assert train.n_items == test.n_items, "train and test share one item index"
     start, stop = (train.start, train.stop) if isinstance(train, Log) else (train.indptr[:-1], train.indptr[1:])
     known = events.item_counts(start, stop, train.item, train.n_items)[0] > 0
-    offset = np.concatenate(([0], np.cumsum(test.stop - test.start))).astype(np.int64)
-    buffer = np.empty(int(offset[-1]), np.int32)
-    counts = kernels.collect_truth(
-        start, stop, train.item, test.start, test.stop, test.item, known, filter_seen, offset, buffer
-    )
-    kept, distinct, unknown, heard = counts.T
-    history = stop - start
+    pairs = Pairs.of(test)
+    keep, counts = np.zeros(len(pairs.item), np.bool_), np.zeros((test.n_users, 3), np.int64)
+    kernels.collect_truth(start, stop, train.item, pairs.indptr, pairs.item, known, filter_seen, keep, counts)
+    kept, unknown, heard = counts.T
+    history, distinct = stop - start, np.diff(pairs.indptr)
     warm, tested = history > 0, distinct > 0
     users = np.flatnonzero(warm & (kept > 0)).astype(np.int32)
     indptr = np.concatenate(([0], np.cumsum(kept[users]))).astype(np.int64)
-    item = buffer[np.repeat(offset[users] - indptr[:-1], kept[users]) + np.arange(int(indptr[-1]))]
+    item = pairs.item[keep & np.repeat(warm, distinct)]
     population = {
         "train_users": int(warm.sum()),
         "test_users": int(tested.sum()),
@@ -85,7 +83,7 @@ def truth(train: Log | Pairs, test: Log, filter_seen: bool = True) -> Truth:
         "cold_test_users": int((~warm & tested).sum()),
         "warm_test_users_without_truth": int((warm & tested & (kept == 0)).sum()),
         "evaluated_users": len(users),
-        "test_events": int(offset[-1]),
+        "test_events": test.n_events,
         "warm_test_items": int(distinct[warm].sum()),
         "warm_test_items_not_in_train": int(unknown[warm].sum()),
         "warm_test_items_already_heard": int(heard[warm].sum()),
@@ -217,6 +215,8 @@ class ListMeter:
         self.listed_users = 0
         self.evaluated_listed_users = 0
         self._k = np.array(self.ks, np.int64)
+        self._discount = 1 / np.log2(np.arange(self.ks[-1]) + 2)
+        self._ideal = np.cumsum(self._discount)
         self._sums = np.zeros(len(self.columns))
         self._beyond = np.zeros(4 * len(self.ks) + 1), np.zeros(4 * len(self.ks) + 1, np.int64)
         self._exposure = np.zeros((len(self.ks) + 1, len(items.plays)), np.int32)
@@ -235,15 +235,17 @@ class ListMeter:
         listed = np.diff(lists.indptr) > 0
         self.listed_users += int(listed.sum())
         self.evaluated_listed_users += int((listed & evaluated).sum())
-        about = (row, lists.indptr, lists.item, self.truth.indptr, self.truth.item)
-        values = kernels.accuracy(*about, self._k)
+        about = (row, lists.indptr, lists.item, self.truth.indptr, self.truth.item, self._discount, self._ideal)
+        values = np.zeros((len(users), len(self.columns)))
+        kernels.accuracy(*about, self._k, values)
         self.values[row[evaluated]] = values[evaluated]
         _add(values, self._sums)
-        _add(kernels.grouped(*about, self.items.band, len(BANDS), self.focus), self._by_band)
-        if self.items.genre_names:
-            n_genres = len(self.items.genre_names)
-            _add(kernels.grouped(*about, self.items.genre, n_genres, self.focus), self._by_genre)
-        rest = kernels.beyond(
+        for label, sums in ((self.items.band, self._by_band), (self.items.genre, self._by_genre)):
+            values, sizes = np.zeros((len(users), len(sums))), np.zeros((len(users), len(sums) // 2), np.int64)
+            kernels.grouped(*about, label, self.focus, sizes, values)
+            _add(values, sums)
+        rest = np.full((len(users), 4 * len(self.ks) + 1), np.nan)
+        kernels.beyond(
             lists.indptr,
             lists.item,
             history.indptr,
@@ -254,6 +256,7 @@ class ListMeter:
             self.items.genre_index,
             self.items.n_genres,
             self._k,
+            rest,
         )
         kernels.add_up(rest, *self._beyond)
         kernels.count_exposure(lists.indptr, lists.item, self._k, self._exposure)

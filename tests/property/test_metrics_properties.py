@@ -15,6 +15,8 @@ from tonearm.types import Int64s
 
 N_ITEMS, KS = 12, (1, 3, 7)
 Rows = list[list[int]]
+# The first example compiles the kernels.
+unhurried = settings(deadline=None, max_examples=60)
 lists_of_items = st.lists(st.integers(0, N_ITEMS - 2), unique=True, max_size=9)
 events = st.lists(st.integers(0, N_ITEMS - 2), max_size=8)
 
@@ -59,6 +61,7 @@ def measured(case: Case, block: int = 100) -> ListMeter:
 
 
 @given(cases())
+@unhurried
 def test_metrics_lie_between_zero_and_one(case: Case) -> None:
     meter = measured(case)
     assert ((meter.values >= 0) & (meter.values <= 1 + 1e-6)).all()
@@ -74,6 +77,7 @@ def test_metrics_lie_between_zero_and_one(case: Case) -> None:
 
 
 @given(cases(), st.integers(1, 4))
+@unhurried
 def test_the_size_of_blocks_changes_nothing(case: Case, block: int) -> None:
     one, other = measured(case), measured(case, block)
     assert one.summary() == other.summary()
@@ -82,6 +86,7 @@ def test_the_size_of_blocks_changes_nothing(case: Case, block: int) -> None:
 
 
 @given(cases(), st.randoms(use_true_random=False))
+@unhurried
 def test_the_order_of_users_changes_no_mean(case: Case, random: Random) -> None:
     order = list(range(len(case.train)))
     random.shuffle(order)
@@ -92,6 +97,7 @@ def test_the_order_of_users_changes_no_mean(case: Case, random: Random) -> None:
 
 
 @given(cases())
+@unhurried
 def test_recall_and_hits_grow_with_k(case: Case) -> None:
     meter = measured(case)
     for family in ("recall", "hit_rate", "mrr", "map"):
@@ -100,6 +106,7 @@ def test_recall_and_hits_grow_with_k(case: Case) -> None:
 
 
 @given(cases())
+@unhurried
 def test_an_irrelevant_item_at_the_end_changes_precision_alone(case: Case) -> None:
     longer = Case(case.train, case.test, [[*row, N_ITEMS - 1] for row in case.ranked])
     one, other = measured(case), measured(longer)
@@ -111,6 +118,7 @@ def test_an_irrelevant_item_at_the_end_changes_precision_alone(case: Case) -> No
 
 
 @given(cases())
+@unhurried
 def test_the_truth_itself_is_a_perfect_list(case: Case) -> None:
     answers = truth(log_of(case.train), log_of(case.test))
     perfect: Rows = [[] for _ in case.train]
@@ -122,7 +130,7 @@ def test_the_truth_itself_is_a_perfect_list(case: Case) -> None:
 
 
 @given(cases(), st.data())
-@settings(max_examples=60)
+@unhurried
 def test_the_funnel_adds_up(case: Case, data: st.DataObject) -> None:
     answers = truth(log_of(case.train), log_of(case.test))
     candidates = data.draw(st.lists(lists_of_items, min_size=len(case.train), max_size=len(case.train)))

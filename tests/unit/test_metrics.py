@@ -29,6 +29,7 @@ from tonearm.types import AnyArray, Int32s, Int64s
 
 A, B, C, D, E, F = range(6)
 LOG2_3 = math.log2(3)
+DISCOUNT = np.array([1 / math.log2(rank + 1) for rank in range(1, 21)])
 
 
 def ragged(rows: Sequence[Sequence[int]]) -> tuple[Int64s, Int32s]:
@@ -311,7 +312,8 @@ def test_accuracy_agrees_with_its_twin() -> None:
     row = np.arange(50)
     row[::7] = -1
     ks = np.array([1, 3, 8, 20])
-    found = kernels.accuracy(row, *ragged(ranked), *ragged(wanted), ks)
+    found = np.zeros((50, 24))
+    kernels.accuracy(row, *ragged(ranked), *ragged(wanted), DISCOUNT, DISCOUNT.cumsum(), ks, found)
     for i in range(50):
         expected = np.array([slow_accuracy(ranked[i], set(wanted[i]), int(k)) for k in ks]).T.ravel()
         np.testing.assert_allclose(found[i], expected if row[i] >= 0 else 0 * expected, atol=1e-12)
@@ -321,7 +323,9 @@ def test_grouped_agrees_with_its_twin() -> None:
     rng = np.random.default_rng(2)
     ranked, wanted = random_rows(rng, 40, 25, 14), [sorted(row) for row in random_rows(rng, 40, 25, 12, least=1)]
     label = rng.integers(-1, 3, 25).astype(np.int32)
-    found = kernels.grouped(np.arange(40), *ragged(ranked), *ragged(wanted), label, 3, 6)
+    found, sizes = np.zeros((40, 6)), np.zeros((40, 3), np.int64)
+    lists = (*ragged(ranked), *ragged(wanted))
+    kernels.grouped(np.arange(40), *lists, DISCOUNT, DISCOUNT.cumsum(), label, 6, sizes, found)
     for i in range(40):
         for g in range(3):
             inside = {item for item in wanted[i] if label[item] == g}
@@ -339,7 +343,8 @@ def test_beyond_agrees_with_its_twin() -> None:
     ranked, heard = random_rows(rng, 40, 25, 10), [sorted(row) for row in random_rows(rng, 40, 25, 9)]
     genres = random_rows(rng, 25, 6, 3)
     plays, information, ks = rng.random(25) * 9, rng.random(25), np.array([1, 4, 7])
-    found = kernels.beyond(*ragged(ranked), *ragged(heard), plays, information, *ragged(genres), 6, ks)
+    found = np.full((40, 13), np.nan)
+    kernels.beyond(*ragged(ranked), *ragged(heard), plays, information, *ragged(genres), 6, ks, found)
     for i in range(40):
         expected = np.full((4, 3), np.nan)
         for c, k in enumerate(ks):

@@ -29,68 +29,59 @@ def collect_truth(
     train_start: Int64s,
     train_stop: Int64s,
     train_item: Int32s,
-    test_start: Int64s,
-    test_stop: Int64s,
+    test_indptr: Int64s,
     test_item: Int32s,
     known: Bools,
     filter_seen: bool,
-    offset: Int64s,
-    out: Int32s,
-) -> Int64s:
-    """Each user's distinct test items that count, and how many do not; (n_users, 4) int64.
+    keep: Bools,
+    counts: Int64s,
+) -> None:
+    """Which of each user's test items count, and how many do not.
 
+    test_indptr, test_item: distinct test items of each user, ascending, (n_users + 1,) and (n_pairs,)
     known: (n_items,) items with an event in train
-    offset: (n_users + 1,) int64, where each user's room in `out` begins
-    out: (n_test_events,) int32; user u's truth, ascending, is written from offset[u] on
-    Columns: truth items, distinct test items, those not in train, those in train and already heard by this user
-    (counted, and left out, only where filter_seen).
+    keep: (n_pairs,) False everywhere; set where an item belongs to the truth
+    counts: (n_users, 3) int64 zeros; filled with truth items, those not in train, and those in train that this user
+    already heard there (counted, and left out, only where filter_seen)
     """
-    counts = np.zeros((len(test_start), 4), np.int64)
-    for u in prange(len(test_start)):
-        lo, hi = test_start[u], test_stop[u]
+    for u in prange(len(train_start)):
+        lo, hi = test_indptr[u], test_indptr[u + 1]
         if lo == hi:
             continue
-        items = np.sort(test_item[lo:hi])
-        n = 1
-        for j in range(1, len(items)):
-            if items[j] != items[n - 1]:
-                items[n] = items[j]
-                n += 1
-        heard = np.zeros(n, np.bool_)
+        for j in range(lo, hi):
+            keep[j] = known[test_item[j]]
+            counts[u, 1] += not keep[j]
         if filter_seen:
             for j in range(train_start[u], train_stop[u]):
-                place = find(items, 0, n, train_item[j])
-                if place >= 0:
-                    heard[place] = True
-        size = 0
-        for j in range(n):
-            if not known[items[j]]:
-                counts[u, 2] += 1
-            elif heard[j]:
-                counts[u, 3] += 1
-            else:
-                out[offset[u] + size] = items[j]
-                size += 1
-        counts[u, 0] = size
-        counts[u, 1] = n
-    return counts
+                place = find(test_item, lo, hi, train_item[j])
+                if place >= 0 and keep[place]:
+                    keep[place] = False
+                    counts[u, 2] += 1
+        counts[u, 0] = hi - lo - counts[u, 1] - counts[u, 2]
 
 
 @jit_parallel
 def accuracy(
-    row: Int64s, indptr: Int64s, item: Int32s, truth_indptr: Int64s, truth_item: Int32s, ks: Int64s
-) -> Float64s:
-    """precision, recall, ndcg, hit_rate, mrr and map of each list at each k, (b, 6 n_k) float64, family by family.
+    row: Int64s,
+    indptr: Int64s,
+    item: Int32s,
+    truth_indptr: Int64s,
+    truth_item: Int32s,
+    discount: Float64s,
+    ideal: Float64s,
+    ks: Int64s,
+    out: Float64s,
+) -> None:
+    """precision, recall, ndcg, hit_rate, mrr and map of each list at each k.
 
     row: (b,) int64 row of the truth, −1 for a list that is not evaluated (its metrics stay 0)
     indptr, item: the lists, (b + 1,) and (n_entries,)
     truth_indptr, truth_item: CSR, items ascending in a row, no row empty
+    discount, ideal: (at least the largest k,) float64, 1 / log2(rank + 1) and its running sum
     ks: (n_k,) int64 ascending
+    out: (b, 6 n_k) float64 zeros, filled family by family
     """
     n_k = len(ks)
-    out = np.zeros((len(row), 6 * n_k))
-    discount = 1.0 / np.log2(np.arange(ks[-1]) + 2.0)
-    ideal = np.cumsum(discount)
     for i in prange(len(row)):
         if row[i] < 0:
             continue
@@ -116,7 +107,6 @@ def accuracy(
             out[i, 3 * n_k + c] = 1.0
             out[i, 4 * n_k + c] = first
             out[i, 5 * n_k + c] = precisions / (hi - lo)
-    return out
 
 
 @jit_parallel
@@ -126,18 +116,21 @@ def grouped(
     item: Int32s,
     truth_indptr: Int64s,
     truth_item: Int32s,
+    discount: Float64s,
+    ideal: Float64s,
     label: Int32s,
-    n_labels: int,
     k: int,
-) -> Float64s:
-    """recall@k and ndcg@k of each list against the truth items of one label, (b, 2 n_labels) float64.
+    sizes: Int64s,
+    out: Float64s,
+) -> None:
+    """recall@k and ndcg@k of each list against the truth items of one label.
 
-    label: (n_items,) int32, −1 for an item of no group. A user without a truth item in a group has 0 there.
-    Other arguments as in `accuracy`; recalls of all labels come first.
+    label: (n_items,) int32, −1 for an item of no group
+    sizes: (b, n_labels) int64 zeros, for truth items of each label; left at 0 for a list without a hit
+    out: (b, 2 n_labels) float64 zeros; recalls of all labels come first. 0 without a truth item in a group
+    Other arguments as in `accuracy`.
     """
-    out = np.zeros((len(row), 2 * n_labels))
-    discount = 1.0 / np.log2(np.arange(k) + 2.0)
-    ideal = np.cumsum(discount)
+    n_labels = sizes.shape[1]
     for i in prange(len(row)):
         if row[i] < 0:
             continue
@@ -152,15 +145,13 @@ def grouped(
                 any_hit = True
         if not any_hit:
             continue
-        sizes = np.zeros(n_labels, np.int64)
         for j in range(lo, hi):
             if label[truth_item[j]] >= 0:
-                sizes[label[truth_item[j]]] += 1
+                sizes[i, label[truth_item[j]]] += 1
         for g in range(n_labels):
-            if sizes[g] > 0:
-                out[i, g] /= sizes[g]
-                out[i, n_labels + g] /= ideal[min(k, sizes[g]) - 1]
-    return out
+            if sizes[i, g] > 0:
+                out[i, g] /= sizes[i, g]
+                out[i, n_labels + g] /= ideal[min(k, sizes[i, g]) - 1]
 
 
 @jit_parallel
@@ -175,17 +166,18 @@ def beyond(
     genre_index: Int32s,
     n_genres: int,
     ks: Int64s,
-) -> Float64s:
-    """novelty, surprisal, popularity and diversity of each list at each k, and of its history; (b, 4 n_k + 1) float64.
+    out: Float64s,
+) -> None:
+    """novelty, surprisal, popularity and diversity of each list at each k, and popularity of its history.
 
     history_indptr, history_item: (b + 1,) and (n_heard,), items ascending in a row
     plays, information: (n_items,) float64, plays of an item and −log2 of its share of all plays
     genre_indptr, genre_index: (n_items + 1,) and (n_entries,), genres of each item; n_genres 0 where there are none
-    The last column is the mean plays of the history. NaN stands where a mean has nothing to go over: everywhere for an
-    empty list, in the last column for an empty history, in diversity for fewer than two items with a genre.
+    out: (b, 4 n_k + 1) float64 of NaN, filled family by family; the last column is the mean plays of the history. NaN
+    stays where a mean has nothing to go over: everywhere for an empty list, in the last column for an empty history,
+    in diversity for fewer than two items with a genre.
     """
     n_k = len(ks)
-    out = np.full((len(indptr) - 1, 4 * n_k + 1), np.nan)
     for i in prange(len(indptr) - 1):
         lo, hi = history_indptr[i], history_indptr[i + 1]
         length = indptr[i + 1] - indptr[i]
@@ -220,7 +212,6 @@ def beyond(
             out[i, 2 * n_k + c] = played / end
             if tagged > 1:
                 out[i, 3 * n_k + c] = 1.0 - 2.0 * overlap / (tagged * (tagged - 1))
-    return out
 
 
 @jit
