@@ -65,7 +65,8 @@ class Ranker:
         """Train trees and blend, and choose their shares on users that the trees have not seen.
 
         Raises:
-            DataError: fewer than two users have a candidate that they played in the label window.
+            DataError: fewer than two users have a candidate that they played in the label window, or nothing sets
+                the played apart.
         """
         n_users = len(table.indptr) - 1
         if n_users < 2:
@@ -87,7 +88,9 @@ class Ranker:
             models.append(model)
         progress("trees", rounds, rounds)
         trees = models[0] if rounds == 1 else catboost.sum_models(models, weights=[1 / rounds] * rounds)
-        blend = fit_blend(table, row_fold >= rounds if rounds < folds and rounds > 1 else row_fold >= 0)
+        # A part held out for good is kept from the blend too; where every part takes its turn, the blend's few weights
+        # gain nothing by having seen it.
+        blend = fit_blend(table, row_fold > 0 if rounds == 1 else row_fold >= 0)
         model = RankerModel(table.names, table.z, trees, blend, 1.0, {})
         return model.with_best_mix(table, unseen, self, [m.tree_count_ for m in models])
 
@@ -108,7 +111,13 @@ class Ranker:
                 "verbose": False,
             }
         )
-        model.fit(table.pool(fit), eval_set=table.pool(held), use_best_model=True)
+        try:
+            model.fit(table.pool(fit), eval_set=table.pool(held), use_best_model=True)
+        except catboost.CatBoostError as error:
+            raise DataError(
+                f"the ranker cannot learn from {int(fit.sum()):,} candidates, {int(table.label[fit].sum()):,} of which "
+                f"were played in the label window ({error}). Lengthen it by split.label_days, or take more candidates."
+            ) from error
         return model
 
 
