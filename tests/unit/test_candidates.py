@@ -1,0 +1,83 @@
+"""Candidates: what several sources find, united, and scored by every one of them."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import polars as pl
+
+from tonearm.candidates import gather
+from tonearm.data import Block, Catalogue, Dataset, Lists, Log, Vocabulary
+from tonearm.sources import fit_sources
+from tonearm.sources.base import Source
+from tonearm.sources.item_item import ItemItem
+from tonearm.sources.popularity import Popularity
+from tonearm.types import AnyArray, Float32s
+
+
+class Fixed:
+    """A source with lists written down; an item scores a hundred times its own number, and none above 6 is known."""
+
+    def __init__(self, name: str, rows: Mapping[int, list[int]]) -> None:
+        self.name, self.rows = name, rows
+
+    def recommend(self, block: Block, k: int) -> Lists:
+        rows = [self.rows[int(user)][:k] for user in block.users]
+        item = np.array([i for row in rows for i in row], np.int32)
+        return Lists(np.cumsum([0, *map(len, rows)]).astype(np.int64), item, item.astype(np.float32))
+
+    def score(self, block: Block, candidates: Lists) -> Float32s:
+        assert len(block) == len(candidates)
+        return np.where(candidates.item > 6, np.nan, candidates.item * 100).astype(np.float32)
+
+    def save(self) -> dict[str, AnyArray]:
+        return {}
+
+
+HISTORIES = [[0, 1], [2], [], [1, 2, 2]]
+
+
+def some_data() -> Dataset:
+    stop = np.cumsum([len(h) for h in HISTORIES]).astype(np.int64)
+    item = np.array([i for h in HISTORIES for i in h], dtype=np.int32)
+    log = Log(np.concatenate(([0], stop[:-1])).astype(np.int64), stop, item, None, None, 9)
+    return Dataset(Vocabulary(pl.Series(range(4))), Catalogue(Vocabulary(pl.Series(range(9)))), log, 0)
+
+
+def test_lists_are_united_and_scored_by_every_source() -> None:
+    one = Fixed("one", {0: [5, 8, 3], 1: [], 2: [], 3: [4]})
+    other = Fixed("other", {0: [3, 7], 1: [2, 1], 2: [], 3: [4, 0, 1]})
+    candidates, own = gather(some_data().block(0, 4, False), [one, other], 2)
+    assert candidates.lists.indptr.tolist() == [0, 4, 6, 6, 8]
+    assert candidates.lists.item.tolist() == [3, 5, 7, 8, 1, 2, 0, 4]
+    assert candidates.ranks.tolist() == [[0, 1], [1, 0], [0, 2], [2, 0], [0, 2], [0, 1], [0, 2], [1, 1]]
+    nan = float("nan")
+    of_any = np.array([300, 500, nan, nan, 100, 200, 0, 400])
+    np.testing.assert_array_equal(candidates.scores, np.stack([of_any, of_any], axis=1))
+    assert len(candidates) == 8
+    assert [lists.item.tolist() for lists in own] == [[5, 8, 4], [3, 7, 2, 1, 4, 0]]
+
+
+def test_a_source_alone_gives_its_own_lists() -> None:
+    data = some_data()
+    source: Source = Popularity().fit(data, np.random.default_rng(0))
+    candidates, (own,) = gather(data.block(0, 4, True), [source], 9)
+    assert candidates.lists.indptr.tolist() == own.indptr.tolist()
+    for row in range(4):
+        span = slice(own.indptr[row], own.indptr[row + 1])
+        by_rank = candidates.lists.item[span][np.argsort(candidates.ranks[span, 0])]
+        assert by_rank.tolist() == own.item[span].tolist()
+        assert not set(by_rank.tolist()) & set(HISTORIES[row])
+
+
+def test_the_rows_of_a_user_do_not_depend_on_the_block() -> None:
+    data = some_data()
+    sources = fit_sources(data, {"popular": Popularity(), "item_item": ItemItem(shrink=0)}, seed=0)
+    whole, _ = gather(data.block(0, 4, True), sources, 3)
+    for user in range(4):
+        alone, _ = gather(data.block(user, user + 1, True), sources, 3)
+        span = slice(whole.lists.indptr[user], whole.lists.indptr[user + 1])
+        assert alone.lists.item.tolist() == whole.lists.item[span].tolist()
+        assert alone.ranks.tolist() == whole.ranks[span].tolist()
+        np.testing.assert_array_equal(alone.scores, whole.scores[span])
+    nobody, _ = gather(data.block(0, 0, True), sources, 3)
+    assert (len(nobody), nobody.scores.shape) == (0, (0, 2))
