@@ -10,12 +10,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
+
+from tonearm.census import DataOptions
+from tonearm.errors import ConfigError
+from tonearm.ranker import Ranker
 from tonearm.sources.als import ALS
 from tonearm.sources.base import Recipe
-
-from tonearm.errors import ConfigError
-from tonearm.census import DataOptions
-from tonearm.ranker import Ranker
 from tonearm.sources.content import Content
 from tonearm.sources.item_item import ItemItem
 from tonearm.sources.popularity import Popularity
@@ -48,7 +48,7 @@ class EvaluationOptions:
     resamples: bootstrap resamples of the users behind each interval
     """
 
-    ks: tuple[Annotated[int, Field(ge=1)], ...] = (5, 10, 20, 100)
+    ks: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (5, 10, 20, 100)
     resamples: Annotated[int, Field(ge=10)] = 1000
 
 
@@ -63,7 +63,7 @@ class Config:
     threads: processor threads; 0 takes all there are
     """
 
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
     filter_seen: bool = True
     candidates: Annotated[int, Field(ge=1)] = 100
     block: Annotated[int, Field(ge=1)] = 4096
@@ -112,9 +112,10 @@ def load_config(path: Path | None = None, overrides: tuple[str, ...] = (), prese
     tree: dict[str, Any] = json.loads(json.dumps(PRESETS[preset]))
     if path is not None:
         _merge(tree, _read(path))
+        config_from(tree, str(path))  # what is wrong in the file is said of the file
     for override in overrides:
         _merge(tree, _parse_override(override))
-    return config_from(tree, str(path) if path is not None else "settings")
+    return config_from(tree, "--set")
 
 
 def config_from(tree: dict[str, Any], where: str) -> Config:
@@ -143,6 +144,8 @@ def to_toml(config: Config) -> str:
 def _toml(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_toml(v) for v in value) + "]"
+    if isinstance(value, float):
+        return repr(value)  # inf, where JSON says Infinity
     return json.dumps(value, ensure_ascii=False)
 
 
@@ -186,14 +189,20 @@ def _check_names(tree: dict[str, Any], kind: Any, section: str, where: str) -> N
     known = {f.name: f.type for f in dataclasses.fields(kind)}
     for name, value in tree.items():
         if name not in known:
-            at = f"[{section}] has" if section else "there is"
-            raise ConfigError(f"{where}: {at} no option '{name}'.{_suggest(name, list(known))}")
+            missing = f"[{section}] has no option '{name}'" if section else f"there is no option '{name}'"
+            if isinstance(value, dict) and not section:
+                missing = f"there is no section [{name}]"
+            raise ConfigError(f"{where}: {missing}.{_suggest(name, list(known))}")
         if dataclasses.is_dataclass(known[name]):
             if not isinstance(value, dict):
-                raise ConfigError(f"{where}: '{name}' is a section. Write its options below [{name}].")
+                raise ConfigError(
+                    f"{where}: '{name}' is a section. Set the options in it, as [{name}] or {name}.option."
+                )
             _check_names(value, known[name], name, where)
 
 
 def _suggest(name: str, known: list[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1)
-    return f" Did you mean '{close[0]}'?" if close else f" Known: {', '.join(sorted(known))}."
+    if close:
+        return f" Did you mean '{close[0]}'?"
+    return f" Known: {', '.join(sorted(known))}." if known else " There is none."
