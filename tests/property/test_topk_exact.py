@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tonearm.kernels.topk import index_items, similar_top_k, top_k, unit_vectors
+from tonearm.kernels.topk import index_items, similar_to_all, similar_top_k, top_k, unit_vectors
 from tonearm.types import Bools, Float32s, Int32s, Int64s
 
 
@@ -71,7 +71,7 @@ def test_top_k_is_brute_force(seed: int, b: int, n: int, d: int, k: int, kind: s
 @settings(max_examples=60, deadline=None)
 @given(
     seed=st.integers(0, 2**32),
-    n=st.integers(1, 900),
+    n=st.integers(1, 2000),
     d=st.integers(1, 12),
     k=st.integers(1, 20),
     kind=st.sampled_from(["ties", "skewed", "repeats"]),
@@ -84,3 +84,24 @@ def test_similar_is_brute_force(seed: int, n: int, d: int, k: int, kind: str) ->
     expected = brute_force(scores_of(unit, unit), k, np.eye(n, dtype=np.bool_))
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    n=st.one_of(st.integers(1, 100), st.integers(1500, 5000)),
+    k=st.integers(1, 20),
+    kind=st.sampled_from(["ties", "skewed", "repeats"]),
+)
+def test_all_pairs_once_is_each_row_alone(seed: int, n: int, k: int, kind: str) -> None:
+    rng = np.random.default_rng(seed)
+    unit = unit_vectors(vectors(rng, n, 5, kind))
+    allowed = rng.random(n) < 0.95
+    index = index_items(unit, allowed)
+    rows = np.flatnonzero(allowed).astype(np.int32)
+    found = similar_to_all(unit, k, index)
+    expected = similar_top_k(unit, k, rows, index)
+    np.testing.assert_array_equal(np.diff(found[0])[rows], np.diff(expected[0]))
+    assert not np.diff(found[0])[~allowed].any()
+    np.testing.assert_array_equal(found[1], expected[1])
+    np.testing.assert_array_equal(found[2], expected[2])

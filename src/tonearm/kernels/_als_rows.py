@@ -3,7 +3,7 @@
 import numpy as np
 
 from tonearm.kernels._jit import jit, jit_parallel, prange
-from tonearm.kernels._simd import fill, fma, load, spread, store, sums, take_next, total
+from tonearm.kernels._simd import fill, fma, load, prefetch, spread, store, sums, take_next, total
 from tonearm.types import Float32s, Float64s, Int32s, Int64s
 
 _PIECE = 32_768
@@ -118,7 +118,7 @@ def solve_rows(
         rows = np.zeros(capacity * width, np.float32)
         excess = np.zeros(capacity, np.float32)
         confidence = np.zeros(capacity, np.float32)
-        state = np.ones((5, width), np.float32)
+        state = np.ones((6, width), np.float32)
         while True:
             task = take_next(counter)
             if task >= len(bounds) - 1:
@@ -128,7 +128,7 @@ def solve_rows(
                 if len(penalty):
                     for f in range(width):
                         own = np.float32((spectrum[f] + penalty[row]) / (spectrum[f] + common_penalty))
-                        state[4, f] = own
+                        state[4, f], state[5, f] = own, np.float32(1) / own
                 losses[row] = _solve_row(
                     source,
                     index[indptr[row] : indptr[row + 1]],
@@ -162,79 +162,123 @@ def _solve_row(
 ) -> float:
     """Conjugate gradients preconditioned by the diagonal; returns the row's part of the objective."""
     n = len(index)
-    x, r, p, q, diagonal = state[0], state[1], state[2], state[3], state[4]
-    loss = 0.0
-    for f in range(width):
-        x[f] = target[at + f]
-        r[f] = -diagonal[f] * x[f]
-        loss += np.float64(diagonal[f]) * np.float64(x[f]) * np.float64(x[f])
+    x, r, p, q, diagonal, inverse = state[0], state[1], state[2], state[3], state[4], state[5]
+    loss = _start(target, at, width, diagonal, x, r)
     gathered = 0
     for lo in range(0, n, _PIECE):
-        gathered = _gather(source, index, value, alpha, lo, min(n, lo + _PIECE), width, rows, excess, confidence)
-        loss += _first_pass(rows, gathered, width, x, excess, confidence, r)
-    squared = 0.0
-    for f in range(width):
-        p[f] = r[f] / diagonal[f]
-        squared += r[f] * p[f]
+        gathered = _weigh(value, alpha, lo, min(n, lo + _PIECE), excess, confidence)
+        loss += _first_pass(source, index[lo : lo + _PIECE], rows, gathered, width, x, excess, confidence, r)
+    squared = _direct(r, inverse, 0.0, width, p)
     for _ in range(cg_steps):
         if squared < 1e-20:
             break
-        for f in range(width):
-            q[f] = diagonal[f] * p[f]
+        _scale(diagonal, p, width, q)
         for lo in range(0, n, _PIECE):
             if n > _PIECE:
-                gathered = _gather(
-                    source, index, value, alpha, lo, min(n, lo + _PIECE), width, rows, excess, confidence
-                )
+                gathered = _weigh(value, alpha, lo, min(n, lo + _PIECE), excess, confidence)
+                for j in range(0, gathered, 8):
+                    _copy_eight(source, index[lo : lo + _PIECE], j, width, rows)
             _next_pass(rows, gathered, width, p, excess, q)
-        curvature = 0.0
-        for f in range(width):
-            curvature += p[f] * q[f]
-        step = np.float32(squared / curvature)
-        loss -= float(step) * squared
+        step = squared / _dot(p, q, width)
+        loss -= step * squared
+        _move(step, p, q, width, x, r)
         before = squared
-        squared = 0.0
-        for f in range(width):
-            x[f] += step * p[f]
-            r[f] -= step * q[f]
-            squared += r[f] * r[f] / diagonal[f]
-        ratio = np.float32(squared / before)
-        for f in range(width):
-            p[f] = r[f] / diagonal[f] + ratio * p[f]
-    for f in range(width):
-        target[at + f] = x[f]
+        squared = _weighted_square(r, inverse, width)
+        _direct(r, inverse, squared / before, width, p)
+    for f in range(0, width, 8):
+        store(target, at + f, load(x, f))
     return loss
 
 
 @jit
-def _gather(
-    source: Float32s,
-    index: Int32s,
-    value: Float32s,
-    alpha: float,
-    lo: int,
-    hi: int,
-    width: int,
-    rows: Float32s,
-    excess: Float32s,
-    confidence: Float32s,
-) -> int:
-    """Copy the factors of entries lo to hi side by side, padded with zeros to a multiple of eight entries."""
+def _start(target: Float32s, at: int, width: int, diagonal: Float32s, x: Float32s, r: Float32s) -> float:
+    """x from the target row, r = −D x; returns x·D x."""
+    square = zero = fill(np.float32(0))
+    minus = fill(np.float32(-1))
+    for f in range(0, width, 8):
+        own = load(target, at + f)
+        scaled = fma(load(diagonal, f), own, zero)
+        store(x, f, own)
+        store(r, f, fma(scaled, minus, zero))
+        square = fma(scaled, own, square)
+    return float(total(square))
+
+
+@jit
+def _direct(r: Float32s, inverse: Float32s, ratio: float, width: int, p: Float32s) -> float:
+    """p = D⁻¹ r + ratio · p, or without p where the ratio is 0; returns r·D⁻¹ r."""
+    square = zero = fill(np.float32(0))
+    share = fill(np.float32(ratio))
+    for f in range(0, width, 8):
+        residual = load(r, f)
+        steep = fma(residual, load(inverse, f), zero)
+        square = fma(steep, residual, square)
+        store(p, f, fma(share, load(p, f), steep) if ratio != 0 else steep)
+    return float(total(square))
+
+
+@jit
+def _weighted_square(r: Float32s, inverse: Float32s, width: int) -> float:
+    square = zero = fill(np.float32(0))
+    for f in range(0, width, 8):
+        residual = load(r, f)
+        square = fma(fma(residual, load(inverse, f), zero), residual, square)
+    return float(total(square))
+
+
+@jit
+def _scale(diagonal: Float32s, p: Float32s, width: int, q: Float32s) -> None:
+    zero = fill(np.float32(0))
+    for f in range(0, width, 8):
+        store(q, f, fma(load(diagonal, f), load(p, f), zero))
+
+
+@jit
+def _dot(p: Float32s, q: Float32s, width: int) -> float:
+    product = fill(np.float32(0))
+    for f in range(0, width, 8):
+        product = fma(load(p, f), load(q, f), product)
+    return float(total(product))
+
+
+@jit
+def _move(step: float, p: Float32s, q: Float32s, width: int, x: Float32s, r: Float32s) -> None:
+    forth, back = fill(np.float32(step)), fill(np.float32(-step))
+    for f in range(0, width, 8):
+        store(x, f, fma(forth, load(p, f), load(x, f)))
+        store(r, f, fma(back, load(q, f), load(r, f)))
+
+
+@jit
+def _weigh(value: Float32s, alpha: float, lo: int, hi: int, excess: Float32s, confidence: Float32s) -> int:
+    """c and c − 1 of entries lo to hi, with zeros up to a multiple of eight entries; returns that multiple."""
     n = hi - lo
     for j in range(n):
-        base = np.int64(index[lo + j]) * width
-        for f in range(0, width, 8):
-            store(rows, j * width + f, load(source, base + f))
         c = np.float32(alpha * (value[lo + j] if len(value) else 1.0))
         confidence[j] = c
         excess[j] = c - np.float32(1)
     padded = (n + 7) // 8 * 8
     for j in range(n, padded):
-        for f in range(width):
-            rows[j * width + f] = 0
         confidence[j] = 0
         excess[j] = 0
     return padded
+
+
+@jit
+def _copy_eight(source: Float32s, index: Int32s, j: int, width: int, rows: Float32s) -> None:
+    """Copy the factors of entries j to j + 8 side by side, zeros past the last; ask for the eight after them."""
+    n = len(index)
+    for i in range(j, min(n, j + 8)):
+        if i + 8 < n:
+            ahead = np.int64(index[i + 8]) * width
+            for f in range(0, width, 16):
+                prefetch(source, ahead + f)
+        base = np.int64(index[i]) * width
+        for f in range(0, width, 8):
+            store(rows, i * width + f, load(source, base + f))
+    zero = fill(np.float32(0))
+    for f in range(max(j, n) * width, (j + 8) * width, 8):
+        store(rows, f, zero)
 
 
 @jit
@@ -275,26 +319,39 @@ def _add_rows(rows: Float32s, j: int, width: int, amounts: Float32s, out: Float3
 
 @jit
 def _first_pass(
-    rows: Float32s, n: int, width: int, x: Float32s, excess: Float32s, confidence: Float32s, r: Float32s
+    source: Float32s,
+    index: Int32s,
+    rows: Float32s,
+    n: int,
+    width: int,
+    x: Float32s,
+    excess: Float32s,
+    confidence: Float32s,
+    r: Float32s,
 ) -> float:
-    """r += Σ_j (c_j − (c_j − 1) t_j) y_j with t_j = y_j·x; returns Σ_j (c_j − 1) t_j² − 2 c_j t_j + c_j."""
+    """Copy the rows y_j, and r += Σ_j (c_j − (c_j − 1) t_j) y_j with t_j = y_j·x.
+
+    Returns Σ_j (c_j − 1) t_j² − 2 c_j t_j + c_j.
+    """
     amounts = np.empty(8, np.float32)
+    loss = zero = fill(np.float32(0))
     minus_two, minus_one = fill(np.float32(-2)), fill(np.float32(-1))
-    loss = 0.0
     for j in range(0, n, 8):
+        _copy_eight(source, index, j, width, rows)
         t = _dots(rows, j, width, x)
         w, c = load(excess, j), load(confidence, j)
-        pull = fma(fma(w, t, fill(np.float32(0))), minus_one, c)
-        store(amounts, 0, pull)
+        weighed = fma(w, t, zero)
+        store(amounts, 0, fma(weighed, minus_one, c))
         _add_rows(rows, j, width, amounts, r)
-        loss += np.float64(total(fma(fma(w, t, fma(c, minus_two, fill(np.float32(0)))), t, c)))
-    return loss
+        loss = fma(loss, fill(np.float32(1)), fma(fma(c, minus_two, weighed), t, c))
+    return float(total(loss))
 
 
 @jit
 def _next_pass(rows: Float32s, n: int, width: int, p: Float32s, excess: Float32s, q: Float32s) -> None:
     """q += Σ_j (c_j − 1) (y_j·p) y_j."""
     amounts = np.empty(8, np.float32)
+    zero = fill(np.float32(0))
     for j in range(0, n, 8):
-        store(amounts, 0, fma(load(excess, j), _dots(rows, j, width, p), fill(np.float32(0))))
+        store(amounts, 0, fma(load(excess, j), _dots(rows, j, width, p), zero))
         _add_rows(rows, j, width, amounts, q)

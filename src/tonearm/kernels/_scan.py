@@ -10,7 +10,7 @@ from tonearm.types import Float32s, Int32s, Int64s
 PANEL = 16
 """Items in a panel: two vectors of eight."""
 
-_GROUP = 6
+GROUP = 6
 """Queries multiplied at once: 6 × 2 sums fit the sixteen vector registers of a common processor."""
 
 _BLOCK = 96
@@ -54,8 +54,8 @@ def scan(
         reach = np.empty(_BLOCK, np.float32)
         limit = np.empty(_BLOCK, np.float32)
         active = np.empty(_BLOCK, np.int64)
-        packed = np.empty((d + 1) * _GROUP, np.float32)
-        lanes = np.empty(PANEL * _GROUP, np.float32)
+        packed = np.empty((d + 1) * GROUP, np.float32)
+        lanes = np.empty(PANEL * GROUP, np.float32)
         while True:
             block = take_next(counter)
             if block >= n_blocks:
@@ -132,8 +132,8 @@ def _scan_block(
         if n_active == 0:
             break
         hi = min(n_panels, lo + _CHUNK)
-        for a in range(0, n_active, _GROUP):
-            group = active[a : min(a + _GROUP, n_active)]
+        for a in range(0, n_active, GROUP):
+            group = active[a : min(a + GROUP, n_active)]
             _pack_group(queries, group, limit, first, packed)
             _scan_group(
                 panels,
@@ -158,15 +158,15 @@ def _scan_block(
 def _pack_group(queries: Float32s, group: Int64s, limit: Float32s, first: int, packed: Float32s) -> None:
     """Six queries feature by feature, then their limits; missing ones are zero and let nothing pass."""
     d = queries.shape[1]
-    for j in range(_GROUP):
+    for j in range(GROUP):
         if j < len(group):
             for f in range(d):
-                packed[f * _GROUP + j] = queries[group[j], f]
-            packed[d * _GROUP + j] = limit[group[j] - first]
+                packed[f * GROUP + j] = queries[group[j], f]
+            packed[d * GROUP + j] = limit[group[j] - first]
         else:
             for f in range(d):
-                packed[f * _GROUP + j] = 0
-            packed[d * _GROUP + j] = np.inf
+                packed[f * GROUP + j] = 0
+            packed[d * GROUP + j] = np.inf
 
 
 @jit
@@ -188,24 +188,24 @@ def _scan_group(
     lanes: Float32s,
 ) -> None:
     """Multiply six queries with panels lo to hi and offer what reaches a query's limit."""
-    limits = d * _GROUP
+    limits = d * GROUP
     zero = fill(np.float32(0))
     for p in range(lo, hi):
         a0 = a1 = a2 = a3 = a4 = a5 = b0 = b1 = b2 = b3 = b4 = b5 = zero
         at = p * d * PANEL
         for f in range(d):
             left, right = load(panels, at + f * PANEL), load(panels, at + f * PANEL + 8)
-            u = spread(packed, f * _GROUP)
+            u = spread(packed, f * GROUP)
             a0, b0 = fma(u, left, a0), fma(u, right, b0)
-            u = spread(packed, f * _GROUP + 1)
+            u = spread(packed, f * GROUP + 1)
             a1, b1 = fma(u, left, a1), fma(u, right, b1)
-            u = spread(packed, f * _GROUP + 2)
+            u = spread(packed, f * GROUP + 2)
             a2, b2 = fma(u, left, a2), fma(u, right, b2)
-            u = spread(packed, f * _GROUP + 3)
+            u = spread(packed, f * GROUP + 3)
             a3, b3 = fma(u, left, a3), fma(u, right, b3)
-            u = spread(packed, f * _GROUP + 4)
+            u = spread(packed, f * GROUP + 4)
             a4, b4 = fma(u, left, a4), fma(u, right, b4)
-            u = spread(packed, f * _GROUP + 5)
+            u = spread(packed, f * GROUP + 5)
             a5, b5 = fma(u, left, a5), fma(u, right, b5)
         t0, t1, t2 = spread(packed, limits), spread(packed, limits + 1), spread(packed, limits + 2)
         t3, t4, t5 = spread(packed, limits + 3), spread(packed, limits + 4), spread(packed, limits + 5)

@@ -178,3 +178,17 @@ def take_next(_typing: Any, _counter: Any) -> Any:
         return builder.atomic_rmw("add", data, ir.Constant(ir.IntType(64), 1), "monotonic")
 
     return types.int64(_counter), generate
+
+
+@_instruction
+def prefetch(_typing: Any, _array: Any, _offset: Any) -> Any:
+    """Ask for the cache line of array[offset], which will be read soon."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        place = _address(context, builder, signature.args[0], args[0], args[1], ir.IntType(8))
+        kind = ir.FunctionType(ir.VoidType(), [place.type, _INT, _INT, _INT])
+        ask = builder.module.declare_intrinsic("llvm.prefetch", (place.type,), kind)
+        builder.call(ask, [place, *(ir.Constant(_INT, code) for code in (0, 3, 1))])
+        return context.get_dummy_value()
+
+    return types.void(_array, types.intp), generate

@@ -1,0 +1,210 @@
+"""ALS against implicit, in turn in one process from the same start, and against what the machine can do at best.
+
+python benchmarks/als.py [--rounds 3] [--large] [--factors 50 128] [--threads N]
+
+Figures are medians over rounds of one iteration's wall time, kernels compiled beforehand. Objectives are computed by
+one function for both. Floors, measured in the same run: the multiply-adds of ours at the rate of a loop of nothing
+else, and one reading of the held rows in the order of the matrix.
+"""
+
+import argparse
+import os
+import statistics
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numba
+import numpy as np
+from implicit.cpu.als import AlternatingLeastSquares
+from scipy import sparse
+
+from tonearm.kernels._als_rows import plan, sum_rows
+from tonearm.kernels._jit import jit_parallel, prange
+from tonearm.kernels._simd import fill, fma, total
+from tonearm.kernels.als import Csr, Factors, fit_als, transpose_csr
+from tonearm.types import Float32s
+
+REGULARIZATION = 0.05
+SMALL, LARGE = (24_000, 100_000, 5_000_000), (100_000, 1_000_000, 20_000_000)
+
+
+def make_log(n_users: int, n_items: int, n_events: int, seed: int = 0) -> Csr:
+    """Users of skewed activity, forty tastes, items of skewed popularity, plays counted."""
+    rng = np.random.default_rng(seed)
+    activity = rng.lognormal(0, 1.1, n_users)
+    popularity = rng.lognormal(0, 1.9, n_items)
+    order = np.argsort(rng.integers(0, 40, n_items), kind="stable")
+    reach = np.concatenate(([0.0], np.cumsum(popularity[order])))
+    edges = reach[:: max(1, n_items // 40)]
+    user = np.repeat(np.arange(n_users), rng.poisson(activity / activity.sum() * n_events * 1.3))
+    taste = rng.integers(0, len(edges) - 1, (n_users, 3))[user, rng.integers(0, 3, len(user))]
+    own = edges[taste] + rng.random(len(user)) * (edges[taste + 1] - edges[taste])
+    anything = rng.random(len(user)) * reach[-1]
+    spot = np.where(rng.random(len(user)) < 0.7, own, anything)
+    item = order[np.clip(np.searchsorted(reach, spot, side="right") - 1, 0, n_items - 1)]
+    key, plays = np.unique(user.astype(np.int64) * n_items + item, return_counts=True)
+    indptr = np.searchsorted(key, np.arange(n_users + 1, dtype=np.int64) * n_items)
+    return Csr(indptr, (key % n_items).astype(np.int32), plays.astype(np.float32), n_items)
+
+
+def objective(matrix: Csr, user: Float32s, item: Float32s, alpha: float) -> float:
+    """The objective of both, from the factors, in float64."""
+    x, y = user.astype(np.float64), item.astype(np.float64)
+    loss = float(((x.T @ x) * (y.T @ y)).sum() + REGULARIZATION * ((x**2).sum() + (y**2).sum()))
+    for lo in range(0, matrix.n_rows, 1000):
+        hi = min(matrix.n_rows, lo + 1000)
+        part = slice(matrix.indptr[lo], matrix.indptr[hi])
+        row = np.repeat(np.arange(lo, hi), np.diff(matrix.indptr[lo : hi + 1]))
+        t = np.einsum("ef,ef->e", user[row], item[matrix.index[part]], dtype=np.float64)
+        c = alpha * (np.ones(len(t)) if matrix.value is None else matrix.value[part])
+        loss += float(((c - 1) * t * t - 2 * c * t + c).sum())
+    return loss
+
+
+@jit_parallel
+def _multiply_adds(threads: int, n: int) -> float:
+    out = np.zeros(threads)
+    for t in prange(threads):
+        b = fill(np.float32(0.999))
+        a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = a8 = a9 = fill(np.float32(t))
+        for _ in range(n):
+            a0, a1, a2, a3, a4 = fma(a0, b, b), fma(a1, b, b), fma(a2, b, b), fma(a3, b, b), fma(a4, b, b)
+            a5, a6, a7, a8, a9 = fma(a5, b, b), fma(a6, b, b), fma(a7, b, b), fma(a8, b, b), fma(a9, b, b)
+        s = total(a0) + total(a1) + total(a2) + total(a3) + total(a4)
+        out[t] = s + total(a5) + total(a6) + total(a7) + total(a8) + total(a9)
+    return float(out.sum())
+
+
+def peak_rate(threads: int) -> float:
+    """Multiply-adds a second of all threads, float32."""
+    return threads * 80 * 10_000_000 / seconds(lambda: _multiply_adds(threads, 10_000_000))
+
+
+def gather_floor(matrix: Csr, other: Csr, factors: int) -> float:
+    """Seconds to read each side's rows once in the order of the other side's entries."""
+    spent = 0.0
+    width = -(-factors // 8) * 8
+    for side in (matrix, other):
+        held, out = np.ones((side.n_columns, width), np.float32), np.zeros((side.n_rows, width), np.float32)
+        losses, tasks = np.zeros(side.n_rows), plan(side.indptr)
+        run = (numba.get_num_threads(), *tasks, side.indptr, side.index, held, out, losses)
+        spent += seconds(lambda run=run: sum_rows(*run))  # type: ignore[misc]
+    return spent
+
+
+def work(matrix: Csr, factors: int, cg_steps: int) -> float:
+    """Multiply-adds of one iteration of ours."""
+    entries, rows = len(matrix.index), matrix.n_rows + matrix.n_columns
+    passes = 1 if matrix.value is None else 2 * (1 + cg_steps)
+    products = 1.5 if matrix.value is None else 2.5
+    return 2.0 * passes * entries * factors + products * rows * factors**2
+
+
+def seconds(action: Callable[[], object]) -> float:
+    """Wall time."""
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+def peak_megabytes(action: Callable[[], object]) -> float:
+    """The most memory an action needed beyond what the process held before."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    before = _status("VmRSS")
+    action()
+    return (_status("VmHWM") - before) / 1024
+
+
+def _status(name: str) -> int:
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name))
+
+
+def case(by_user: Csr, by_item: Csr, factors: int, alpha: float, cg_steps: int, rounds: int, iterations: int) -> str:
+    """One row of the table."""
+    rng = np.random.default_rng(0)
+    x0 = rng.random((by_user.n_rows, factors), dtype=np.float32) * np.float32(0.01)
+    y0 = rng.random((by_user.n_columns, factors), dtype=np.float32) * np.float32(0.01)
+    value = by_user.value if by_user.value is not None else np.ones(len(by_user.index), np.float32)
+    plays = sparse.csr_matrix((value, by_user.index, by_user.indptr), shape=(by_user.n_rows, by_user.n_columns))
+    found: list[Factors] = []
+    peers: list[AlternatingLeastSquares] = []
+    times: list[float] = []
+
+    def peer() -> None:
+        model = AlternatingLeastSquares(
+            factors, REGULARIZATION, alpha, iterations=iterations, num_threads=numba.get_num_threads()
+        )
+        model.user_factors, model.item_factors = x0.copy(), y0.copy()
+        model.fit(plays, show_progress=False, callback=lambda _i, spent, _loss: times.append(spent))
+        peers[:] = [model]
+
+    marks: list[float] = []
+
+    def ours() -> None:
+        marks.append(time.perf_counter())
+        found[:] = [
+            fit_als(
+                by_user, by_item, factors=factors, regularization=REGULARIZATION, alpha=alpha,
+                iterations=iterations, rng=rng, cg_steps=cg_steps, init=(x0, y0),
+                progress=lambda _i, _n, _loss: marks.append(time.perf_counter()),
+            )
+        ]  # fmt: skip
+
+    own, other = [], []
+    memory = (0.0, 0.0)
+    for number in range(rounds + 1):
+        times.clear()
+        marks.clear()
+        memory = (peak_megabytes(ours), peak_megabytes(peer)) if number == 0 else memory
+        if number:
+            ours()
+            peer()
+            own.append((marks[-1] - marks[0]) / iterations)
+            other.append(statistics.mean(times))
+    a = objective(by_user, found[0].user, found[0].item, alpha)
+    b = objective(by_user, peers[0].user_factors, peers[0].item_factors, alpha)
+    threads = numba.get_num_threads()
+    arithmetic = work(by_user, factors, cg_steps) / peak_rate(threads)
+    floor = max(arithmetic, gather_floor(by_user, by_item, factors))
+    mine, theirs = statistics.median(own), statistics.median(other)
+    kind = "all 1" if by_user.value is None else f"weighted, {cg_steps} steps"
+    return (
+        f"| {by_user.n_rows:,} × {by_user.n_columns:,} × {len(by_user.index):,} | {factors} | {kind} | {mine:.3f} | "
+        f"{theirs:.3f} | {theirs / mine:.1f} | {a:.6g} | {b:.6g} | {mine / floor:.1f} | "
+        f"{memory[0]:.0f} | {memory[1]:.0f} |"
+    )
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--large", action="store_true", help="also 100,000 users × 1,000,000 items × 20 M")
+    parser.add_argument("--factors", type=int, nargs="+", default=[50, 128])
+    parser.add_argument("--iterations", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=0)
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    if options.threads:
+        numba.set_num_threads(options.threads)
+    print(f"{numba.get_num_threads()} threads; load {os.getloadavg()[0]:.1f}\n")
+    print(
+        "| users × items × pairs | d | values | ours s/iteration | implicit | ratio | objective | implicit's "
+        "| × floor | MB | implicit's |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    for size in (SMALL, LARGE) if options.large else (SMALL,):
+        by_user = make_log(*size)
+        ones = Csr(by_user.indptr, by_user.index, None, by_user.n_columns)
+        for matrix in (by_user, ones):
+            by_item = transpose_csr(matrix)
+            for factors in options.factors:
+                steps = 2 if matrix.value is not None else 1
+                print(case(matrix, by_item, factors, 1.0, steps, options.rounds, options.iterations), flush=True)
+
+
+if __name__ == "__main__":
+    main()
