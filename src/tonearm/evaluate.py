@@ -70,9 +70,7 @@ def evaluate(
         "ks": list(meters[names[0]].ks),
         "focus": meters[names[0]].focus,
         "final": final,
-        "population": truth.population
-        | ({} if cold is None else {"cold_test_users": cold["users"]})
-        | dict(population or {}),
+        "population": _population(truth, cold) | dict(population or {}),
         "lists": means,
         "intervals": {name: _intervals(columns, drawn[i]) for i, name in enumerate(names)},
         "comparisons": _comparisons(names, columns, means, drawn, final),
@@ -83,6 +81,15 @@ def evaluate(
     metrics["notes"] = _notes(truth, metrics, next(iter(meters.values())))
     metrics["warnings"] = warnings(metrics)
     return metrics
+
+
+def _population(truth: Truth, cold: Metrics | None) -> dict[str, int]:
+    """The counts of the truth, with the cold users, who have no row in it where they come as a log of their own."""
+    counts = dict(truth.population)
+    if cold is not None:
+        counts["cold_test_users"] = cold["users"]
+        counts["test_users"] = counts["warm_test_users"] + cold["users"]
+    return counts
 
 
 def _intervals(columns: list[str], drawn: Float64s) -> dict[str, list[float] | None]:

@@ -28,11 +28,11 @@ def log_of(item: np.ndarray[tuple[int, int], np.dtype[np.int32]]) -> Log:
     return Log(start, start + item.shape[1], item.ravel(), None, None, N_ITEMS)
 
 
-def everything(share_found: float = 0.6, n_test: int = 2) -> dict[str, Any]:
+def everything(share_found: float = 0.6, n_cold: int = 0) -> dict[str, Any]:
     """Metrics of three lists: `good` finds the first test item of many users at rank 1, `bad` of a few."""
     rng = np.random.default_rng(0)
     own = np.stack([rng.permutation(N_ITEMS) for _ in range(N_USERS)]).astype(np.int32)
-    train, test = log_of(own[:, :5]), log_of(own[:, 5 : 5 + n_test])
+    train, test = log_of(own[:, :5]), log_of(own[:, 5:7])
     answers = truth(train, test)
     items = describe_items(train.item_counts()[0], Catalogue(Vocabulary(pl.Series(range(N_ITEMS)))))
     users = np.arange(N_USERS, dtype=np.int32)
@@ -46,7 +46,7 @@ def everything(share_found: float = 0.6, n_test: int = 2) -> dict[str, Any]:
         meters[name].add(users, lists, Pairs.of(train))
     funnel = FunnelMeter(answers, ["one", "other"], k=5)
     funnel.add(users, lists, np.ones((ranked.size, 2), np.bool_), lists)
-    cold = cold_users(log_of(own[:0, :1]), train.item_counts()[0], np.arange(5, dtype=np.int32), k=5)
+    cold = cold_users(log_of(own[:n_cold, :1]), train.item_counts()[0], np.arange(5, dtype=np.int32), k=5)
     return evaluate(answers, meters, np.random.default_rng(1), funnel=funnel, cold=cold, resamples=200)
 
 
@@ -72,6 +72,13 @@ def test_intervals_hold_their_mean_and_comparisons_their_difference() -> None:
         assert 0 < c["low"] < c["difference"] < c["high"]
         assert c["significant"]
         assert c["share_better"] == 1
+
+
+def test_cold_users_join_the_population() -> None:
+    metrics = everything(n_cold=3)
+    assert (metrics["cold"]["users"], metrics["population"]["cold_test_users"]) == (3, 3)
+    assert metrics["population"]["test_users"] == N_USERS + 3
+    assert any(line.startswith("cold users: 3,") for line in lines(metrics))
 
 
 def test_same_seed_same_metrics() -> None:
