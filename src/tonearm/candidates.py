@@ -29,7 +29,7 @@ class Candidates:
 
 
 def gather(block: Block, sources: Sequence[Source], k: int) -> tuple[Candidates, list[Lists]]:
-    """Take the k best of every source, unite them, and let every source score them all; also each source's own lists."""
+    """Unite the k best of every source and let every source score them all; also each source's own lists."""
     own = [source.recommend(block, k) for source in sources]
     indptrs = np.stack([lists.indptr for lists in own])
     offsets = np.concatenate(([0], np.cumsum([len(lists.item) for lists in own])[:-1])).astype(np.int64)

@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 app = App(
     name="tonearm",
     help="A listening log and a catalogue in; ranked, measured and explained recommendations out.",
+    suppress_keyboard_interrupt=False,
 )
 show = App(name="show", help="Look at one user or one item of a finished run.")
 prepare = App(name="prepare", help="Turn a known raw dump into events and items.")
 app.command(show)
 app.command(prepare)
 
-Settings = Annotated[tuple[str, ...], Parameter(name="--set", negative="", consume_multiple=False)]
+Settings = Annotated[tuple[str, ...], Parameter(name="--set", negative="", consume_multiple=False, show_default=False)]
 
 
 @app.command
@@ -52,8 +53,10 @@ def run(
         The catalogue: item_id and, as far as known, name, genres, artists, albums.
     test_from
         Train is everything before this date or time, test is the rest.
-    train, test
-        Instead of events and test_from: two ready-made sets.
+    train
+        Instead of events and test_from: a ready-made set to learn from.
+    test
+        The set to measure by that belongs to train.
     config
         A TOML file of options.
     preset
@@ -69,12 +72,11 @@ def run(
 
     check_free(out, overwrite)
     options = _config(config, settings, preset)
-    from tonearm.data import parse_moment
     from tonearm.evaluate import table
     from tonearm.pipeline import Inputs
     from tonearm.pipeline import run as run_pipeline
 
-    inputs = Inputs(events, items, None if test_from is None else parse_moment(test_from), train, test)
+    inputs = Inputs(events, items, test_from, train, test)
     metrics = run_pipeline(inputs, out, options, overwrite=overwrite, show=not quiet)
     _print(table(metrics))
     _print(f"Report: {out / 'report.html'}")
@@ -95,8 +97,20 @@ def check(
 
     Parameters
     ----------
-    events, items, test_from, train, test, config, settings
-        As for run; without test_from the log is looked at as a whole.
+    events
+        The log, as for run.
+    items
+        The catalogue, as for run.
+    test_from
+        Where to cut the log; without it, it is looked at as a whole.
+    train
+        Instead of events: a ready-made set to learn from.
+    test
+        The set to measure by that belongs to train.
+    config
+        A TOML file of options.
+    settings
+        One option, such as data.on_null="drop"; may be repeated and wins over the file.
     """
     from tonearm.check import check as check_inputs
     from tonearm.check import render
@@ -205,8 +219,10 @@ def compare(run_a: Path, run_b: Path, /) -> None:
 
     Parameters
     ----------
-    run_a, run_b
-        Two run directories.
+    run_a
+        A run directory.
+    run_b
+        The run directory to set beside it.
     """
     from tonearm.compare import compare as compare_runs
 
@@ -281,7 +297,7 @@ def _print(what: "RenderableType") -> None:
 def main() -> None:
     """Run the command line; what a user got wrong is one message and exit code 2."""
     try:
-        app(exit_on_error=False, print_error=False)
+        app(sys.argv[1:], exit_on_error=False, print_error=False)
     except CycloptsError as error:
         _fail(f"{type(ConfigError()).__name__}: {error}")
     except TonearmError as error:

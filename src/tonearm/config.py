@@ -17,8 +17,11 @@ from tonearm.ranker import Ranker
 from tonearm.sources.als import ALS
 from tonearm.sources.base import Recipe
 from tonearm.sources.content import Content
+from tonearm.sources.ease import EASE
 from tonearm.sources.item_item import ItemItem
 from tonearm.sources.popularity import Popularity
+from tonearm.sources.spectral import Spectral
+from tonearm.sources.trend import Trend
 from tonearm.split import SplitOptions
 
 STRICT = ConfigDict(extra="forbid")
@@ -74,17 +77,25 @@ class Config:
     als: ALS = field(default_factory=ALS)
     content: Content = field(default_factory=Content)
     item_item: ItemItem = field(default_factory=ItemItem)
+    ease: EASE = field(default_factory=EASE)
+    spectral: Spectral = field(default_factory=Spectral)
+    recent: Popularity = field(default_factory=lambda: Popularity(half_life=7.0))
+    trend: Trend = field(default_factory=Trend)
     ranker: Ranker = field(default_factory=Ranker)
     evaluation: EvaluationOptions = field(default_factory=EvaluationOptions)
     output: OutputOptions = field(default_factory=OutputOptions)
 
-    def recipes(self) -> dict[str, Recipe]:
+    def recipes(self) -> dict[str, Recipe | Trend]:
         """The candidate sources, in the order of their columns."""
         return {
             "popular": self.popularity,
             "als": self.als,
             "content": self.content,
             "item_item": self.item_item,
+            "ease": self.ease,
+            "spectral": self.spectral,
+            "recent": self.recent,
+            "trend": self.trend,
         }
 
 

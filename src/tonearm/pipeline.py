@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from tonearm import artefacts, report, store
 from tonearm.artefacts import ListWriter
 from tonearm.candidates import Candidates, gather
 from tonearm.config import Config, to_toml
-from tonearm.data import Block, Dataset, Lists, to_moment
+from tonearm.data import Block, Dataset, Lists, parse_moment, to_moment
 from tonearm.errors import ConfigError
 from tonearm.evaluate import evaluate
 from tonearm.features import Features
@@ -30,7 +30,7 @@ from tonearm.progress import Progress
 from tonearm.ranker import RankerModel, TrainingTable, join_tables, label_candidates, sample_negatives
 from tonearm.sources import fit_sources
 from tonearm.sources.base import Source
-from tonearm.split import InnerSplit, inner_split
+from tonearm.split import InnerSplit, inner_splits
 from tonearm.stages import Stages
 
 
@@ -40,7 +40,7 @@ class Inputs:
 
     events: str | None = None
     items: str | None = None
-    test_from: datetime | None = None
+    test_from: str | date | datetime | None = None
     train: str | None = None
     test: str | None = None
 
@@ -54,7 +54,8 @@ class Inputs:
         if self.train is not None and self.test is not None and self.events is None and self.test_from is None:
             return load_ready_made(self.train, self.test, self.items, config.data, progress=progress)
         if self.events is not None and self.test_from is not None and self.train is None and self.test is None:
-            return load_events(self.events, self.items, self.test_from, config.data, progress=progress)
+            moment = parse_moment(self.test_from)
+            return load_events(self.events, self.items, moment, config.data, progress=progress)
         raise ConfigError("name either --events and --test-from, or --train and --test.")
 
 
@@ -86,6 +87,7 @@ def run(inputs: Inputs, out: Path, config: Config, *, overwrite: bool = False, s
                 meters,
                 stage_rng(config.seed, "bootstrap"),
                 funnel=funnel,
+                population={"test_events_of_unknown_items": loaded.test.unknown_events},
                 cold=cold_users(loaded.test.cold, loaded.train.plays, loaded.train.popularity_order, config.output.k),
                 resamples=config.evaluation.resamples,
             )
@@ -103,16 +105,21 @@ def run(inputs: Inputs, out: Path, config: Config, *, overwrite: bool = False, s
 
 
 def learn_to_rank(train: Dataset, config: Config, stages: Stages) -> RankerModel:
-    """Fit sources on the history, label their candidates by the label window, and train the ranker on that."""
-    split = inner_split(train, config.split, stage_rng(config.seed, "split"))
-    with stages.stage("fit sources on history"):
-        sources = fit_sources(split.history, config.recipes(), config.seed, stages.progress)
-    with stages.stage("training table"):
-        table = training_table(split, sources, config, stages.progress)
+    """Fit sources on the history, label their candidates by the label window, and train the ranker on that.
+
+    Where a window has labels for few users, earlier windows, each with a history of its own, add to them.
+    """
+    tables: list[TrainingTable] = []
+    for split in inner_splits(train, config.split, stage_rng(config.seed, "split")):
+        with stages.stage(f"fit sources on history {len(tables) + 1}"):
+            sources = fit_sources(split.history, config.recipes(), config.seed, stages.progress)
+        with stages.stage(f"training table {len(tables) + 1}"):
+            tables.append(training_table(split, sources, config, stages.progress))
+        if sum(len(table.indptr) - 1 for table in tables) >= config.ranker.many:
+            break
     with stages.stage("ranker"):
-        return config.ranker.fit(
-            table, stage_rng(config.seed, "ranker"), threads=_threads(config), progress=stages.progress
-        )
+        rng = stage_rng(config.seed, "ranker")
+        return config.ranker.fit(join_tables(tables), rng, threads=_threads(config), progress=stages.progress)
 
 
 def training_table(split: InnerSplit, sources: Sequence[Source], config: Config, progress: Progress) -> TrainingTable:
@@ -236,7 +243,7 @@ def _manifest(
         "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
         "seed": config.seed,
         "inputs": {name: value for name, value in vars(inputs).items() if isinstance(value, str)},
-        "test_from": None if inputs.test_from is None else inputs.test_from.isoformat(),
+        "test_from": None if inputs.test_from is None else parse_moment(inputs.test_from).isoformat(),
         "cutoff": cutoff,
         "fingerprints": [vars(f) for f in loaded.fingerprints],
         "found": loaded.found.as_dict(),

@@ -1,5 +1,6 @@
 """Cut train once more: a history to fit sources on, and a label window to train the ranker by."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,10 +19,13 @@ class SplitOptions:
     label_share: share of the train events that the window holds: the latest ones, or, in a log without time, about
         this share of the items of each user
     label_days: length of the window in days before the end of train, instead of label_share; needs time
+    windows: label windows at most, the latest first, each with the history before it; more than one are used while
+        those so far have labels for few users
     """
 
     label_share: float = Field(default=0.1, gt=0, lt=1)
     label_days: float | None = Field(default=None, gt=0)
+    windows: int = Field(default=3, ge=1)
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,27 @@ def inner_split(train: Dataset, options: SplitOptions, rng: np.random.Generator)
             "side of its cut. Set split.label_days or split.label_share so that both hold some, or give a longer log."
         )
     return InnerSplit(replace(train, log=history, now=cutoff), labels, cutoff)
+
+
+def inner_splits(train: Dataset, options: SplitOptions, rng: np.random.Generator) -> Iterator[InnerSplit]:
+    """The latest label window, then the one before it with the history before that, and so on; at least one.
+
+    Without time the windows are disjoint parts of each user's items.
+
+    Raises:
+        DataError: not even one window can be cut.
+    """
+    if train.log.time is None:
+        yield from folds(train, max(2, round(1 / options.label_share)), rng)[: options.windows]
+        return
+    split = inner_split(train, options, rng)
+    yield split
+    for _ in range(options.windows - 1):
+        try:
+            split = inner_split(split.history, options, rng)
+        except DataError:
+            return
+        yield split
 
 
 def folds(train: Dataset, n: int, rng: np.random.Generator) -> list[InnerSplit]:

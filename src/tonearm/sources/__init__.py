@@ -8,16 +8,36 @@ import numpy as np
 from tonearm.data import Dataset
 from tonearm.progress import Progress, no_progress
 from tonearm.sources.base import Recipe, Source
+from tonearm.sources.spectral import Spectral
+from tonearm.sources.trend import Trend
 
-__all__ = ["Recipe", "Source", "fit_sources"]
+__all__ = ["Recipe", "Source", "Trend", "fit_sources", "left_out"]
 
 
 def fit_sources(
-    data: Dataset, recipes: Mapping[str, Recipe], seed: int, progress: Progress = no_progress
+    data: Dataset, recipes: Mapping[str, Recipe | Trend], seed: int, progress: Progress = no_progress
 ) -> list[Source]:
-    """Fit every recipe that the data can carry, each with a generator of its own; those that need genres need some."""
-    return [
-        recipe.fit(data, np.random.default_rng([seed, zlib.crc32(name.encode())]), progress)
-        for name, recipe in recipes.items()
-        if name != "content" or data.catalogue.genres is not None
-    ]
+    """Fit every recipe that the data can carry, each with a generator of its own; `left_out` says which cannot be."""
+    fitted: dict[str, Source] = {}
+    for name, recipe in recipes.items():
+        if name in left_out(data, recipes):
+            continue
+        if isinstance(recipe, Trend):
+            fitted[name] = recipe.derive(data, fitted)
+        else:
+            fitted[name] = recipe.fit(data, np.random.default_rng([seed, zlib.crc32(name.encode())]), progress)
+    return list(fitted.values())
+
+
+def left_out(data: Dataset, recipes: Mapping[str, Recipe | Trend]) -> dict[str, str]:
+    """Sources that the data cannot carry, with the reason in words."""
+    reasons: dict[str, str] = {}
+    if data.catalogue.genres is None:
+        reasons["content"] = "the catalogue has no genres"
+    for name in ("recent", "trend"):
+        if data.log.time is None:
+            reasons[name] = "the log has no started_at"
+    spectral = recipes.get("spectral")
+    if isinstance(spectral, Spectral) and len(data.pairs.item) > spectral.max_pairs:
+        reasons["spectral"] = f"the log has more than spectral.max_pairs = {spectral.max_pairs:,} pairs"
+    return {name: reason for name, reason in reasons.items() if name in recipes}

@@ -29,7 +29,8 @@ class Popularity:
             score = decayed_plays(data, self.half_life)
         order = np.lexsort((np.arange(data.n_items), -data.listeners, -score))
         played: Int32s = order[data.plays[order] > 0].astype(np.int32)
-        return PopularityModel(played, score.astype(np.float32))
+        name = "popular" if self.half_life == 0 else "recent"
+        return PopularityModel(name, played, score.astype(np.float32))
 
 
 def decayed_plays(data: Dataset, half_life: float) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
@@ -48,9 +49,8 @@ class PopularityModel:
     value: (n_items,) float32 score of each item
     """
 
-    name = "popular"
-
-    def __init__(self, order: Int32s, value: Float32s) -> None:
+    def __init__(self, name: str, order: Int32s, value: Float32s) -> None:
+        self.name = name
         self.order = order
         self.value = value
 

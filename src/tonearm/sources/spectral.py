@@ -1,0 +1,99 @@
+"""Spectral: an ideal low-pass filter over the graph of users and items."""
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+from pydantic.dataclasses import dataclass as options
+from scipy.sparse import csr_array
+
+from tonearm.data import Block, Dataset, Lists
+from tonearm.kernels.topk import ItemIndex, index_items, score_pairs, top_k
+from tonearm.progress import Progress, no_progress
+from tonearm.types import AnyArray, Bools, Float32s
+
+
+@options(frozen=True)
+class Spectral:
+    """R̃ = D_u^−½ R D_i^−½ ≈ U Σ Vᵀ; score = R D_i^−½ V Vᵀ D_i^½ (Shen et al. 2021, the low-pass part of GF-CF).
+
+    factors: singular vectors kept
+    passes: power passes of the randomised decomposition
+    max_pairs: the source is left out of a log with more (user, item) pairs
+    """
+
+    factors: Annotated[int, Field(ge=1)] = 256
+    passes: Annotated[int, Field(ge=1)] = 4
+    max_pairs: Annotated[int, Field(ge=0)] = 10_000_000
+
+    def fit(self, data: Dataset, rng: np.random.Generator, progress: Progress = no_progress) -> "SpectralModel":
+        """Find the leading singular vectors of the normalised matrix."""
+        pairs, played = data.pairs, np.flatnonzero(data.plays > 0)
+        degree = np.maximum(np.diff(pairs.indptr), 1)
+        row = np.repeat(np.arange(pairs.n_users), np.diff(pairs.indptr))
+        values = (1 / np.sqrt(degree[row] * data.listeners[pairs.item].astype(np.float64))).astype(np.float32)
+        place = np.zeros(data.n_items, np.int32)
+        place[played] = np.arange(len(played))
+        matrix = csr_array((values, place[pairs.item], pairs.indptr), shape=(pairs.n_users, len(played)))
+        matrix = matrix[np.diff(pairs.indptr) > 0]
+        vectors = right_singular_vectors(
+            matrix, min(self.factors, max(1, min(matrix.shape) // 4)), self.passes, rng, progress
+        )
+        scale = np.sqrt(data.listeners[played]).astype(np.float32)[:, None]
+        source, target = np.zeros((2, data.n_items, vectors.shape[1]), np.float32)
+        source[played], target[played] = vectors / scale, vectors * scale
+        return SpectralModel(source, target, data.plays > 0)
+
+
+def right_singular_vectors(
+    matrix: csr_array, factors: int, passes: int, rng: np.random.Generator, progress: Progress
+) -> Float32s:
+    """The leading right singular vectors by block power iteration, (n_columns, factors) float32.
+
+    Source: Halko, Martinsson and Tropp 2011, algorithm 4.4
+    """
+    width = min(factors + 32, *matrix.shape)
+    basis = rng.standard_normal((matrix.shape[1], width)).astype(np.float32)
+    transposed = matrix.T.tocsr()
+    for done in range(passes):
+        progress("spectral", done, passes)
+        basis, _ = np.linalg.qr(transposed @ (matrix @ basis))
+    _, _, right = np.linalg.svd(np.linalg.qr(matrix @ basis)[1], full_matrices=False)
+    return np.ascontiguousarray(basis @ right[:factors].T, np.float32)
+
+
+@dataclass
+class SpectralModel:
+    """What a history entry adds to its user's vector, and the vectors that it is multiplied by.
+
+    source, target: (n_items, d) float32; played: (n_items,) bool
+    """
+
+    source: Float32s
+    target: Float32s
+    played: Bools
+    name: str = "spectral"
+    _index: ItemIndex = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._index = index_items(self.target, self.played)
+
+    def vectors(self, block: Block) -> Float32s:
+        """Sum of the history's vectors, (b, d) float32."""
+        pairs = block.pairs
+        ones = np.ones(len(pairs.item), np.float32)
+        history = csr_array((ones, pairs.item, pairs.indptr), shape=(len(block), len(self.source)))
+        return np.ascontiguousarray(history @ self.source, np.float32)
+
+    def recommend(self, block: Block, k: int) -> Lists:
+        """The k items of highest filtered value."""
+        return Lists(*top_k(self.vectors(block), self._index, k, *block.seen))
+
+    def score(self, block: Block, candidates: Lists) -> Float32s:
+        """The filtered value of each candidate."""
+        return score_pairs(self.vectors(block), self.target, candidates.indptr, candidates.item)
+
+    def save(self) -> dict[str, AnyArray]:
+        """Both sides' vectors."""
+        return {"source": self.source, "target": self.target}

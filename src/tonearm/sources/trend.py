@@ -1,0 +1,52 @@
+"""Trend: another source's scores, raised for items that are being played more now than over their lifetime."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+from pydantic.dataclasses import dataclass as options
+
+from tonearm.data import Dataset
+from tonearm.errors import ConfigError
+from tonearm.sources.base import Source
+from tonearm.sources.item_item import ItemItemModel
+from tonearm.sources.popularity import decayed_plays
+from tonearm.types import Float32s
+
+
+@options(frozen=True)
+class Trend:
+    """score_trend(u, i) = score(u, i) · (recent_i + prior · share) / (plays_i + prior)
+
+    recent_i sums 2^(−age / half_life) over the plays of i; share is Σ recent / Σ plays.
+
+    of: the item-item source whose scores are taken
+    half_life: days after which a play counts half
+    prior: plays that every item is taken to have had at the average trend
+    """
+
+    of: str = "ease"
+    half_life: Annotated[float, Field(gt=0)] = 7.0
+    prior: Annotated[float, Field(gt=0)] = 5.0
+
+    def derive(self, data: Dataset, fitted: Mapping[str, Source]) -> ItemItemModel:
+        """The other source's model with its weights scaled by the trend of their target.
+
+        Raises:
+            ConfigError: `of` names no fitted item-item source.
+        """
+        base = fitted.get(self.of)
+        if not isinstance(base, ItemItemModel):
+            raise ConfigError(f"trend.of = '{self.of}' names no item-item source. Use 'ease' or 'item_item'.")
+        ratio = trend_ratio(data, self.half_life, self.prior)
+        return replace(base, name="trend", weight=base.weight * ratio[base.target])
+
+
+def trend_ratio(data: Dataset, half_life: float, prior: float) -> Float32s:
+    """Recent plays over all plays of each item, shrunken to the average, (n_items,) float32."""
+    recent = decayed_plays(data, half_life)
+    plays = data.plays.astype(np.float64)
+    ratio: Float32s = ((recent + prior * recent.sum() / plays.sum()) / (plays + prior)).astype(np.float32)
+    return ratio
