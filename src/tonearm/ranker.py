@@ -168,7 +168,7 @@ class RankerModel:
         trees = None
         if self.mix > 0:
             trees = self.trees.predict(features, thread_count=threads).astype(np.float32)
-        return mixed(indptr, trees, features[:, self.z] @ self.blend, self.mix)
+        return mixed(indptr, trees, blended(features[:, self.z], self.blend), self.mix)
 
     def with_best_mix(
         self, table: TrainingTable, unseen: Float32s, options: Ranker, tree_counts: list[int]
@@ -176,7 +176,7 @@ class RankerModel:
         """The same model with the share of the trees that is best on users they have not seen."""
         indptr, rows = _rows_of_known(table.indptr, ~np.isnan(unseen))
         z = table.features[rows][:, self.z]
-        blend = z @ self.blend
+        blend = blended(z, self.blend)
         by_mix = {mix: ndcg(indptr, mixed(indptr, unseen[rows], blend, mix), table.label[rows]) for mix in MIXES}
         best = max(MIXES, key=lambda mix: (round(by_mix[mix], 6), mix))
         alone = {
@@ -210,6 +210,17 @@ class RankerModel:
         with tempfile.TemporaryDirectory() as folder:
             self.trees.save_model(str(Path(folder) / "model.cbm"))
             path.write_bytes((Path(folder) / "model.cbm").read_bytes())
+
+
+def blended(z: Float32s, weights: Float32s) -> Float32s:
+    """Σ_s w_s z_s of every row, (n,) float32.
+
+    Column by column: the last bit of a matrix product depends on how many rows there are, and so on the block.
+    """
+    total = np.zeros(len(z), np.float32)
+    for column, weight in zip(z.T, weights, strict=True):
+        total += weight * column
+    return total
 
 
 def mixed(indptr: Int64s, trees: Float32s | None, blend: Float32s, mix: float) -> Float32s:
