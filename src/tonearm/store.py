@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -29,19 +29,18 @@ def new_directory(out: Path, overwrite: bool = False) -> Iterator[Path]:
         OutputError: `out` exists (and may not be overwritten), or its place cannot be written to.
     """
     check_free(out, overwrite)
+    above = [folder for folder in out.parents if not folder.exists()]
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     except OSError as error:
+        _remove_empty(above)
         raise OutputError(f"{out}: cannot be written ({error.strerror}). Choose another --out.") from error
     try:
         temporary.chmod(0o755)
         yield temporary
-        if out.exists() and overwrite:
-            old = Path(tempfile.mkdtemp(prefix=f".{out.name}.old.", dir=out.parent))
-            out.rename(old / "run")
-            temporary.rename(out)
-            shutil.rmtree(old)
+        if overwrite and out.exists():
+            _replace(out, temporary)
         else:
             temporary.rename(out)
     except OSError as error:
@@ -51,6 +50,27 @@ def new_directory(out: Path, overwrite: bool = False) -> Iterator[Path]:
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        _remove_empty(above)
+
+
+def _replace(old: Path, new: Path) -> None:
+    """Put one folder in the place of another, which comes back if that is stopped half-way."""
+    aside = Path(tempfile.mkdtemp(prefix=f".{old.name}.old.", dir=old.parent)) / "run"
+    old.rename(aside)
+    try:
+        new.rename(old)
+    except BaseException:
+        aside.rename(old)
+        aside.parent.rmdir()
+        raise
+    shutil.rmtree(aside.parent)
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    """Remove the folders, innermost first, that hold nothing."""
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def check_free(out: Path, overwrite: bool = False) -> None:
