@@ -1,0 +1,188 @@
+"""Run directories appear whole or not at all; tables, JSON, arrays and digests on disk."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+
+from tonearm import store
+from tonearm.errors import DataError, OutputError
+from tonearm.store import MANIFEST, TableWriter, new_directory
+
+
+def a_run(path: Path, text: str = "old") -> Path:
+    path.mkdir(parents=True)
+    (path / MANIFEST).write_text("{}")
+    (path / "note").write_text(text)
+    return path
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_directory_appears_when_the_block_ends(tmp_path: Path) -> None:
+    out = tmp_path / "some" / "where" / "run"
+    with new_directory(out) as folder:
+        (folder / "note").write_text("new")
+        assert not out.exists()
+        assert folder.parent == out.parent  # so that it can be moved in one step
+    assert (out / "note").read_text() == "new"
+    assert names(out.parent) == ["run"]
+    assert out.stat().st_mode & 0o777 == 0o755
+
+
+def fail_half_way(out: Path, error: BaseException) -> None:
+    with new_directory(out) as folder:
+        (folder / "note").write_text("half")
+        raise error
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_an_error_inside_leaves_nothing(tmp_path: Path, error: type[BaseException]) -> None:
+    with pytest.raises(error):
+        fail_half_way(tmp_path / "run", error())
+    assert names(tmp_path) == []
+
+
+def test_a_full_disk_leaves_nothing_and_says_so(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"run: writing failed \(No space left on device\)\. Free some space"):
+        fail_half_way(tmp_path / "run", OSError(28, "No space left on device"))
+    assert names(tmp_path) == []
+
+
+def test_what_is_there_is_not_overwritten_unless_asked(tmp_path: Path) -> None:
+    out = a_run(tmp_path / "run")
+    with pytest.raises(OutputError, match=r"exists already\. Pass --overwrite to replace it"), new_directory(out):
+        pytest.fail("the block must not begin")
+    with new_directory(out, overwrite=True) as folder:
+        (folder / "other").write_text("new")
+        assert (out / "note").read_text() == "old"
+    assert names(out) == ["other"]
+    assert names(tmp_path) == ["run"]
+
+
+def test_an_error_while_overwriting_leaves_the_old_run(tmp_path: Path) -> None:
+    out = a_run(tmp_path / "run")
+    with pytest.raises(ZeroDivisionError), new_directory(out, overwrite=True):
+        raise ZeroDivisionError
+    assert (out / "note").read_text() == "old"
+    assert names(tmp_path) == ["run"]
+
+
+def test_only_runs_are_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "file").write_text("x")
+    for name in ("photos", "file"):
+        with pytest.raises(OutputError, match=r"exists already\. Choose another --out"):
+            store.check_free(tmp_path / name, overwrite=True)
+    assert (tmp_path / "photos").is_dir()
+    with pytest.raises(OutputError, match="cannot be written to"):
+        store.check_free(tmp_path / "file" / "run")
+    store.check_free(tmp_path / "free" / "run")
+    assert not (tmp_path / "free").exists()
+
+
+def test_a_closed_folder_is_found_out_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda path, _mode: Path(path) != tmp_path)  # the superuser may write anywhere
+    with pytest.raises(OutputError, match=r"cannot be written to\. Choose another --out or change its permissions"):
+        store.check_free(tmp_path / "deeper" / "run")
+
+
+def test_a_place_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Path, **_options: bool) -> None:
+        raise OSError(30, "Read-only file system", str(self))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with (
+        pytest.raises(OutputError, match=r"cannot be written \(Read-only file system\)\. Choose another --out"),
+        new_directory(tmp_path / "run"),
+    ):
+        pytest.fail("the block must not begin")
+
+
+def test_tables_become_row_groups(tmp_path: Path) -> None:
+    parts = [
+        pl.DataFrame({"user": [1, 2, 3], "tags": [["a"], [], ["b", "c"]]}),
+        pl.DataFrame({"user": [4], "tags": [["d"]]}),
+    ]
+    with TableWriter(tmp_path / "t.parquet") as writer:
+        for part in parts:
+            writer.write(part)
+    assert writer.rows == 4
+    assert pl.read_parquet(tmp_path / "t.parquet").equals(pl.concat(parts))
+    file = pq.ParquetFile(tmp_path / "t.parquet")
+    assert [file.metadata.row_group(g).num_rows for g in range(file.num_row_groups)] == [3, 1]
+    assert file.metadata.row_group(0).column(0).compression == "ZSTD"
+
+
+def test_other_columns_are_refused(tmp_path: Path) -> None:
+    with TableWriter(tmp_path / "t.parquet") as writer:
+        writer.write(pl.DataFrame({"a": [1]}))
+        with pytest.raises(ValueError, match="schema"):
+            writer.write(pl.DataFrame({"b": [1]}))
+    assert writer.rows == 1
+
+
+def test_an_empty_table_keeps_its_columns(tmp_path: Path) -> None:
+    empty = pl.DataFrame(schema={"a": pl.Int32, "b": pl.String, "c": pl.List(pl.String)})
+    store.write_table(tmp_path / "t.parquet", empty)
+    assert pl.read_parquet(tmp_path / "t.parquet").equals(empty)
+    assert pl.read_parquet(tmp_path / "t.parquet").schema == empty.schema
+
+
+def test_json_and_back(tmp_path: Path) -> None:
+    tree = {"größe": [1, 2.5, None], "b": {"c": "d"}}
+    store.write_json(tmp_path / "t.json", tree)
+    assert store.read_json(tmp_path / "t.json") == tree
+    assert "größe" in (tmp_path / "t.json").read_text(encoding="utf-8")
+    with pytest.raises(ValueError, match="JSON compliant"):
+        store.write_json(tmp_path / "t.json", {"a": float("nan")})
+
+
+def test_json_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"none\.json: there is no such file\. Is .* a folder that `tonearm run` wrote"):
+        store.read_json(tmp_path / "none.json")
+    (tmp_path / "bad.json").write_bytes(b'{"a": ')
+    (tmp_path / "worse.json").write_bytes(b"\xff\xfe\x00")
+    for name in ("bad.json", "worse.json", ""):
+        with pytest.raises(DataError, match="cannot be read as JSON"):
+            store.read_json(tmp_path / name)
+
+
+def test_arrays_and_back(tmp_path: Path) -> None:
+    arrays = {"a": np.arange(3, dtype=np.int32), "b": np.array("word"), "c": np.zeros((2, 0), np.float32)}
+    store.save_arrays(tmp_path / "models" / "m.npz", arrays)
+    found = store.load_arrays(tmp_path / "models" / "m.npz")
+    assert list(found) == ["a", "b", "c"]
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(found[name], array)
+        assert found[name].dtype == array.dtype
+
+
+def test_objects_are_not_saved(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="allow_pickle"):
+        store.save_arrays(tmp_path / "m.npz", {"a": np.array([{}], dtype=object)})
+
+
+def test_digests_of_all_files_below(tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "m").write_bytes(b"abc")
+    (tmp_path / "a").write_bytes(b"")
+    assert store.digests(tmp_path) == {
+        "a": {"sha256": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "bytes": 0},
+        "models/m": {"sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad", "bytes": 3},
+    }
+    (tmp_path / "big").write_bytes(bytes(300_000))
+    assert store.sha256(tmp_path / "big") == hashlib.sha256(bytes(300_000)).hexdigest()
+
+
+def test_a_finished_run_has_a_manifest(tmp_path: Path) -> None:
+    assert store.open_run(a_run(tmp_path / "run")) == tmp_path / "run"
+    for path in (tmp_path, tmp_path / "none", tmp_path / "run" / MANIFEST):
+        with pytest.raises(DataError, match=r"is not a finished run \(it has no manifest\.json\)"):
+            store.open_run(path)
