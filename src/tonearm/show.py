@@ -74,7 +74,7 @@ def show_item(run: Path, item: str, k: int = 10) -> RenderableType:
     else:
         length = 0 if popular is None else len(opened.popular())
         place = f"Not among the {length:,} items of the popular list."
-    table = Table(title=f"The {len(similar)} most similar, by cosine of ALS factors")
+    table = Table()
     table.add_column("rank", justify="right", no_wrap=True)
     table.add_column("item", justify="right", no_wrap=True)
     table.add_column("name")
@@ -82,7 +82,8 @@ def show_item(run: Path, item: str, k: int = 10) -> RenderableType:
     table.add_column("score", justify="right", no_wrap=True)
     for row in similar.iter_rows(named=True):
         table.add_row(str(row["rank"]), *_cells(row["item_id"], facts), f"{row['score']:.3f}")
-    parts: list[RenderableType] = [Text.assemble(("Item ", "bold"), _line(typed, facts)), Text(place), table]
+    caption = Text(f"The {len(similar)} most similar, by cosine of ALS factors")
+    parts: list[RenderableType] = [Text.assemble(("Item ", "bold"), _line(typed, facts)), Text(place), caption, table]
     parts += [Text(words, style="yellow") for words in (no_names,) if words]
     return Group(*parts)
 
@@ -114,10 +115,10 @@ def _popular(run: Run, heard: Sequence[Id], k: int) -> pl.DataFrame:
     return rows.select("item_id", "rank").head(k)
 
 
-def _history(train: pl.DataFrame, facts: Facts) -> Table:
+def _history(train: pl.DataFrame, facts: Facts) -> RenderableType:
     timed = "last" in train.columns
     order = "latest" if timed else "most played"
-    table = Table(title=f"History: {len(train):,} items, the {order} first")
+    table = Table()
     table.add_column("item", justify="right", no_wrap=True)
     table.add_column("name")
     table.add_column("genres", no_wrap=True, max_width=32)
@@ -129,11 +130,11 @@ def _history(train: pl.DataFrame, facts: Facts) -> Table:
         table.add_row(*_cells(row["item_id"], facts), f"{row['plays']:g}", *when)
     if len(train) > HISTORY:
         table.caption = f"and {len(train) - HISTORY:,} more"
-    return table
+    return Group(Text(f"History: {len(train):,} items, the {order} first"), table)
 
 
-def _side_by_side(lists: Mapping[str, pl.DataFrame], facts: Facts, chosen: set[Id], k: int) -> Table:
-    table = Table("", title=f"The first {k} of each list")
+def _side_by_side(lists: Mapping[str, pl.DataFrame], facts: Facts, chosen: set[Id], k: int) -> RenderableType:
+    table = Table("")
     columns = []
     for name, rows in lists.items():
         ids = rows["item_id"].to_list()
@@ -143,7 +144,7 @@ def _side_by_side(lists: Mapping[str, pl.DataFrame], facts: Facts, chosen: set[I
     for place in range(max(len(ids) for ids in columns)):
         cells = [_entry(ids[place], facts, chosen) if place < len(ids) else Text() for ids in columns]
         table.add_row(str(place + 1), *cells)
-    return table
+    return Group(Text(f"The first {k} of each list"), table)
 
 
 def _entry(item: Id, facts: Facts, chosen: set[Id]) -> Text:

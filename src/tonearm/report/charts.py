@@ -54,6 +54,8 @@ def colours(names: Iterable[str]) -> dict[str, str]:
 
 def volume(rows: Rows, what: str, unit: str) -> Spec:
     """Events or users in each stretch of time, train and test stacked."""
+    years = int(rows[-1]["end"][:4]) - int(rows[0]["start"][:4])
+    fmt = "%Y" if years > 4 else "%b %Y" if unit == "month" else "%d %b"
     flat = []
     for row in rows:
         train, both = row[f"train_{what}"], row[f"train_{what}"] + row[f"test_{what}"]
@@ -64,7 +66,7 @@ def volume(rows: Rows, what: str, unit: str) -> Spec:
         alt.Chart(_data(flat))
         .mark_rect(stroke="var(--paper)", strokeWidth=0.5)
         .encode(
-            x=alt.X("start:T", title=None, axis=alt.Axis(labelOverlap=True, grid=False)),
+            x=alt.X("start:T", title=None, axis=alt.Axis(format=fmt, tickCount=6, labelOverlap=True, grid=False)),
             x2="end:T",
             y=alt.Y("low:Q", title=f"{what} a {unit}", axis=alt.Axis(format="~s", tickCount=5)),
             y2="high:Q",

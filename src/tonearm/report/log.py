@@ -85,9 +85,6 @@ def _volumes(time: Tree | None) -> list[Figure]:
         words = "The log has no started_at, so nothing can be said of time."
         return [Figure("volume", "Events by time", missing=words)]
     unit, rows = time["by"], time["rows"]
-    sides = [(side, what) for what in ("events", "users") for side in ("train", "test")]
-    counts = [Column(f"{side}_{what}", f"{side} {what}", "count") for side, what in sides]
-    table = Table(f"Events and users by {unit}", [Column("start", f"{unit} from"), *counts], rows, "start")
     figures = []
     for what, caption in (
         ("events", f"Rows kept in each {unit}, train below test."),
@@ -100,6 +97,8 @@ def _volumes(time: Tree | None) -> list[Figure]:
             f"{rows[peak]['start']}."
         )
         name = f"{what.capitalize()} by {unit}"
+        counts = [Column(f"{side}_{what}", f"{side} {what}", "count") for side in ("train", "test")]
+        table = Table(name, [Column("start", f"{unit} from"), *counts], rows, "start")
         figures.append(Figure(f"volume-{what}", name, caption, alt, charts.volume(rows, what, unit), table=table))
     return figures
 

@@ -1,0 +1,316 @@
+"""The report: what it answers, what it says where something is missing, and that the page can harm nobody."""
+
+import json
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from tonearm import report, store
+from tonearm.errors import DataError, OutputError
+from tonearm.report import page
+from tonearm.report.answers import answers, lead
+from tonearm.report.parts import written
+from tonearm.runs import Run, as_id
+
+LIBRARY = 'window.vegaEmbed = () => "<\\/script>";'
+
+
+@pytest.fixture(autouse=True)
+def _no_bundling(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page, "library", lambda: LIBRARY)
+
+
+class Page(HTMLParser):
+    """Every start tag with its attributes, and the text outside scripts and styles."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.data: dict[str, Any] = {}
+        self._inside: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self._inside.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        tag, attrs = self._inside[-1] if self._inside else ("", {})
+        if tag == "script" and attrs.get("type") == "application/json":
+            self.data[str(attrs["id"])] = json.loads(data)
+        elif tag not in ("script", "style") and data.strip():
+            self.words.append(data.strip())
+
+    def handle_endtag(self, tag: str) -> None:
+        while self._inside and self._inside.pop()[0] != tag:
+            pass
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+def rebuilt(run: Path) -> Page:
+    report.rebuild(run)
+    return Page((run / "report.html").read_text(encoding="utf-8"))
+
+
+def test_names_are_text_and_never_markup(make_run: Callable[..., Path]) -> None:
+    run = make_run()
+    shown = rebuilt(run)
+    raw = (run / "report.html").read_text(encoding="utf-8")
+    assert "<script>alert" not in raw
+    for name in ("<script>alert(1)</script>", "שלום עולם", "Мелодия & Ко"):
+        assert name in shown.text
+    assert len([tag for tag, _ in shown.tags if tag == "script"]) == 4, "two of data, the library and our own"
+
+
+def test_nothing_is_loaded_from_elsewhere(make_run: Callable[..., Path]) -> None:
+    shown = rebuilt(make_run())
+    links = [(tag, a[key]) for tag, a in shown.tags for key in ("src", "href", "action", "srcset") if key in a]
+    assert links
+    assert all(str(link).startswith(("#", "data:")) for _, link in links), links
+    policy = [
+        a["content"] for tag, a in shown.tags if tag == "meta" and a.get("http-equiv") == "Content-Security-Policy"
+    ]
+    assert policy == [
+        "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
+        "form-action 'none'"
+    ]
+    style = (Path(page.__file__).parents[1] / "templates" / "report.css").read_text(encoding="utf-8")
+    assert "url(" not in style
+    assert "@import" not in style
+
+
+def test_every_section_chart_and_table_is_there_and_named(make_run: Callable[..., Path]) -> None:
+    shown = rebuilt(make_run())
+    ids = [a["id"] for _, a in shown.tags if a.get("id")]
+    assert len(ids) == len(set(ids))
+    sections = [a["id"] for tag, a in shown.tags if tag == "section"]
+    assert sections == ["verdict", "data", "lists", "funnel", "ranker", "slices", "users", "items", "costs", "facts"]
+    anchors = [str(a["href"])[1:] for tag, a in shown.tags if tag == "a"]
+    assert set(anchors) <= set(ids)
+    places = {a["data-chart"]: a for _, a in shown.tags if "data-chart" in a}
+    assert places.keys() == shown.data["chart-specs"].keys()
+    assert {
+        "volume-events",
+        "popularity",
+        "metric-bars",
+        "differences",
+        "fates",
+        "importances",
+        "loss",
+    } <= places.keys()
+    assert all(len(str(a["aria-label"])) > 20 for a in places.values())
+    tables = [tag for tag, _ in shown.tags if tag in ("table", "caption")]
+    assert tables.count("table") == tables.count("caption") > 8
+    assert all(a.get("scope") in ("col", "row") for tag, a in shown.tags if tag == "th")
+
+
+def test_charts_take_their_colours_from_the_page(make_run: Callable[..., Path]) -> None:
+    specs = json.dumps([rebuilt(make_run()).data])
+    assert "var(--c-final)" in specs
+    assert re.findall(r"#[0-9a-fA-F]{3,6}\b", specs) == []
+    style = (Path(page.__file__).parents[1] / "templates" / "report.css").read_text(encoding="utf-8")
+    assert set(re.findall(r"var\((--[a-z0-9-]+)\)", specs)) <= set(re.findall(r"(--[a-z0-9-]+):", style))
+
+
+def test_figures_on_the_page_are_those_of_the_run(make_run: Callable[..., Path]) -> None:
+    run = make_run()
+    shown, metrics = rebuilt(run), Run.open(run).metrics
+    assert metrics["final"] == "recommendations"
+    for name in ("top_popular", "personal_als", "recommendations"):
+        assert f"{metrics['lists'][name]['ndcg@4']:.4f}" in shown.text
+    rows = shown.data["chart-specs"]["metric-bars"]
+    values = next(iter(rows["datasets"].values()))
+    assert {(row["list"], row["metric"]): row["value"] for row in values} == {
+        (name, metric): metrics["lists"][name][metric]
+        for name in metrics["lists"]
+        for metric in metrics["intervals"][name]
+    }
+    assert f"{metrics['funnel']['share_lost_by_ranking']:.1%} lost by ranking" in shown.text
+
+
+def test_hits_of_the_example_users_are_marked(make_run: Callable[..., Path]) -> None:
+    run = make_run()
+    content = report.content(Run.open(run))
+    lists = pl.read_parquet(run / "recommendations.parquet")
+    assert content["users"]
+    for user in content["users"]:
+        truth = {entry["item_id"] for entry in user["test"] if entry["in_truth"]}
+        own = lists.filter(pl.col("user_id") == user["user_id"]).sort("rank")["item_id"].to_list()
+        final = next(part for part in user["lists"] if part["title"] == "Final list")
+        assert [entry["item_id"] for entry in final["entries"]] == own[:10]
+        assert [entry["hit"] for entry in final["entries"]] == [item in truth for item in own[:10]]
+        assert final["hits"][-1] == (len(own), len(truth & set(own)))
+    marked = sum(entry["hit"] for user in content["users"] for part in user["lists"] for entry in part["entries"])
+    assert marked > 0
+    hits = [a for tag, a in rebuilt(run).tags if tag == "li" and a.get("class") == "hit"]
+    assert len(hits) == marked
+
+
+def test_items_stand_with_their_neighbours(make_run: Callable[..., Path]) -> None:
+    content = report.content(Run.open(make_run()))
+    for item in content["items"]:
+        near = [500 + (item["item_id"] - 500 + step) % 12 for step in (1, 2)]
+        assert [other["item_id"] for other in item["similar"]] == near
+        assert all(other["name"] for other in item["similar"])
+
+
+def test_what_is_missing_is_said_in_words(make_run: Callable[..., Path]) -> None:
+    shown = rebuilt(make_run(timed=False, catalogue=False, cold=False))
+    for words in (
+        "The log has no started_at, so nothing can be said of time.",
+        "No item has a genre, so there are no content lists",
+        "No cold users.",
+        "The run had no catalogue, so items are shown by their ids.",
+        "Most chosen in train",
+    ):
+        assert words in shown.text
+    assert "volume-events" not in shown.data["chart-specs"]
+    assert not re.search(r"\bnan\b|\bNone\b|undefined", shown.text, re.IGNORECASE)
+
+
+def test_a_run_without_evaluated_users_still_reports(make_run: Callable[..., Path]) -> None:
+    run = make_run()
+    metrics = Run.open(run).metrics
+    metrics["lists"] = {name: dict.fromkeys(values) for name, values in metrics["lists"].items()}
+    metrics["intervals"] = {name: dict.fromkeys(values) for name, values in metrics["intervals"].items()}
+    metrics |= {"comparisons": [], "slices": {}, "funnel": None}
+    store.write_json(run / "metrics.json", metrics)
+    tree = store.read_json(run / "profile.json")
+    tree["examples"]["users"] = []
+    store.write_json(run / "profile.json", tree)
+    shown = rebuilt(run)
+    assert "The final list could not be measured." in shown.text
+    assert "No user could be evaluated." in shown.text
+    assert "No user is evaluated, so there is none to show." in shown.text
+
+
+def test_rebuilding_gives_the_same_page_and_keeps_the_digests_true(make_run: Callable[..., Path]) -> None:
+    run = make_run()
+    report.write(run, Run.open(run).manifest)
+    first = (run / "report.html").read_bytes()
+    report.rebuild(run)
+    assert (run / "report.html").read_bytes() == first
+    manifest = Run.open(run).manifest
+    assert manifest["files"]["report.html"]["sha256"] == store.sha256(run / "report.html")
+    assert manifest["seed"] == 3
+    assert not [path for path in run.iterdir() if path.name.startswith(".")]
+
+
+def test_without_the_catalogue_a_rebuilt_report_says_so(make_run: Callable[..., Path]) -> None:
+    run = make_run()
+    Path(Run.open(run).manifest["inputs"]["items"]).unlink()
+    assert "the catalogue cannot be read any more" in rebuilt(run).text
+
+
+def test_rebuilding_needs_a_run_and_room(make_run: Callable[..., Path], tmp_path: Path, monkeypatch: Any) -> None:
+    with pytest.raises(DataError, match="is not a finished run"):
+        report.rebuild(tmp_path)
+    run = make_run()
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OutputError, match=r"report\.html: cannot be written \(No space left on device\)"):
+        report.rebuild(run)
+    assert not (run / "report.html").exists()
+
+
+def _metrics(low: float, high: float, limits: str) -> dict[str, Any]:
+    lists = {"top_popular": 0.1, "als": 0.2, "recommendations": 0.25}
+    wide = {"ndcg": 1.0, "hit_rate": 2.0, "recall": 0.5}
+    return {
+        "focus": 5,
+        "final": "recommendations",
+        "definitions": dict.fromkeys(("ndcg", "hit_rate", "recall", "truth", "interval"), "words"),
+        "population": {"evaluated_users": 1234},
+        "lists": {name: {f"{m}@5": value * scale for m, scale in wide.items()} for name, value in lists.items()},
+        "intervals": {"recommendations": {"hit_rate@5": [0.4, 0.6]}},
+        "comparisons": [
+            {"against": "top_popular", "metric": "ndcg@5", "difference": 0.15, "low": 0.1, "high": 0.2},
+            {"against": "als", "metric": "ndcg@5", "difference": 0.05, "low": low, "high": high},
+        ],
+        "funnel": {
+            "k": 5,
+            "possible_hits": 2000,
+            "share_hit": 0.1,
+            "share_lost_by_retrieval": 0.6,
+            "share_lost_by_ranking": 0.3,
+            "limits": limits,
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "word", "said"),
+    [
+        (0.01, 0.09, "Yes", "better than the ALS list, its best source"),
+        (-0.02, 0.12, "Not shown", "not shown to differ from the ALS list, its best source"),
+        (-0.3, -0.1, "No", "worse than the ALS list, its best source"),
+    ],
+)
+def test_the_first_screen_answers_by_the_intervals(low: float, high: float, word: str, said: str) -> None:
+    metrics = _metrics(low, high, "retrieval")
+    found = answers(metrics)
+    assert [answer.word for answer in found] == ["50%", "Yes", word, "Retrieval"]
+    assert "50.0% [40.0%, 60.0%] of the 1,234 evaluated users" in found[0].sentence
+    assert "0.2500 ndcg@5 and the popular list 0.1000, 2.50 times as much" in found[1].sentence
+    assert "60.0% no source found, and 30.0% the ranker buried" in found[3].sentence
+    assert lead(metrics) == f"The final list is better than the popular list and {said}. Retrieval limits it."
+
+
+def test_the_best_source_may_be_the_popular_list() -> None:
+    metrics = _metrics(0.01, 0.02, "ranking")
+    metrics["lists"]["als"]["ndcg@5"] = 0.05
+    assert [answer.word for answer in answers(metrics)] == ["50%", "Yes", "Ranking"]
+    assert lead(metrics) == "The final list is better than the popular list. Ranking limits it."
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "text"),
+    [
+        (None, "figure", "–"),
+        (0.12345, "figure", "0.1235"),
+        (123.456, "figure", "123.46"),
+        (51234.5, "figure", "51,234"),
+        (1234567, "count", "1,234,567"),
+        (-0.00214, "signed", "−0.0021"),
+        (0.1234, "share", "12.3%"),
+    ],
+)
+def test_values_are_written_alike_everywhere(value: Any, kind: Any, text: str) -> None:
+    assert written(value, kind) == text
+
+
+def test_ids_are_read_as_the_type_of_the_file() -> None:
+    assert as_id("12", pl.Int32()) == 12
+    assert as_id("12", pl.String()) == "12"
+    assert as_id("bob", pl.Int64()) is None
+    assert as_id("300", pl.UInt8()) is None
+    assert as_id(str(2**80), pl.Int64()) is None
+
+
+def test_the_library_is_bundled_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    made = iter(["window.vegaEmbed = 1;"] * 2)
+    monkeypatch.setattr(page, "_bundle", lambda: next(made))
+    for _ in range(2):
+        page.library.cache_clear()
+        assert page.library() == "window.vegaEmbed = 1;"
+    assert len(list(made)) == 1, "bundled once for two"
+    assert [path.suffix for path in (tmp_path / "tonearm").iterdir()] == [".js"]
+    monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null")
+    monkeypatch.setattr(page, "_bundle", lambda: "window.vegaEmbed = 2;")
+    page.library.cache_clear()
+    assert page.library() == "window.vegaEmbed = 2;", "a cache that cannot be written is done without"
+    page.library.cache_clear()
