@@ -43,7 +43,8 @@ def title(name: str) -> str:
 
 def in_sentence(name: str) -> str:
     """A list within a sentence."""
-    return {"recommendations": "the final list", "top_popular": "the popular list"}.get(name, f"the {title(name)} list")
+    known = {"recommendations": "final", "top_popular": "popular", "content": "content", "item_item": "item-item"}
+    return f"the {known.get(name, title(name))} list"
 
 
 def answers(metrics: Metrics) -> list[Answer]:
