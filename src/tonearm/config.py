@@ -4,9 +4,10 @@ import dataclasses
 import difflib
 import json
 import tomllib
+from collections.abc import Sequence
 from dataclasses import field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -19,12 +20,14 @@ from tonearm.sources.base import Recipe
 from tonearm.sources.content import Content
 from tonearm.sources.ease import EASE
 from tonearm.sources.item_item import ItemItem
-from tonearm.sources.popularity import Popularity
+from tonearm.sources.popularity import Popularity, Recent
 from tonearm.sources.spectral import Spectral
 from tonearm.sources.trend import Trend
 from tonearm.split import SplitOptions
 
 STRICT = ConfigDict(extra="forbid")
+
+SourceName = Literal["popular", "als", "content", "item_item", "ease", "spectral", "recent", "trend"]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -64,6 +67,7 @@ class Config:
     candidates: tracks taken from each source for each user, before ranking
     block: users handled at a time; memory grows with it, results do not change
     threads: processor threads; 0 takes all there are
+    sources: which candidate sources take part; popular and als always do
     """
 
     seed: Annotated[int, Field(ge=0)] = 0
@@ -71,6 +75,7 @@ class Config:
     candidates: Annotated[int, Field(ge=1)] = 100
     block: Annotated[int, Field(ge=1)] = 4096
     threads: Annotated[int, Field(ge=0)] = 0
+    sources: Annotated[tuple[SourceName, ...], Field(min_length=1)] = get_args(SourceName)
     data: DataOptions = field(default_factory=DataOptions)
     split: SplitOptions = field(default_factory=SplitOptions)
     popularity: Popularity = field(default_factory=Popularity)
@@ -79,7 +84,7 @@ class Config:
     item_item: ItemItem = field(default_factory=ItemItem)
     ease: EASE = field(default_factory=EASE)
     spectral: Spectral = field(default_factory=Spectral)
-    recent: Popularity = field(default_factory=lambda: Popularity(half_life=7.0))
+    recent: Recent = field(default_factory=Recent)
     trend: Trend = field(default_factory=Trend)
     ranker: Ranker = field(default_factory=Ranker)
     evaluation: EvaluationOptions = field(default_factory=EvaluationOptions)
@@ -87,7 +92,7 @@ class Config:
 
     def recipes(self) -> dict[str, Recipe | Trend]:
         """The candidate sources, in the order of their columns."""
-        return {
+        every: dict[str, Recipe | Trend] = {
             "popular": self.popularity,
             "als": self.als,
             "content": self.content,
@@ -97,13 +102,14 @@ class Config:
             "recent": self.recent,
             "trend": self.trend,
         }
+        return {name: recipe for name, recipe in every.items() if name in {"popular", "als", *self.sources}}
 
 
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
     "notebook": {
         "filter_seen": False,
-        "als": {"factors": 50, "iterations": 50, "regularization": 0.05, "alpha": 1.0},
+        "als": {"factors": 50, "iterations": 50, "regularization": 0.05, "alpha": 1.0, "confidence": "plays"},
         "output": {"k": 100, "similar": 10},
     },
 }
@@ -112,7 +118,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 _ADAPTER = TypeAdapter(Config)
 
 
-def load_config(path: Path | None = None, overrides: tuple[str, ...] = (), preset: str = "default") -> Config:
+def load_config(path: Path | None = None, overrides: Sequence[str] = (), preset: str = "default") -> Config:
     """The preset, then the TOML file, then overrides such as "als.factors=128", each winning over the one before.
 
     Raises:

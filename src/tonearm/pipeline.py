@@ -59,7 +59,9 @@ class Inputs:
         raise ConfigError("name either --events and --test-from, or --train and --test.")
 
 
-def run(inputs: Inputs, out: Path, config: Config, *, overwrite: bool = False, show: bool = False) -> dict[str, Any]:
+def run(
+    inputs: Inputs, out: Path | str, config: Config, *, overwrite: bool = False, show: bool = False
+) -> dict[str, Any]:
     """Do everything and write the run directory; returns the content of metrics.json.
 
     out: appears whole, or not at all
@@ -68,7 +70,7 @@ def run(inputs: Inputs, out: Path, config: Config, *, overwrite: bool = False, s
     Raises:
         TonearmError: the inputs, the configuration or the place of the output will not do.
     """
-    with store.new_directory(out, overwrite) as folder, threads(config.threads):
+    with store.new_directory(Path(out), overwrite) as folder, threads(config.threads):
         stages = Stages(show)
         with stages.stage("load"):
             loaded = inputs.load(config, stages.progress)

@@ -32,7 +32,7 @@ def found_neighbours(
 ) -> list[list[tuple[int, float]]]:
     user_indptr, user_item, user_value = csr_of(by_user)
     item_indptr, item_user, item_value = csr_of(by_item.T)
-    item, value, count = neighbours(
+    indptr, item, value = neighbours(
         user_indptr,
         user_item,
         user_value,
@@ -44,8 +44,8 @@ def found_neighbours(
         shrink,
         size,
     )
-    assert item.shape == value.shape == (by_user.shape[1], size)
-    return [list(zip(item[i, :n].tolist(), value[i, :n].tolist(), strict=True)) for i, n in enumerate(count.tolist())]
+    pairs = list(zip(item.tolist(), value.tolist(), strict=True))
+    return [pairs[indptr[i] : indptr[i + 1]] for i in range(by_user.shape[1])]
 
 
 @pytest.mark.parametrize("size", [1, 3, 40])

@@ -5,8 +5,9 @@ import polars as pl
 import pytest
 
 from tonearm.data import DAY, Catalogue, Dataset, Lists, Log, Vocabulary
+from tonearm.errors import DataError
 from tonearm.kernels.lists import best_of_rows, decayed_counts, first_unseen, union, window_counts
-from tonearm.sources.popularity import Popularity
+from tonearm.sources.popularity import Popularity, Recent
 from tonearm.types import AnyArray, Int32s, Int64s
 
 
@@ -152,7 +153,7 @@ def test_the_popular_list_goes_by_plays_then_listeners_then_item() -> None:
 
 
 def test_recent_plays_count_more_with_a_half_life() -> None:
-    model = Popularity(half_life=2).fit(some_data(), np.random.default_rng(0))
+    model = Recent(half_life=2).fit(some_data(), np.random.default_rng(0))
     ages = {0: (5, 4.5, 4), 1: (5, 1.5), 2: (5, 4.5), 3: (4, 5), 5: (0.5,)}  # in half-lives
     by_item = {item: sum(0.5**age for age in own) for item, own in ages.items()}
     assert model.order.tolist() == sorted(by_item, key=lambda item: -by_item[item]) == [5, 1, 0, 3, 2]
@@ -161,5 +162,5 @@ def test_recent_plays_count_more_with_a_half_life() -> None:
 
 
 def test_a_half_life_needs_time() -> None:
-    model = Popularity(half_life=2).fit(some_data(timed=False), np.random.default_rng(0))
-    assert model.order.tolist() == [0, 1, 3, 2, 5]
+    with pytest.raises(DataError, match="no started_at"):
+        Recent(half_life=2).fit(some_data(timed=False), np.random.default_rng(0))

@@ -19,20 +19,21 @@ def neighbours(
     column_norm: Float32s,
     shrink: float,
     size: int,
-) -> tuple[Int32s, Float32s, Int32s]:
+) -> tuple[Int64s, Int32s, Float32s]:
     """The `size` most similar items j of every item i.
 
     sim(i, j) = c_ij / (shrink + row_norm_i · column_norm_j),  c_ij = Σ_u item_value_iu · user_value_uj
 
     user_*: the user × item matrix by user; item_*: the same matrix by item (its users), with values of its own
     row_norm, column_norm: (n_items,) float32, positive; size: at least 1
-    Returns neighbour (n_items, size) int32, similarity (n_items, size) float32 (best first, ties by ascending
-    item), and how many there are (n_items,) int32. An item is no neighbour of its own.
+    Returns indptr (n_items + 1,) int64, neighbour and similarity, best first, ties by ascending item. An item is no
+    neighbour of its own.
     """
     n_items = len(item_indptr) - 1
-    out_item = np.zeros((n_items, size), np.int32)
-    out_value = np.zeros((n_items, size), np.float32)
-    count = np.zeros(n_items, np.int32)
+    # never filled with zeros: of the most room that there could be, only what is used takes up memory
+    out_item = np.empty((n_items, size), np.int32)
+    out_value = np.empty((n_items, size), np.float32)
+    count = np.zeros(n_items, np.int64)
     n_blocks = 64
     for block in prange(n_blocks):
         total = np.zeros(n_items, np.float32)
@@ -58,7 +59,7 @@ def neighbours(
                 total[j] = 0
             sort_best_first(best_value, best_item, n)
             count[i] = n
-    return out_item, out_value, count
+    return pack_rows(out_value, out_item, count)
 
 
 @jit_parallel

@@ -33,12 +33,12 @@ class ALS:
     frequency_exponent: above 0, λ grows with (events of the row + size of the other side) to this power
     """
 
-    factors: Annotated[int, Field(ge=1, le=4096)] = 64
-    regularization: Annotated[float, Field(ge=0)] = 0.05
-    alpha: Annotated[float, Field(gt=0)] = 1.0
-    iterations: Annotated[int, Field(ge=1)] = 15
-    confidence: Confidence = "plays"
-    cg_steps: Annotated[int, Field(ge=1)] = 2
+    factors: Annotated[int, Field(ge=1, le=4096)] = 128
+    regularization: Annotated[float, Field(ge=0)] = 30.0
+    alpha: Annotated[float, Field(gt=0)] = 20.0
+    iterations: Annotated[int, Field(ge=1)] = 10
+    confidence: Confidence = "log"
+    cg_steps: Annotated[int, Field(ge=1)] = 3
     frequency_exponent: Annotated[float, Field(ge=0, le=2)] = 0.0
 
     def fit(

@@ -58,7 +58,7 @@ class ItemItem:
         by_item = transpose_csr(Csr(pairs.indptr, pairs.item, scaled, data.n_items))
         assert by_item.value is not None
         n = np.where(heard > 0, heard, 1)
-        found, similarity, count = kernels.neighbours(
+        indptr, source, similarity = kernels.neighbours(
             pairs.indptr,
             pairs.item,
             scaled,
@@ -70,9 +70,7 @@ class ItemItem:
             self.shrink,
             size,
         )
-        keep = np.arange(found.shape[1]) < count[:, None]
-        target_indptr = np.concatenate(([0], np.cumsum(count))).astype(np.int64)
-        by_source = transpose_csr(Csr(target_indptr, found[keep], similarity[keep], data.n_items))
+        by_source = transpose_csr(Csr(indptr, source, similarity, data.n_items))
         assert by_source.value is not None
         progress("item-item", 1, 1)
         return ItemItemModel("item_item", by_source.indptr, by_source.index, by_source.value, self.recency)

@@ -7,35 +7,51 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass as options
 
 from tonearm.data import DAY, Block, Dataset, Lists
+from tonearm.errors import DataError
 from tonearm.kernels import lists as kernels
 from tonearm.progress import Progress, no_progress
-from tonearm.types import AnyArray, Float32s, Int32s
+from tonearm.types import AnyArray, Float32s, Float64s, Int32s
 
 
 @options(frozen=True)
 class Popularity:
-    """Items by plays, or by plays that count half as much for each half-life that they lie back.
-
-    half_life: days after which a play counts half; 0 counts all alike (needs started_at, else all count alike)
-    """
-
-    half_life: Annotated[float, Field(ge=0)] = 0.0
+    """Items by plays; ties by distinct listeners, then by ascending item index."""
 
     def fit(self, data: Dataset, rng: np.random.Generator, progress: Progress = no_progress) -> "PopularityModel":
-        """Count plays; ties by distinct listeners, then by ascending item index."""
+        """Count plays."""
         del rng, progress
-        score = data.plays.astype(np.float64)
-        if self.half_life > 0 and data.log.time is not None:
-            score = decayed_plays(data, self.half_life)
-        order = np.lexsort((np.arange(data.n_items), -data.listeners, -score))
-        played: Int32s = order[data.plays[order] > 0].astype(np.int32)
-        name = "popular" if self.half_life == 0 else "recent"
-        return PopularityModel(name, played, score.astype(np.float32))
+        return _most_played("popular", data, data.plays.astype(np.float64))
 
 
-def decayed_plays(data: Dataset, half_life: float) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Sum over plays of 2^(−age / half_life) for each item, (n_items,) float64; half_life in days."""
-    assert data.log.time is not None
+@options(frozen=True)
+class Recent:
+    """Items by plays that count half as much for each half-life that they lie back; ties as in `Popularity`.
+
+    half_life: days after which a play counts half
+    """
+
+    half_life: Annotated[float, Field(gt=0)] = 7.0
+
+    def fit(self, data: Dataset, rng: np.random.Generator, progress: Progress = no_progress) -> "PopularityModel":
+        """Count plays by their age; needs a log with time."""
+        del rng, progress
+        return _most_played("recent", data, decayed_plays(data, self.half_life))
+
+
+def _most_played(name: str, data: Dataset, score: Float64s) -> "PopularityModel":
+    order = np.lexsort((np.arange(data.n_items), -data.listeners, -score))
+    played: Int32s = order[data.plays[order] > 0].astype(np.int32)
+    return PopularityModel(name, played, score.astype(np.float32))
+
+
+def decayed_plays(data: Dataset, half_life: float) -> Float64s:
+    """Sum over plays of 2^(−age / half_life) for each item, (n_items,) float64; half_life in days.
+
+    Raises:
+        DataError: the log has no time.
+    """
+    if data.log.time is None:
+        raise DataError("the log has no started_at, so plays have no age. Leave recent and trend out of sources.")
     rate = np.log(2) / (half_life * DAY)
     return kernels.decayed_counts(
         data.log.start, data.log.stop, data.log.item, data.log.time, data.now, rate, data.n_items

@@ -87,8 +87,15 @@ class SpectralModel:
         return np.ascontiguousarray(history @ self.source, np.float32)
 
     def recommend(self, block: Block, k: int) -> Lists:
-        """The k items of highest filtered value."""
-        return Lists(*top_k(self.vectors(block), self._index, k, *block.seen))
+        """The k items of highest filtered value; an empty row for a user none of whose items was played before."""
+        vectors = self.vectors(block)
+        lists = Lists(*top_k(vectors, self._index, k, *block.seen))
+        known = vectors.any(axis=1)
+        if known.all():
+            return lists
+        lengths = np.where(known, np.diff(lists.indptr), 0)
+        keep = known[lists.row]
+        return Lists(np.concatenate(([0], lengths.cumsum())).astype(np.int64), lists.item[keep], lists.score[keep])
 
     def score(self, block: Block, candidates: Lists) -> Float32s:
         """The filtered value of each candidate."""

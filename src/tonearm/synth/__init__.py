@@ -29,7 +29,7 @@ _CORRECTIONS = 2
 _BINS = 40
 
 
-def generate(preset: str | Preset, out: Path, seed: int = 0, raw: bool = False) -> None:
+def generate(preset: str | Preset, out: Path | str, seed: int = 0, raw: bool = False) -> None:
     """Write a synthetic log of 2022 into the new folder `out`: `events.parquet` and `items.parquet`.
 
     events: `user_id` int32, `item_id` int32, `started_at` (datetime, or date where the preset has no clock), ascending
@@ -44,7 +44,7 @@ def generate(preset: str | Preset, out: Path, seed: int = 0, raw: bool = False) 
         if preset not in PRESETS:
             raise ConfigError(f"synth has no preset '{preset}'. Choose one of {', '.join(PRESETS)}.")
         preset = PRESETS[preset]
-    with whole_directory(out) as folder:
+    with whole_directory(Path(out)) as folder:
         world = _make_world(preset, seed)
         rng = np.random.default_rng([seed, 3])
         tracks, catalog = _raw_catalogue(world, rng)

@@ -157,8 +157,8 @@ def _popularity(artist_of: Int32s, scene_of: Int32s, preset: Preset, rng: np.ran
 def genre_shares(n: int) -> Float64s:
     """Shares of the track-genre pairs that `n` genres have, largest first: the known first five, then as 1/rank."""
     if n <= len(_LARGEST_GENRES):
-        head = np.array(_LARGEST_GENRES[:n]) / sum(_LARGEST_GENRES[:n])
-        return head
+        known = np.array(_LARGEST_GENRES[:n])
+        return np.asarray(known / known.sum(), np.float64)
     tail = 1.0 / np.arange(len(_LARGEST_GENRES) + 1, n + 1)
     shares: Float64s = np.concatenate([_LARGEST_GENRES, tail * ((1.0 - sum(_LARGEST_GENRES)) / tail.sum())])
     return shares
