@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from tonearm.kernels._heap import contains, offer, sort_best_first
+from tonearm.kernels._heap import contains
 from tonearm.kernels._jit import jit, jit_parallel, prange
+from tonearm.kernels._keys import Keys, keep_best, key_of, write_best
 from tonearm.kernels._simd import any_at_least, fill, fma, load, spread, store, take_next
 from tonearm.types import Float32s, Int32s, Int64s
 
@@ -46,45 +47,42 @@ def scan(
     items: Int32s,
     size: Int64s,
 ) -> None:
-    """Fill scores, items (n, k) and size (n,) with each query's best items, best first."""
+    """Fill scores, items (n, k) and size (n,) with each query's best items, best first.
+
+    Entries that reach a query's limit, its k-th best score when last looked at, are noted, and cut back to the best k
+    when there are half as many again: far cheaper than keeping them in order.
+    """
     n, d = queries.shape
+    k = scores.shape[1]
     n_blocks = (n + _BLOCK - 1) // _BLOCK
     counter = np.zeros(1, np.int64)
     for _ in prange(min(threads, n_blocks)):
         reach = np.empty(_BLOCK, np.float32)
         limit = np.empty(_BLOCK, np.float32)
         active = np.empty(_BLOCK, np.int64)
-        packed = np.empty((d + 1) * GROUP, np.float32)
+        count = np.empty(_BLOCK, np.int64)
+        # one panel can bring sixteen entries at once
+        keys = np.empty((_BLOCK, k + max(k // 2, 16) + PANEL), np.uint64)
+        packed = np.empty((_BLOCK // GROUP, (d + 1) * GROUP), np.float32)
         lanes = np.empty(PANEL * GROUP, np.float32)
+        bits = np.empty(1, np.int32)
         while True:
             block = take_next(counter)
             if block >= n_blocks:
                 break
-            lo, hi = block * _BLOCK, min(n, (block + 1) * _BLOCK)
-            for q in range(lo, hi):
-                reach[q - lo] = _reach(queries, q)
-                limit[q - lo] = -np.inf
-                active[q - lo] = q
+            first = block * _BLOCK
+            height = min(n - first, _BLOCK)
+            for q in range(height):
+                reach[q], limit[q], active[q], count[q] = _reach(queries, first + q), -np.inf, q, 0
+            seen_rows = seen_indptr[first : first + height + 1]
             _scan_block(
-                queries,
-                panels,
-                item,
-                bound,
-                seen_indptr,
-                seen,
-                scores,
-                items,
-                size,
-                lo,
-                hi - lo,
-                reach,
-                limit,
-                active,
-                packed,
-                lanes,
-            )
-            for q in range(lo, hi):
-                sort_best_first(scores[q], items[q], size[q])
+                queries[first : first + height], panels, item, bound, seen_rows, seen, k, reach, limit, active,
+                keys, count, packed, lanes,
+            )  # fmt: skip
+            for q in range(height):
+                keep_best(keys[q], count[q], k)
+                size[first + q] = min(k, count[q])
+                write_best(keys[q], size[first + q], scores[first + q], items[first + q], bits)
 
 
 @jit
@@ -107,66 +105,60 @@ def _scan_block(
     bound: Float32s,
     seen_indptr: Int64s,
     seen: Int32s,
-    scores: Float32s,
-    items: Int32s,
-    size: Int64s,
-    first: int,
-    n_active: int,
+    k: int,
     reach: Float32s,
     limit: Float32s,
     active: Int64s,
+    keys: Keys,
+    count: Int64s,
     packed: Float32s,
     lanes: Float32s,
 ) -> None:
     """Pass over the items until every query of the block is done."""
-    n_panels = len(bound)
+    n_panels, n_active, n_packed = len(bound), len(queries), 0
     for lo in range(0, n_panels, _CHUNK):
         kept = 0
         for a in range(n_active):
             q = active[a]
+            if limit[q] == -np.inf and count[q] >= k:
+                limit[q] = _cut_back(keys[q], count, q, k)
             # the constant covers scores so small that float32 rounds them to a fixed grid
-            if reach[q - first] * bound[lo] + np.float32(1e-37) >= limit[q - first]:
+            if reach[q] * bound[lo] + np.float32(1e-37) >= limit[q]:
                 active[kept] = q
                 kept += 1
         n_active = kept
-        if n_active == 0:
-            break
         hi = min(n_panels, lo + _CHUNK)
         for a in range(0, n_active, GROUP):
             group = active[a : min(a + GROUP, n_active)]
-            _pack_group(queries, group, limit, first, packed)
+            own = packed[a // GROUP]
+            if n_active != n_packed:
+                _pack_group(queries, group, own)
+            for j in range(GROUP):
+                own[queries.shape[1] * GROUP + j] = limit[group[j]] if j < len(group) else np.inf
             _scan_group(
-                panels,
-                item,
-                seen_indptr,
-                seen,
-                scores,
-                items,
-                size,
-                lo,
-                hi,
-                queries.shape[1],
-                first,
-                limit,
-                group,
-                packed,
-                lanes,
-            )
+                panels, item, seen_indptr, seen, k, lo, hi, queries.shape[1], limit, group, keys, count, own, lanes
+            )  # fmt: skip
+        n_packed = n_active
+        if n_active == 0:
+            break
 
 
 @jit
-def _pack_group(queries: Float32s, group: Int64s, limit: Float32s, first: int, packed: Float32s) -> None:
-    """Six queries feature by feature, then their limits; missing ones are zero and let nothing pass."""
-    d = queries.shape[1]
+def _cut_back(keys: Keys, count: Int64s, q: int, k: int) -> float:
+    """Keep a query's best k entries; returns the score of the last of them."""
+    keep_best(keys, count[q], k)
+    count[q] = k
+    score, item, bits = np.empty(1, np.float32), np.empty(1, np.int32), np.empty(1, np.int32)
+    write_best(keys[k - 1 :], 1, score, item, bits)
+    return float(score[0])
+
+
+@jit
+def _pack_group(queries: Float32s, group: Int64s, packed: Float32s) -> None:
+    """Six queries feature by feature, zeros for missing ones."""
     for j in range(GROUP):
-        if j < len(group):
-            for f in range(d):
-                packed[f * GROUP + j] = queries[group[j], f]
-            packed[d * GROUP + j] = limit[group[j] - first]
-        else:
-            for f in range(d):
-                packed[f * GROUP + j] = 0
-            packed[d * GROUP + j] = np.inf
+        for f in range(queries.shape[1]):
+            packed[f * GROUP + j] = queries[group[j], f] if j < len(group) else 0
 
 
 @jit
@@ -175,19 +167,20 @@ def _scan_group(
     item: Int32s,
     seen_indptr: Int64s,
     seen: Int32s,
-    scores: Float32s,
-    items: Int32s,
-    size: Int64s,
+    k: int,
     lo: int,
     hi: int,
     d: int,
-    first: int,
     limit: Float32s,
     group: Int64s,
+    keys: Keys,
+    count: Int64s,
     packed: Float32s,
     lanes: Float32s,
 ) -> None:
-    """Multiply six queries with panels lo to hi and offer what reaches a query's limit."""
+    """Multiply six queries with panels lo to hi and note what reaches a query's limit."""
+    full = keys.shape[1] - PANEL
+    bits = lanes.view(np.int32)
     limits = d * GROUP
     zero = fill(np.float32(0))
     for p in range(lo, hi):
@@ -240,11 +233,11 @@ def _scan_group(
         for j in range(len(group)):
             q = group[j]
             for lane in range(PANEL):
-                score = lanes[j * PANEL + lane]
                 i = item[p * PANEL + lane]
-                if score >= packed[limits + j] and i >= 0:
+                if lanes[j * PANEL + lane] >= packed[limits + j] and i >= 0:
                     if contains(seen, seen_indptr[q], seen_indptr[q + 1], i):
                         continue
-                    size[q] = offer(score, i, scores[q], items[q], size[q])
-                    if size[q] == scores.shape[1]:
-                        packed[limits + j] = limit[q - first] = scores[q, 0]
+                    keys[q, count[q]] = key_of(bits[j * PANEL + lane], i)
+                    count[q] += 1
+            if count[q] > full:
+                packed[limits + j] = limit[q] = _cut_back(keys[q], count, q, k)
