@@ -13,7 +13,7 @@ from rich.text import Text
 from tonearm.bootstrap import interval, resample
 from tonearm.config import config_from
 from tonearm.data import Dataset, Lists, parse_moment
-from tonearm.errors import DataError
+from tonearm.errors import ConfigError, DataError
 from tonearm.inputs import reading
 from tonearm.load import Test, load_events, load_ready_made
 from tonearm.metrics import ListMeter, Truth, describe_items, truth
@@ -88,7 +88,7 @@ def paired_intervals(a: Run, b: Run, resamples: int = 1000) -> tuple[dict[str, l
         return {}, "No paired intervals: the runs have no k in common."
     try:
         train, test = _data(a)
-    except DataError as error:
+    except (ConfigError, DataError) as error:
         return {}, f"No paired intervals, as the log cannot be read any more. {error}"
     answers = truth(train.log, test.log, a.config["filter_seen"])
     if len(answers) == 0:
@@ -147,7 +147,9 @@ def _heads(run: Run, k: int) -> pl.DataFrame:
 
 
 def _data(run: Run) -> tuple[Dataset, Test]:
-    inputs, options = run.manifest["inputs"], config_from(run.config, str(run.folder / "config.toml")).data
+    # Only what decides on rows is read: an older run may have options that no longer exist.
+    tree = {"data": run.config["data"]}
+    inputs, options = run.manifest["inputs"], config_from(tree, str(run.folder / "config.toml")).data
     items = inputs.get("items")
     if "train" in inputs:
         loaded = load_ready_made(inputs["train"], inputs["test"], items, options)
