@@ -1,0 +1,84 @@
+"""The docs cannot lie: examples run, every command is documented, and the pages made from code are current."""
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+from tests.quick import QUICK, stub_report
+from tools.cli_docs import PAGE, commands, render
+
+from tonearm.cli import app
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+README = ROOT / "README.md"
+
+
+def python_blocks(page: Path) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+
+
+@pytest.fixture
+def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to work in; the examples' runs take quick options and the tiny log, whatever they ask for."""
+    from tonearm import config, pipeline, synth
+
+    load, run, generate = config.load_config, pipeline.run, synth.generate
+
+    def quick_run(inputs: pipeline.Inputs, out: Path | str, options: config.Config, **more: bool) -> object:
+        del options
+        with stub_report():
+            return run(inputs, out, load(overrides=QUICK), **more)
+
+    monkeypatch.setattr("tonearm.pipeline.run", quick_run)
+    monkeypatch.setattr("tonearm.synth.generate", lambda _, out, seed=0, raw=False: generate("tiny", out, seed, raw))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_every_command_is_documented() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    documented = re.findall(r"^## tonearm (.+)$", page, re.MULTILINE)
+    assert documented == [" ".join(words) for words in commands(app)]
+    assert {"run", "check", "synth", "prepare yandex", "evaluate", "compare", "show user", "show item"} <= {*documented}
+
+
+def test_the_page_of_the_command_line_is_current() -> None:
+    assert PAGE.read_text(encoding="utf-8") == render(), "run python tools/cli_docs.py"
+
+
+@pytest.mark.parametrize("words", list(commands(app)), ids=" ".join)
+def test_every_option_says_what_it_is(words: tuple[str, ...]) -> None:
+    command = app
+    for word in words:
+        command = command[word]
+    options = list(command.assemble_argument_collection(parse_docstring=True))
+    assert options
+    assert [option.name for option in options if not option.parameter.help] == []
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_every_example_runs(example: Path, quick: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runpy.run_path(str(example), run_name="__main__")
+    assert capsys.readouterr().out
+    assert list(quick.glob("catboost_info")) == []
+
+
+def test_there_are_examples() -> None:
+    assert EXAMPLES
+
+
+def test_the_example_of_the_readme_runs(quick: Path) -> None:
+    blocks = python_blocks(README)
+    assert blocks
+    for place, block in enumerate(blocks):
+        exec(compile(block, f"README.md, example {place + 1}", "exec"), {"__name__": "__main__"})
+    assert quick.exists()
+
+
+def test_commands_that_the_readme_and_the_docs_show_exist() -> None:
+    known = {words[0] for words in commands(app)}
+    for page in [README, *sorted((ROOT / "docs").glob("*.md"))]:
+        shown = re.findall(r"^(?:\$ )?tonearm ([a-z]+)", page.read_text(encoding="utf-8"), re.MULTILINE)
+        assert set(shown) <= known, page.name
