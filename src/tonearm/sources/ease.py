@@ -29,7 +29,7 @@ class EASE:
     """
 
     regularization: Annotated[float, Field(gt=0)] = 500.0
-    items: Annotated[int, Field(ge=2)] = 8000
+    items: Annotated[int, Field(ge=2)] = 5000
     train_half_life: Annotated[float, Field(ge=0)] = 0.0
     recency: Annotated[float, Field(ge=0)] = 20.0
     work: Annotated[float, Field(gt=0)] = 2e10
@@ -42,15 +42,16 @@ class EASE:
         items = np.sort(order[: min(self.items, int((data.listeners > 0).sum()))]).astype(np.int32)
         weights = self._weights(self._matrix(data, items))
         keep = budget(self.work, len(data.pairs.item), len(items))
+        kept = np.ones(weights.shape, np.bool_)
         if keep < len(items):
-            least = np.partition(np.abs(weights), len(items) - keep, axis=0)[len(items) - keep]
-            weights[np.abs(weights) < least] = 0
+            size = np.abs(weights)
+            kept = size >= np.partition(size, len(items) - keep, axis=0)[len(items) - keep]
         progress("EASE", 1, 1)
-        sparse = csr_array(weights)
         lengths = np.zeros(data.n_items, np.int64)
-        lengths[items] = np.diff(sparse.indptr)
+        lengths[items] = kept.sum(axis=1)
         indptr = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
-        return ItemItemModel("ease", indptr, items[sparse.indices], sparse.data.astype(np.float32), self.recency)
+        target = np.broadcast_to(items, weights.shape)[kept]
+        return ItemItemModel("ease", indptr, target, weights[kept], self.recency)
 
     def _matrix(self, data: Dataset, items: AnyArray) -> csr_array:
         pairs = data.pairs

@@ -1,0 +1,155 @@
+"""The item-item family, the spectral filter and the trend against their formulas, written out densely."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tonearm.data import DAY, Catalogue, Dataset, Log, Vocabulary
+from tonearm.errors import ConfigError
+from tonearm.sources.ease import EASE
+from tonearm.sources.history import decayed_pairs, recency_weights
+from tonearm.sources.item_item import ItemItem, ItemItemModel, budget
+from tonearm.sources.spectral import Spectral
+from tonearm.sources.trend import Trend, trend_ratio
+from tonearm.types import Float64s
+
+NOW = 50 * DAY
+N_USERS, N_ITEMS = 23, 14
+
+
+def some_data(n_users: int = N_USERS, timed: bool = True) -> Dataset:
+    """Item 5 is never heard and user 2 never hears; some pairs repeat."""
+    rng = np.random.default_rng(n_users)
+    rows = [np.sort(rng.choice(50 * DAY, rng.integers(1, 12))) for _ in range(n_users)]
+    rows[2] = rows[2][:0]
+    items = [np.delete(np.arange(N_ITEMS), 5)[(13 * rng.beta(1, 2, len(row))).astype(int)] for row in rows]
+    stop = np.cumsum([len(row) for row in rows]).astype(np.int64)
+    start = np.concatenate(([0], stop[:-1])).astype(np.int64)
+    time = np.concatenate(rows).astype(np.int32)
+    log = Log(start, stop, np.concatenate(items).astype(np.int32), time if timed else None, None, N_ITEMS)
+    ids = Vocabulary(pl.Series(range(N_ITEMS)))
+    return Dataset(Vocabulary(pl.Series(range(n_users))), Catalogue(ids), log, NOW if timed else 0)
+
+
+def dense(data: Dataset, values: Float64s | None = None) -> Float64s:
+    matrix = np.zeros((data.n_users, data.n_items))
+    row = np.repeat(np.arange(data.n_users), np.diff(data.pairs.indptr))
+    matrix[row, data.pairs.item] = 1 if values is None else values
+    return matrix
+
+
+def dense_weights(model: ItemItemModel) -> Float64s:
+    """Row: source item, column: target item."""
+    matrix = np.zeros((N_ITEMS, N_ITEMS))
+    for item in range(N_ITEMS):
+        own = slice(int(model.indptr[item]), int(model.indptr[item + 1]))
+        matrix[item, model.target[own]] = model.weight[own]
+    return matrix
+
+
+@pytest.mark.parametrize("n_users", [N_USERS, 9])
+@pytest.mark.parametrize("half_life", [0.0, 8.0])
+def test_ease_is_the_least_squares_solution(n_users: int, half_life: float) -> None:
+    data = some_data(n_users)
+    model = EASE(regularization=3.0, train_half_life=half_life).fit(data, np.random.default_rng(0))
+    heard = np.flatnonzero(data.plays > 0)
+    x = dense(data, decayed_pairs(data, half_life).astype(np.float64))[:, heard]
+    p = np.linalg.inv(x.T @ x + 3 * np.eye(len(heard)))
+    expected = np.zeros((N_ITEMS, N_ITEMS))
+    expected[np.ix_(heard, heard)] = np.eye(len(heard)) - p / np.diag(p)
+    np.testing.assert_allclose(dense_weights(model), expected, atol=2e-5)
+    assert np.abs(expected).max() > 0.05
+
+
+def test_ease_keeps_the_most_heard_items_and_the_largest_weights() -> None:
+    data = some_data()
+    few = dense_weights(EASE(regularization=3.0, items=6).fit(data, np.random.default_rng(0)))
+    most = np.sort(np.argsort(-data.listeners, kind="stable")[:6])
+    assert np.flatnonzero(np.abs(few).sum(axis=0) > 0).tolist() == most.tolist()
+    assert budget(1e6, 5_000, 10_000) == 200
+    assert budget(1e6, 10**9, 10_000) == 100
+    assert budget(1e6, 10, 70) == 70
+
+
+@pytest.mark.parametrize(("user", "source", "target", "shrink"), [(0, 0.5, 0.5, 0), (1, 1, 0.4, 0), (0.5, 0.5, 0.3, 2)])
+def test_item_item_is_the_normalised_co_occurrence(user: float, source: float, target: float, shrink: float) -> None:
+    data = some_data()
+    recipe = ItemItem(user_power=user, source_power=source, target_power=target, shrink=shrink, train_half_life=9)
+    weights = decayed_pairs(data, 9).astype(np.float64)
+    r = dense(data, weights)
+    degree, heard = r.sum(axis=1), np.maximum(r.sum(axis=0), 1e-30)
+    c = r.T @ (r / np.where(degree > 0, degree, 1)[:, None] ** user)
+    expected = c / (shrink + np.where(c > 0, heard[:, None] ** source * heard[None, :] ** target, 1))
+    np.fill_diagonal(expected, 0)
+    np.testing.assert_allclose(
+        dense_weights(recipe.fit(data, np.random.default_rng(0))), expected, rtol=2e-4, atol=1e-6
+    )
+
+
+def test_item_item_drops_the_smallest_similarities_to_stay_in_its_budget() -> None:
+    data = some_data()
+    whole = dense_weights(ItemItem().fit(data, np.random.default_rng(0)))
+    part = dense_weights(ItemItem(entries=3 * 13).fit(data, np.random.default_rng(0)))
+    for target in range(N_ITEMS):
+        kept = np.flatnonzero(part[:, target])
+        assert len(kept) == min(3, np.count_nonzero(whole[:, target]))
+        assert part[kept, target].sum() == pytest.approx(np.sort(whole[:, target])[::-1][:3].sum())
+
+
+def test_scores_weigh_a_history_by_recency() -> None:
+    data = some_data()
+    model = ItemItem(recency=4.0).fit(data, np.random.default_rng(0))
+    block = data.block(0, data.n_users, True)
+    scores = dense(data, recency_weights(data.pairs, 4.0).astype(np.float64)) @ dense_weights(model)
+    lists = model.recommend(block, 5)
+    for user in range(data.n_users):
+        own = slice(int(lists.indptr[user]), int(lists.indptr[user + 1]))
+        np.testing.assert_allclose(lists.score[own], scores[user, lists.item[own]], rtol=1e-4)
+        unheard = np.setdiff1d(np.flatnonzero(scores[user] > 0), data.pairs.item[data.pairs.row(user)])
+        assert len(lists.item[own]) == min(5, len(unheard))
+    np.testing.assert_array_equal(model.score(block, lists), lists.score)
+
+
+def test_recency_counts_what_was_heard_later() -> None:
+    data = some_data()
+    weights, pairs = recency_weights(data.pairs, 4.0), data.pairs
+    assert pairs.last is not None
+    for user in range(data.n_users):
+        last = pairs.last[pairs.row(user)]
+        later = (last[None, :] > last[:, None]).sum(axis=1)
+        np.testing.assert_allclose(weights[pairs.row(user)], 1 / (1 + later / 4), rtol=1e-6)
+    assert (recency_weights(pairs, 0) == 1).all()
+    assert (recency_weights(some_data(timed=False).pairs, 4) == 1).all()
+
+
+def test_a_pair_decays_by_its_last_play() -> None:
+    data = some_data()
+    assert data.pairs.last is not None
+    np.testing.assert_allclose(decayed_pairs(data, 5), 0.5 ** ((NOW - data.pairs.last) / DAY / 5), rtol=1e-5)
+
+
+def test_trend_scales_by_recent_over_all_plays() -> None:
+    data = some_data()
+    base = EASE(regularization=3.0).fit(data, np.random.default_rng(0))
+    model = Trend(half_life=4.0, prior=2.0).derive(data, {"ease": base})
+    assert data.log.time is not None
+    recent, plays = np.zeros(N_ITEMS), np.zeros(N_ITEMS)
+    np.add.at(recent, data.log.item, 0.5 ** ((NOW - data.log.time) / DAY / 4))
+    np.add.at(plays, data.log.item, 1)
+    ratio = (recent + 2 * recent.sum() / plays.sum()) / (plays + 2)
+    np.testing.assert_allclose(trend_ratio(data, 4.0, 2.0), ratio, rtol=1e-5)
+    np.testing.assert_allclose(dense_weights(model), dense_weights(base) * ratio[None, :], rtol=1e-4, atol=1e-7)
+    with pytest.raises(ConfigError, match="names no item-item source"):
+        Trend(of="als").derive(data, {"ease": base})
+
+
+def test_spectral_is_the_ideal_low_pass_filter() -> None:
+    data = some_data(61)
+    model = Spectral(factors=3, passes=30).fit(data, np.random.default_rng(0))
+    r = dense(data)
+    degree, heard = np.maximum(r.sum(axis=1), 1), np.maximum(r.sum(axis=0), 1)
+    _, _, v = np.linalg.svd(r / np.sqrt(degree)[:, None] / np.sqrt(heard)[None, :])
+    expected = (r / np.sqrt(heard)) @ v[:3].T @ v[:3] * np.sqrt(heard)
+    found = r @ model.source @ model.target.T
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    assert not model.target[5].any()
