@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from tonearm.data import Block, Catalogue, Dataset, Lists, Log, Vocabulary
-from tonearm.sources.als import ALS, ALSModel
+from tonearm.sources.als import ALS, ALSModel, Confidence
 
 HISTORIES = [[0, 1, 2], [0, 1, 2, 2], [], [4, 5, 6], [4, 5, 1], [6, 5, 4], [2, 0]]
 N_ITEMS = 9  # 3, 7 and 8 are unseen
@@ -25,7 +25,9 @@ def some_data() -> Dataset:
 
 @pytest.fixture(scope="module")
 def model() -> ALSModel:
-    return ALS(factors=2, regularization=0.1, alpha=3.0, iterations=20).fit(some_data(), np.random.default_rng(0))
+    return ALS(factors=2, regularization=0.1, alpha=3.0, iterations=20, confidence="plays").fit(
+        some_data(), np.random.default_rng(0)
+    )
 
 
 def new_users(histories: list[list[int]], filter_seen: bool = True) -> Block:
@@ -66,6 +68,13 @@ def test_similar_items_are_played_by_the_same_users(model: ALSModel) -> None:
     lists = model.similar(np.array([0, 6], dtype=np.int32), 2)
     assert set(lists.item[:2].tolist()) == {1, 2}
     assert set(lists.item[2:].tolist()) == {4, 5}
+    known = np.array([0, 1, 2, 4, 5, 6], dtype=np.int32)
+    one_by_one, together = model.similar(known, 2), model.similar_to_all(2)
+    assert np.diff(together.indptr).tolist() == [2, 2, 2, 0, 2, 2, 2, 0, 0]
+    np.testing.assert_array_equal(together.item, one_by_one.item)
+    approximate, recall = model.similar_approximate(2, np.random.default_rng(0))
+    np.testing.assert_array_equal(approximate.item, one_by_one.item)
+    assert recall == 1.0
 
 
 def test_saved_and_loaded_is_the_same(model: ALSModel) -> None:
@@ -80,15 +89,16 @@ def test_saved_and_loaded_is_the_same(model: ALSModel) -> None:
 
 def test_confidence_of_repeats() -> None:
     data = some_data()
-    options = {"factors": 3, "iterations": 2}
-    fits = {c: ALS(confidence=c, **options).fit(data, np.random.default_rng(1)) for c in ("plays", "log", "one")}
+    kinds: tuple[Confidence, ...] = ("plays", "log", "one")
+    recipes = {c: ALS(factors=3, iterations=2, regularization=0.1, alpha=1.0, confidence=c) for c in kinds}
+    fits = {c: recipe.fit(data, np.random.default_rng(1)) for c, recipe in recipes.items()}
     # item 2 counts 2, log2(3) and 1 for the user who heard it twice
-    strength = [float(fits[c].user_factors[1] @ fits[c].item_factors[2]) for c in ("one", "log", "plays")]
+    strength = [float(fits[c].user_factors[1] @ fits[c].item_factors[2]) for c in reversed(kinds)]
     assert strength == sorted(strength)
     assert strength[0] < strength[2]
 
 
 def test_a_warm_start_begins_where_the_earlier_model_stopped(model: ALSModel) -> None:
-    recipe = ALS(factors=2, regularization=0.1, alpha=3.0, iterations=1)
+    recipe = ALS(factors=2, regularization=0.1, alpha=3.0, iterations=1, confidence="plays")
     again = recipe.fit(some_data(), np.random.default_rng(5), start=model)
     assert again.losses[0] <= model.losses[-1] * (1 + 1e-6)

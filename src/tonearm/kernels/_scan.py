@@ -5,7 +5,7 @@ import numpy as np
 from tonearm.kernels._heap import contains
 from tonearm.kernels._jit import jit, jit_parallel, prange
 from tonearm.kernels._keys import Keys, keep_best, key_of, write_best
-from tonearm.kernels._simd import any_at_least, fill, fma, load, spread, store, take_next
+from tonearm.kernels._simd import any_at_least, fill, fma, load, lowest_bit, spread, store, take_next
 from tonearm.types import Float32s, Int32s, Int64s
 
 PANEL = 16
@@ -23,14 +23,16 @@ _CHUNK = 16
 
 @jit_parallel
 def pack_items(vectors: Float32s, order: Int32s) -> Float32s:
-    """Panels of sixteen vectors, feature by feature; (n_panels · d · 16,) float32, zeros as padding."""
+    """Panels of sixteen vectors, feature by feature; (n_panels · d · 16,) float32, zeros as padding and for a −1."""
     d = vectors.shape[1]
     n_panels = (len(order) + PANEL - 1) // PANEL
     panels = np.zeros(n_panels * d * PANEL, np.float32)
     for p in prange(n_panels):
         for j in range(min(PANEL, len(order) - p * PANEL)):
-            for f in range(d):
-                panels[(p * d + f) * PANEL + j] = vectors[order[p * PANEL + j], f]
+            row = order[p * PANEL + j]
+            if row >= 0:
+                for f in range(d):
+                    panels[(p * d + f) * PANEL + j] = vectors[row, f]
     return panels
 
 
@@ -132,10 +134,10 @@ def _scan_block(
             group = active[a : min(a + GROUP, n_active)]
             own = packed[a // GROUP]
             if n_active != n_packed:
-                _pack_group(queries, group, own)
+                pack_group(queries, group, own)
             for j in range(GROUP):
                 own[queries.shape[1] * GROUP + j] = limit[group[j]] if j < len(group) else np.inf
-            _scan_group(
+            scan_group(
                 panels, item, seen_indptr, seen, k, lo, hi, queries.shape[1], limit, group, keys, count, own, lanes
             )  # fmt: skip
         n_packed = n_active
@@ -154,7 +156,7 @@ def _cut_back(keys: Keys, count: Int64s, q: int, k: int) -> float:
 
 
 @jit
-def _pack_group(queries: Float32s, group: Int64s, packed: Float32s) -> None:
+def pack_group(queries: Float32s, group: Int64s, packed: Float32s) -> None:
     """Six queries feature by feature, zeros for missing ones."""
     for j in range(GROUP):
         for f in range(queries.shape[1]):
@@ -162,7 +164,7 @@ def _pack_group(queries: Float32s, group: Int64s, packed: Float32s) -> None:
 
 
 @jit
-def _scan_group(
+def scan_group(
     panels: Float32s,
     item: Int32s,
     seen_indptr: Int64s,
@@ -202,21 +204,10 @@ def _scan_group(
             a5, b5 = fma(u, left, a5), fma(u, right, b5)
         t0, t1, t2 = spread(packed, limits), spread(packed, limits + 1), spread(packed, limits + 2)
         t3, t4, t5 = spread(packed, limits + 3), spread(packed, limits + 4), spread(packed, limits + 5)
-        hits = (
-            any_at_least(a0, t0)
-            | any_at_least(b0, t0)
-            | any_at_least(a1, t1)
-            | any_at_least(b1, t1)
-            | any_at_least(a2, t2)
-            | any_at_least(b2, t2)
-            | any_at_least(a3, t3)
-            | any_at_least(b3, t3)
-            | any_at_least(a4, t4)
-            | any_at_least(b4, t4)
-            | any_at_least(a5, t5)
-            | any_at_least(b5, t5)
-        )
-        if hits == 0:
+        m0, m1 = any_at_least(a0, t0) | any_at_least(b0, t0) << 8, any_at_least(a1, t1) | any_at_least(b1, t1) << 8
+        m2, m3 = any_at_least(a2, t2) | any_at_least(b2, t2) << 8, any_at_least(a3, t3) | any_at_least(b3, t3) << 8
+        m4, m5 = any_at_least(a4, t4) | any_at_least(b4, t4) << 8, any_at_least(a5, t5) | any_at_least(b5, t5) << 8
+        if m0 | m1 | m2 | m3 | m4 | m5 == 0:
             continue
         store(lanes, 0, a0)
         store(lanes, 8, b0)
@@ -230,14 +221,16 @@ def _scan_group(
         store(lanes, 72, b4)
         store(lanes, 80, a5)
         store(lanes, 88, b5)
+        hits = (m0, m1, m2, m3, m4, m5)
         for j in range(len(group)):
-            q = group[j]
-            for lane in range(PANEL):
+            q, reached = group[j], hits[j]
+            while reached != 0:
+                lane = lowest_bit(reached)
+                reached &= reached - 1
                 i = item[p * PANEL + lane]
-                if lanes[j * PANEL + lane] >= packed[limits + j] and i >= 0:
-                    if contains(seen, seen_indptr[q], seen_indptr[q + 1], i):
-                        continue
-                    keys[q, count[q]] = key_of(bits[j * PANEL + lane], i)
-                    count[q] += 1
+                if i < 0 or contains(seen, seen_indptr[q], seen_indptr[q + 1], i):
+                    continue
+                keys[q, count[q]] = key_of(bits[j * PANEL + lane], i)
+                count[q] += 1
             if count[q] > full:
                 packed[limits + j] = limit[q] = _cut_back(keys[q], count, q, k)

@@ -192,3 +192,13 @@ def prefetch(_typing: Any, _array: Any, _offset: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(_array, types.intp), generate
+
+
+@_instruction
+def lowest_bit(_typing: Any, _bits: Any) -> Any:
+    """The place of the lowest bit that is set; 64 if none is."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.int64(types.int64), generate

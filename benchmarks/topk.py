@@ -1,0 +1,189 @@
+"""Exact lists and similar items against implicit, in turn in one process, and against what the machine can do at best.
+
+python benchmarks/topk.py [--rounds 3] [--large] [--threads N]
+
+Medians of wall times over rounds, kernels compiled beforehand; ids are compared. Floors, measured in the same run: the
+multiply-adds of a full product at the rate of a loop of nothing else, and the same product by the linear algebra
+library. Skewed factors are those of our ALS on a log of skewed popularity; flat ones are drawn from a normal
+distribution, so that no norm stands out and nothing can be left out.
+"""
+
+import argparse
+import os
+import statistics
+import time
+import warnings
+from collections.abc import Callable
+
+import numba
+import numpy as np
+from implicit.cpu.topk import topk as by_implicit
+
+from tonearm.kernels._jit import jit_parallel, prange
+from tonearm.kernels._simd import fill, fma, total
+from tonearm.kernels.als import Csr, fit_als, transpose_csr
+from tonearm.kernels.approximate import similar_approximate
+from tonearm.kernels.topk import index_items, similar_to_all, top_k, unit_vectors
+from tonearm.types import Float32s, Int32s
+
+D = 50
+
+
+@jit_parallel
+def _multiply_adds(threads: int, n: int) -> float:
+    out = np.zeros(threads)
+    for t in prange(threads):
+        b = fill(np.float32(0.999))
+        a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = a8 = a9 = fill(np.float32(t))
+        for _ in range(n):
+            a0, a1, a2, a3, a4 = fma(a0, b, b), fma(a1, b, b), fma(a2, b, b), fma(a3, b, b), fma(a4, b, b)
+            a5, a6, a7, a8, a9 = fma(a5, b, b), fma(a6, b, b), fma(a7, b, b), fma(a8, b, b), fma(a9, b, b)
+        s = total(a0) + total(a1) + total(a2) + total(a3) + total(a4)
+        out[t] = s + total(a5) + total(a6) + total(a7) + total(a8) + total(a9)
+    return float(out.sum())
+
+
+def seconds(action: Callable[[], object]) -> float:
+    """Wall time."""
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+def peak_rate() -> float:
+    """Multiply-adds a second of all threads, float32."""
+    threads = numba.get_num_threads()
+    _multiply_adds(threads, 10)
+    return threads * 80 * 20_000_000 / seconds(lambda: _multiply_adds(threads, 20_000_000))
+
+
+def skewed(n_users: int, n_items: int, n_events: int) -> tuple[Float32s, Float32s]:
+    """Factors of a log of skewed popularity and activity with forty tastes."""
+    rng = np.random.default_rng(0)
+    popularity = rng.lognormal(0, 1.9, n_items)
+    order = np.argsort(rng.integers(0, 40, n_items), kind="stable")
+    reach = np.concatenate(([0.0], np.cumsum(popularity[order])))
+    edges = reach[:: max(1, n_items // 40)]
+    activity = rng.lognormal(0, 1.1, n_users)
+    user = np.repeat(np.arange(n_users), rng.poisson(activity / activity.sum() * n_events * 1.3))
+    taste = rng.integers(0, len(edges) - 1, (n_users, 3))[user, rng.integers(0, 3, len(user))]
+    own = edges[taste] + rng.random(len(user)) * (edges[taste + 1] - edges[taste])
+    spot = np.where(rng.random(len(user)) < 0.7, own, rng.random(len(user)) * reach[-1])
+    item = order[np.clip(np.searchsorted(reach, spot, side="right") - 1, 0, n_items - 1)]
+    key = np.unique(user.astype(np.int64) * n_items + item)
+    indptr = np.searchsorted(key, np.arange(n_users + 1, dtype=np.int64) * n_items)
+    matrix = Csr(indptr, (key % n_items).astype(np.int32), None, n_items)
+    options = {"factors": D, "regularization": 0.05, "alpha": 2.0, "iterations": 5, "cg_steps": 2}
+    found = fit_als(matrix, transpose_csr(matrix), rng=rng, **options)  # type: ignore[arg-type]
+    return found.user, found.item
+
+
+def row(name: str, size: str, own: list[float], other: list[float], floor: float, product: float, same: float) -> None:
+    """One row of the table."""
+    mine, theirs = statistics.median(own), statistics.median(other)
+    print(
+        f"| {name} | {size} | {mine:.2f} | {theirs:.2f} | {theirs / mine:.1f} | {mine / floor:.2f} "
+        f"| {product / mine:.1f} | {same:.4f} |",
+        flush=True,
+    )
+
+
+def lists(name: str, users: Float32s, items: Float32s, k: int, rounds: int, rate: float) -> None:
+    """Top k of some users among all items."""
+    threads = numba.get_num_threads()
+    found: list[Int32s] = []
+    others: list[Int32s] = []
+
+    def ours() -> None:
+        found[:] = [top_k(users, index_items(items), k)[1]]
+
+    def theirs() -> None:
+        others[:] = [by_implicit(items, users, k, num_threads=threads)[0]]
+
+    ours()
+    own, other = [], []
+    for _ in range(rounds):
+        own.append(seconds(ours))
+        other.append(seconds(theirs))
+    product = seconds(lambda: [users[lo : lo + 500] @ items.T for lo in range(0, len(users), 500)])
+    floor = len(users) * items.size / rate
+    same = float((found[0].reshape(len(users), k) == others[0]).mean())
+    row(f"top {k}, {name}", f"{len(users):,} × {len(items):,}", own, other, floor, product, same)
+
+
+def similar(name: str, items: Float32s, k: int, rounds: int, rate: float) -> None:
+    """Cosine neighbours of every item; implicit's for a tenth of them, times ten."""
+    unit = unit_vectors(items)
+    index = index_items(unit)
+    some = unit[::10]
+    found: list[Int32s] = []
+    others: list[Int32s] = []
+
+    def ours() -> None:
+        found[:] = [similar_to_all(unit, k, index)[1]]
+
+    def theirs() -> None:
+        norms = np.ones(len(unit), np.float32)
+        others[:] = [by_implicit(unit, some, k + 1, item_norms=norms, num_threads=numba.get_num_threads())[0]]
+
+    similar_to_all(unit[:100], k, index_items(unit[:100]))
+    own, other = [], []
+    for _ in range(rounds):
+        own.append(seconds(ours))
+        other.append(10 * seconds(theirs))
+    product = 10 * seconds(lambda: [some[lo : lo + 500] @ unit.T for lo in range(0, len(some), 500)])
+    same = float((found[0].reshape(len(unit), k)[::10] == others[0][:, 1:]).mean())
+    floor = len(unit) ** 2 * D / 2 / rate
+    row(f"similar {k}, {name}, exact", f"{len(unit):,}²", own, other, floor, product, same)
+
+
+def approximate(items: Float32s, k: int) -> None:
+    """The approximate mode and its recall."""
+    unit = unit_vectors(items)
+    known = np.asarray(items.any(axis=1))
+    similar_approximate(unit[:1000], k, known[:1000], np.random.default_rng(0))
+    for probes in (8, 24):
+        recall = 0.0
+        start = time.perf_counter()
+        _, recall = similar_approximate(unit, k, known, np.random.default_rng(0), probes)
+        spent = time.perf_counter() - start
+        print(
+            f"\nApproximate, {int(known.sum()):,} items, {probes} probes: {spent:.1f} s with its recall, {recall:.4f}"
+        )
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--large", action="store_true", help="also a million items")
+    parser.add_argument("--threads", type=int, default=0)
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    if options.threads:
+        numba.set_num_threads(options.threads)
+    rate = peak_rate()
+    print(
+        f"{numba.get_num_threads()} threads; load {os.getloadavg()[0]:.1f}; {rate / 1e9:.0f} G multiply-adds a second\n"
+    )
+    print("| what | size | ours s | implicit s | ratio | × floor | product ÷ ours | same ids |")
+    print("|---|---|---|---|---|---|---|---|")
+    rng = np.random.default_rng(1)
+    flat = rng.standard_normal((100_000, D), dtype=np.float32)
+    visitors = rng.standard_normal((4000, D), dtype=np.float32)
+    for k in (10, 100):
+        lists("flat norms", visitors, flat, k, options.rounds, rate)
+    users, items = skewed(24_000, 100_000, 5_000_000)
+    for k in (10, 100):
+        lists("skewed norms", users[:4000], items, k, options.rounds, rate)
+    similar("flat", flat[:50_000], 10, options.rounds, rate)
+    similar("skewed", items[items.any(axis=1)][:50_000], 10, options.rounds, rate)
+    if options.large:
+        users, items = skewed(100_000, 1_000_000, 20_000_000)
+        for k in (10, 100):
+            lists("skewed norms", users[:1000], items, k, options.rounds, rate)
+    approximate(items, 10)
+
+
+if __name__ == "__main__":
+    main()
