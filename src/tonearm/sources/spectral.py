@@ -90,7 +90,7 @@ class SpectralModel:
         """The k items of highest filtered value; an empty row for a user none of whose items was played before."""
         vectors = self.vectors(block)
         lists = Lists(*top_k(vectors, self._index, k, *block.seen))
-        known = vectors.any(axis=1)
+        known = np.count_nonzero(vectors, axis=1) > 0
         if known.all():
             return lists
         lengths = np.where(known, np.diff(lists.indptr), 0)
