@@ -44,6 +44,15 @@ class Inputs:
     train: str | None = None
     test: str | None = None
 
+    def addresses(self) -> dict[str, str]:
+        """The files by option, local ones as absolute paths, so that they are found again from anywhere."""
+        given = {"events": self.events, "items": self.items, "train": self.train, "test": self.test}
+        return {
+            name: address if "://" in address else str(Path(address).absolute())
+            for name, address in given.items()
+            if address is not None
+        }
+
     def load(self, config: Config, progress: Progress) -> Loaded:
         """Read and check the files.
 
@@ -244,7 +253,7 @@ def _manifest(
         "format": 1,
         "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
         "seed": config.seed,
-        "inputs": {name: value for name, value in vars(inputs).items() if isinstance(value, str)},
+        "inputs": inputs.addresses(),
         "test_from": None if inputs.test_from is None else parse_moment(inputs.test_from).isoformat(),
         "cutoff": cutoff,
         "fingerprints": [vars(f) for f in loaded.fingerprints],

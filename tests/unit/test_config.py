@@ -60,7 +60,7 @@ def test_the_notebook_preset_is_the_classic_setting() -> None:
         ('ranker.loss = "yetirank"', "ranker", "loss", "yetirank"),
         ("evaluation.ks=[3, 7]", "evaluation", "ks", (3, 7)),
         ("split.label_days=14", "split", "label_days", 14.0),
-        ("popularity.half_life=1e3", "popularity", "half_life", 1000.0),
+        ("recent.half_life=1e3", "recent", "half_life", 1000.0),
         ("filter_seen=false", "", "filter_seen", False),
         ("seed=0x10", "", "seed", 16),
     ],
@@ -78,13 +78,13 @@ def test_toml_and_back(tmp_path: Path, preset: str) -> None:
         "split.label_days=3.5",
         "evaluation.ks=[1, 50]",
         "ranker.learning_rate=1e-7",
-        "popularity.half_life=1e22",
+        "recent.half_life=1e22",
         "output.features=all",
         "seed=12345678901",
     )
     for config in (load_config(preset=preset), load_config(None, overrides, preset)):
         assert load_config(write(tmp_path, to_toml(config))) == config
-    infinite = load_config(overrides=("popularity.half_life=inf",))
+    infinite = load_config(overrides=("recent.half_life=inf",))
     assert load_config(write(tmp_path, to_toml(infinite))) == infinite
 
 
