@@ -28,7 +28,7 @@ from tonearm.metrics import ListMeter, Truth, cold_users, describe_items, truth
 from tonearm.profile import profile
 from tonearm.progress import Progress
 from tonearm.ranker import RankerModel, TrainingTable, join_tables, label_candidates, sample_negatives
-from tonearm.sources import fit_sources
+from tonearm.sources import fit_sources, left_out
 from tonearm.sources.base import Source
 from tonearm.split import InnerSplit, inner_splits
 from tonearm.stages import Stages
@@ -261,6 +261,7 @@ def _manifest(
         "users": loaded.train.n_users,
         "items": loaded.train.n_items,
         "sources": {source.name: artefacts.facts(source) for source in sources},
+        "left_out": left_out(loaded.train, config.recipes()),
         "ranker": ranker.validation | {"importances": ranker.importances()},
         "stages": list(stages.rows),
     }
