@@ -44,7 +44,7 @@ def test_synth_then_check_then_run(home: Path, capsys: pytest.CaptureFixture[str
     events = pl.read_parquet("log/events.parquet")
     check_run(home / "out/run", events.filter(pl.col("started_at") < pl.datetime(2022, 12, 16)), k=20)
     manifest = json.loads((home / "out/run/manifest.json").read_text())
-    assert manifest["inputs"]["events"] == "log/events.parquet"
+    assert manifest["inputs"]["events"] == str(home / "log/events.parquet")
     assert sorted(path.name for path in home.iterdir()) == ["log", "out"]
 
 
