@@ -5,12 +5,16 @@ BIN := $(VENV)/bin
 .PHONY: demo test lint types unit bench clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt tools/setup.sh
-	PYTHON=$(PYTHON) bash tools/setup.sh $(VENV)
+	PYTHON=$(PYTHON) bash tools/setup.sh $(VENV) '.[dev]'
 	touch $@
 
-demo: $(VENV)/.installed
+$(VENV)/.runtime: pyproject.toml constraints.txt tools/setup.sh
+	PYTHON=$(PYTHON) bash tools/setup.sh $(VENV) .
+	touch $@
+
+demo: $(VENV)/.runtime
 	rm -rf demo
-	$(BIN)/tonearm synth --preset small --out demo/log
+	$(BIN)/tonearm synth --preset tiny --out demo/log
 	$(BIN)/tonearm run --events demo/log/events.parquet --items demo/log/items.parquet --test-from 2022-12-16 --out demo/run
 
 test: lint types unit

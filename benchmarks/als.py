@@ -24,7 +24,7 @@ from tonearm.kernels._als_rows import plan, sum_rows
 from tonearm.kernels._jit import jit_parallel, prange
 from tonearm.kernels._simd import fill, fma, total
 from tonearm.kernels.als import Csr, Factors, fit_als, transpose_csr
-from tonearm.kernels.spectral import fit_spectral
+from tonearm.kernels.als_optimum import fit_spectral
 from tonearm.types import Float32s
 
 REGULARIZATION = 0.05

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Makes the virtual environment that `make demo` and `make test` use: usage tools/setup.sh VENV
+# Makes the virtual environment of `make demo` (WHAT is .) and `make test` (.[dev]): usage tools/setup.sh VENV WHAT
 set -euo pipefail
 cd "$(dirname "$0")/.."
-venv=${1:-.venv}
+venv=$1
 [ -x "$venv/bin/python" ] || "${PYTHON:-python3}" -m venv "$venv"
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable "$2"

@@ -21,8 +21,6 @@ LISTS = {"popular": "top_popular", "als": "personal_als"}
 FILES = {"als": "personal_als", "content": "content_recommendations"}
 """Sources whose lists are written to a file."""
 
-SIMILAR_ROWS = 8192
-
 
 class ListWriter(store.TableWriter):
     """A parquet file of lists: user_id, item_id, score, rank, and more columns where they are given."""
@@ -65,23 +63,14 @@ def final_columns(
 def write_similar(folder: Path, data: Dataset, sources: Sequence[Source], k: int, progress: Progress) -> None:
     """similar.parquet: the k most similar items by ALS factors of every item seen in train."""
     als = next(source for source in sources if isinstance(source, ALSModel))
-    seen = np.flatnonzero(data.plays > 0).astype(np.int32)
-    with store.TableWriter(folder / "similar.parquet") as writer:
-        for lo in range(0, len(seen), SIMILAR_ROWS):
-            progress("similar items", lo, len(seen))
-            rows = seen[lo : lo + SIMILAR_ROWS]
-            lists = als.similar(rows, k)
-            ids = data.catalogue.items
-            writer.write(
-                pl.DataFrame(
-                    {
-                        "item_id_1": ids.decode(rows[lists.row]),
-                        "item_id_2": ids.decode(lists.item),
-                        "score": pl.Series(lists.score),
-                        "rank": pl.Series(lists.rank),
-                    }
-                )
-            )
+    lists, ids = als.similar_to_all(k, progress), data.catalogue.items
+    table = {
+        "item_id_1": ids.decode(lists.row),
+        "item_id_2": ids.decode(lists.item),
+        "score": pl.Series(lists.score),
+        "rank": pl.Series(lists.rank),
+    }
+    store.write_table(folder / "similar.parquet", pl.DataFrame(table))
 
 
 def write_catalogue(folder: Path, data: Dataset, n: int) -> None:

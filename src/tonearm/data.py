@@ -336,9 +336,8 @@ class Dataset:
 
     @cached_property
     def popularity_order(self) -> Int32s:
-        """Items with an event, most plays first, then most listeners, then lowest index."""
-        order = np.lexsort((np.arange(self.n_items), -self.listeners, -self.plays))
-        return order[: int((self.plays > 0).sum())].astype(np.int32)
+        """Items with an event, most plays first, then lowest index."""
+        return np.argsort(-self.plays, kind="stable")[: int((self.plays > 0).sum())].astype(np.int32)
 
     def block(self, lo: int, hi: int, filter_seen: bool) -> "Block":
         """The users lo to hi (exclusive) with their histories."""

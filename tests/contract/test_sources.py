@@ -78,10 +78,8 @@ def nobody(data: Dataset, filter_seen: bool = True) -> Block:
 
 
 def tie_key(source: Source, data: Dataset) -> Int64s:
-    """What decides between equal scores: the index, or first listeners or popularity where the source says so."""
+    """What decides between equal scores: the index, or first popularity where the source says so."""
     place = np.arange(data.n_items)
-    if isinstance(source, PopularityModel):
-        place[np.lexsort((place, -data.listeners))] = np.arange(data.n_items)
     if source.name == "content":
         place[data.popularity_order] = np.arange(len(data.popularity_order))
     return place

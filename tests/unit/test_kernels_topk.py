@@ -6,13 +6,11 @@ import pytest
 from tonearm.kernels.topk import (
     index_items,
     score_pairs,
-    select_top_k,
     similar_top_k,
     top_k,
-    top_k_sparse,
     unit_vectors,
 )
-from tonearm.types import Float32s, Float64s, Int32s, Int64s
+from tonearm.types import Float32s, Int32s, Int64s
 
 
 def rows_of(lists: tuple[Int64s, Int32s, Float32s]) -> list[list[tuple[int, float]]]:
@@ -99,32 +97,3 @@ def test_cosine_neighbours_are_those_of_a_full_table() -> None:
     assert (np.diff(indptr) == 10).all()
     np.testing.assert_array_equal(item.reshape(700, 10), np.argsort(-table, axis=1, kind="stable")[:, :10])
     np.testing.assert_allclose(score.reshape(700, 10), -np.sort(-table, axis=1)[:, :10], atol=1e-6)
-
-
-def twin_of_select(scores: Float64s, k: int, seen: list[list[int]], least: float) -> list[list[tuple[int, float]]]:
-    out = []
-    for row, out_of in zip(scores.tolist(), seen, strict=True):
-        kept = [(i, s) for i, s in enumerate(row) if i not in out_of and s >= least]
-        out.append(sorted(kept, key=lambda pair: (-pair[1], pair[0]))[:k])
-    return out
-
-
-@pytest.mark.parametrize("least", [-np.inf, 0.0])
-@pytest.mark.parametrize("k", [1, 5, 60])
-def test_select_from_dense_rows(k: int, least: float) -> None:
-    rng = np.random.default_rng(k)
-    scores = rng.integers(-4, 5, (9, 50)).astype(np.float32)
-    scores[2, 7] = np.nan
-    seen = [sorted(rng.choice(50, n, replace=False).tolist()) for n in range(9)]
-    indptr = np.cumsum([0, *map(len, seen)])
-    flat = np.array([i for row in seen for i in row], dtype=np.int32)
-    found = rows_of(select_top_k(scores, k, indptr, flat, least))
-    assert found == twin_of_select(scores.astype(np.float64), k, seen, least)
-
-
-def test_select_from_sparse_rows() -> None:
-    indptr = np.array([0, 0, 4, 5])
-    item = np.array([9, 3, 7, 1, 2], dtype=np.int32)
-    score = np.array([1.5, 2.0, 1.5, -1.0, 0.0], dtype=np.float32)
-    assert rows_of(top_k_sparse(indptr, item, score, 2)) == [[], [(3, 2.0), (7, 1.5)], [(2, 0.0)]]
-    assert rows_of(top_k_sparse(indptr, item, score, 9))[1] == [(3, 2.0), (7, 1.5), (9, 1.5), (1, -1.0)]

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 
-from tonearm.kernels._heap import contains, offer, pack_rows, sort_best_first
+from tonearm.kernels._heap import pack_rows
 from tonearm.kernels._jit import jit_parallel, prange
 from tonearm.kernels._pairs import BLOCK, meet, sort_all
 from tonearm.kernels._scan import PANEL, pack_items, scan
@@ -174,61 +174,3 @@ def score_pairs(user_vectors: Float32s, item_vectors: Float32s, indptr: Int64s, 
             out[min(e + 1, last)] = s1
             out[e] = s0
     return out
-
-
-def select_top_k(
-    scores: Float32s, k: int, seen_indptr: Int64s | None = None, seen: Int32s | None = None, least: float = -np.inf
-) -> Rows:
-    """The k best columns of each row of dense scores (b, n) float32; NaN is no score, and neither is one below `least`.
-
-    seen_indptr, seen: columns to leave out of each row, ascending; None leaves none out
-    """
-    n_rows, n = scores.shape
-    if seen_indptr is None or seen is None:
-        seen_indptr, seen = np.zeros(n_rows + 1, np.int64), np.empty(0, np.int32)
-    k = max(0, min(k, n))
-    best, items = np.empty((n_rows, k), np.float32), np.empty((n_rows, k), np.int32)
-    size = np.zeros(n_rows, np.int64)
-    if k > 0:
-        _select(scores, least, seen_indptr, seen, best, items, size)
-    return pack_rows(best, items, size)
-
-
-@jit_parallel
-def _select(
-    scores: Float32s, least: float, seen_indptr: Int64s, seen: Int32s, best: Float32s, items: Int32s, size: Int64s
-) -> None:
-    for r in prange(len(scores)):
-        limit, n = least, 0
-        for i in range(scores.shape[1]):
-            # a later column loses every tie, so a full list takes only what is strictly better
-            if not (scores[r, i] >= limit) or (n == best.shape[1] and scores[r, i] == best[r, 0]):
-                continue
-            if contains(seen, seen_indptr[r], seen_indptr[r + 1], i):
-                continue
-            n = offer(scores[r, i], i, best[r], items[r], n)
-            if n == best.shape[1]:
-                limit = best[r, 0]
-        sort_best_first(best[r], items[r], n)
-        size[r] = n
-
-
-def top_k_sparse(indptr: Int64s, item: Int32s, score: Float32s, k: int) -> Rows:
-    """The k best entries of each row of a sparse matrix of scores; an item at most once in a row, in any order."""
-    k = max(0, min(k, int(np.diff(indptr).max()) if len(indptr) > 1 else 0))
-    n_rows = len(indptr) - 1
-    best, items = np.empty((n_rows, k), np.float32), np.empty((n_rows, k), np.int32)
-    size = np.zeros(n_rows, np.int64)
-    if k > 0:
-        _select_sparse(indptr, item, score, best, items, size)
-    return pack_rows(best, items, size)
-
-
-@jit_parallel
-def _select_sparse(indptr: Int64s, item: Int32s, score: Float32s, best: Float32s, items: Int32s, size: Int64s) -> None:
-    for r in prange(len(indptr) - 1):
-        n = 0
-        for e in range(indptr[r], indptr[r + 1]):
-            n = offer(score[e], item[e], best[r], items[r], n)
-        sort_best_first(best[r], items[r], n)
-        size[r] = n

@@ -15,7 +15,7 @@ from tonearm.types import AnyArray, Float32s, Float64s, Int32s
 
 @options(frozen=True)
 class Popularity:
-    """Items by plays; ties by distinct listeners, then by ascending item index."""
+    """Items by plays; ties by ascending item index."""
 
     def fit(self, data: Dataset, rng: np.random.Generator, progress: Progress = no_progress) -> "PopularityModel":
         """Count plays."""
@@ -39,9 +39,10 @@ class Recent:
 
 
 def _most_played(name: str, data: Dataset, score: Float64s) -> "PopularityModel":
-    order = np.lexsort((np.arange(data.n_items), -data.listeners, -score))
+    value = score.astype(np.float32)
+    order = np.argsort(-value, kind="stable")
     played: Int32s = order[data.plays[order] > 0].astype(np.int32)
-    return PopularityModel(name, played, score.astype(np.float32))
+    return PopularityModel(name, played, value)
 
 
 def decayed_plays(data: Dataset, half_life: float) -> Float64s:

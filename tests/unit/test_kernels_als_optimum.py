@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tonearm.kernels.als import Csr, Factors, fit_als, transpose_csr
-from tonearm.kernels.spectral import fit_spectral
+from tonearm.kernels.als_optimum import fit_spectral
 
 REGULARIZATION = 0.4
 
