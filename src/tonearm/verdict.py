@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from rich import box
 from rich.table import Table
 
 Metrics = dict[str, Any]
@@ -66,7 +67,7 @@ def _signed(value: float) -> str:
 
 
 def _figure(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"
+    return "–" if value is None else f"{value:.4f}".removeprefix("0")
 
 
 def sentence(comparison: Mapping[str, Any]) -> str:
@@ -108,7 +109,9 @@ def table(metrics: Metrics) -> Table:
     # what fits into 80 characters; metrics.json and the report have the rest
     columns = [f"ndcg@{focus}", f"recall@{focus}", f"precision@{smallest}", f"hit_rate@{focus}", "coverage"]
     columns.append(f"diversity@{focus}")
-    result = Table(caption="\n".join(lines(metrics)), caption_justify="left")
+    result = Table(
+        box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, caption="\n".join(lines(metrics)), caption_justify="left"
+    )
     result.add_column("list", no_wrap=True)
     for column in columns:
         result.add_column(column.replace("@", "\n@"), justify="right", no_wrap=True)

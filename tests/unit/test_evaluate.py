@@ -268,3 +268,26 @@ def test_a_file_without_rows_is_refused(tmp_path: Path) -> None:
     pl.DataFrame(LISTS).head(0).write_parquet(empty)
     with pytest.raises(DataError, match="no rows"):
         evaluate_files(empty, paths["truth"])
+
+
+def test_the_table_fits_a_narrow_terminal() -> None:
+    names = ["ndcg@20", "recall@20", "precision@5", "hit_rate@20", "coverage", "diversity@20"]
+    metrics = {
+        "ks": [5, 20],
+        "focus": 20,
+        "final": "recommendations",
+        "lists": {"personal_als": dict.fromkeys(names, 0.25), "recommendations": dict.fromkeys(names, 1.0)},
+        "comparisons": [],
+        "funnel": None,
+        "cold": None,
+        "population": {"evaluated_users": 2, "truth_items": 3},
+        "definitions": {"population": "warm", "truth": "test items", "interval": "bootstrap"},
+        "notes": [],
+        "warnings": [],
+    }
+    console = Console(width=80)
+    with console.capture() as shown:
+        console.print(table(metrics))
+    assert "…" not in shown.get()
+    for word in ("precision", "hit_rate", "diversity", ".2500", "1.0000"):
+        assert word in shown.get()
