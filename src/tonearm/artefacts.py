@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from tonearm import store
+from tonearm.config import OutputOptions
 from tonearm.data import Block, Dataset, Lists
 from tonearm.progress import Progress
 from tonearm.ranker import RankerModel
@@ -60,10 +61,25 @@ def final_columns(
     return columns
 
 
-def write_similar(folder: Path, data: Dataset, sources: Sequence[Source], k: int, progress: Progress) -> None:
-    """similar.parquet: the k most similar items by ALS factors of every item seen in train."""
+def write_similar(
+    folder: Path,
+    data: Dataset,
+    sources: Sequence[Source],
+    options: OutputOptions,
+    rng: np.random.Generator,
+    progress: Progress,
+) -> dict[str, Any]:
+    """similar.parquet: the most similar items by ALS factors of every item seen in train.
+
+    Returns how many items, and the share of the exact entries that was found: 1, or less where items are so many that
+    the lists are approximate.
+    """
     als = next(source for source in sources if isinstance(source, ALSModel))
-    lists, ids = als.similar_to_all(k, progress), data.catalogue.items
+    n, ids, recall = int(als.known_items.sum()), data.catalogue.items, 1.0
+    if n <= options.similar_exact:
+        lists = als.similar_to_all(options.similar, progress)
+    else:
+        lists, recall = als.similar_approximate(options.similar, rng)
     table = {
         "item_id_1": ids.decode(lists.row),
         "item_id_2": ids.decode(lists.item),
@@ -71,6 +87,7 @@ def write_similar(folder: Path, data: Dataset, sources: Sequence[Source], k: int
         "rank": pl.Series(lists.rank),
     }
     store.write_table(folder / "similar.parquet", pl.DataFrame(table))
+    return {"items": n, "exact": n <= options.similar_exact, "recall": recall}
 
 
 def write_catalogue(folder: Path, data: Dataset, n: int) -> None:

@@ -36,12 +36,14 @@ class OutputOptions:
 
     k: tracks in each user's lists
     similar: similar tracks for each track
+    similar_exact: tracks up to which similar ones are exact; above, nearly so, and the share found is measured and told
     features: "all" adds every feature the ranker saw to recommendations.parquet; "few" keeps the contract's columns
     top_popular: rows of top_popular.parquet
     """
 
     k: Annotated[int, Field(ge=1, le=10_000)] = 100
     similar: Annotated[int, Field(ge=1, le=1_000)] = 10
+    similar_exact: Annotated[int, Field(ge=0)] = 200_000
     features: Literal["few", "all"] = "few"
     top_popular: Annotated[int, Field(ge=1)] = 100
 

@@ -88,7 +88,9 @@ def run(
         with stages.stage("fit sources on all of train"):
             sources = fit_sources(loaded.train, config.recipes(), config.seed, stages.progress)
         with stages.stage("similar items"):
-            artefacts.write_similar(folder, loaded.train, sources, config.output.similar, stages.progress)
+            similar = artefacts.write_similar(
+                folder, loaded.train, sources, config.output, stage_rng(config.seed, "similar"), stages.progress
+            )
         truth_ = truth(loaded.train.log, loaded.test.log, config.filter_seen)
         with stages.stage("lists"):
             meters, funnel = write_lists(folder, loaded.train, sources, ranker, truth_, config, stages.progress)
@@ -102,6 +104,11 @@ def run(
                 cold=cold_users(loaded.test.cold, loaded.train.plays, loaded.train.popularity_order, config.output.k),
                 resamples=config.evaluation.resamples,
             )
+        if similar["recall"] < 1:
+            metrics["notes"].append(
+                f"similar.parquet is approximate, there being {similar['items']:,} items: {similar['recall']:.1%} of "
+                "the exact entries were found, measured on a sample"
+            )
         with stages.stage("catalogue, models, profile"):
             artefacts.write_catalogue(folder, loaded.train, config.output.top_popular)
             artefacts.write_models(folder, sources, ranker)
@@ -109,7 +116,7 @@ def run(
             store.write_json(folder / "profile.json", profile(loaded.train, loaded.test, truth_, config.seed))
             (folder / "config.toml").write_text(to_toml(config), encoding="utf-8")
         with stages.stage("report"):
-            manifest = _manifest(inputs, loaded, config, ranker, sources, stages)
+            manifest = _manifest(inputs, loaded, config, ranker, sources, stages) | {"similar": similar}
             report.write(folder, manifest)
         store.write_json(folder / store.MANIFEST, manifest | {"stages": stages.rows, "files": store.digests(folder)})
     return metrics
@@ -121,9 +128,12 @@ def learn_to_rank(train: Dataset, config: Config, stages: Stages) -> RankerModel
     Where a window has labels for few users, earlier windows, each with a history of its own, add to them.
     """
     tables: list[TrainingTable] = []
+    recipes = config.recipes()
+    for name in left_out(train, recipes):  # a shorter history might carry what all of train cannot
+        del recipes[name]
     for split in inner_splits(train, config.split, stage_rng(config.seed, "split")):
         with stages.stage(f"fit sources on history {len(tables) + 1}"):
-            sources = fit_sources(split.history, config.recipes(), config.seed, stages.progress)
+            sources = fit_sources(split.history, recipes, config.seed, stages.progress)
         with stages.stage(f"training table {len(tables) + 1}"):
             tables.append(training_table(split, sources, config, stages.progress))
         if sum(len(table.indptr) - 1 for table in tables) >= config.ranker.many:

@@ -8,7 +8,9 @@ import polars as pl
 import pytest
 
 from tonearm import artefacts, store
+from tonearm.config import OutputOptions
 from tonearm.data import Catalogue, Dataset, Lists, Log, Tags, Vocabulary
+from tonearm.progress import no_progress
 from tonearm.ranker import Ranker, TrainingTable
 from tonearm.sources.als import ALS
 from tonearm.sources.base import Source
@@ -80,7 +82,9 @@ def test_similar_items_of_all_that_were_heard(data: Dataset, tmp_path: Path) -> 
     rng = np.random.default_rng(0)
     sources: list[Source] = [Popularity().fit(data, rng), ALS(factors=3, iterations=3).fit(data, rng)]
     told: list[tuple[str, int, int]] = []
-    artefacts.write_similar(tmp_path, data, sources, 2, lambda *now: told.append(now))
+    options = OutputOptions(similar=2)
+    facts = artefacts.write_similar(tmp_path, data, sources, options, rng, lambda *now: told.append(now))
+    assert facts == {"items": 4, "exact": True, "recall": 1.0}
     table = pl.read_parquet(tmp_path / "similar.parquet")
     assert {name for name, _, _ in told} == {"similar items"}
     assert dict(table.schema) == {"item_id_1": pl.Int32, "item_id_2": pl.Int32, "score": pl.Float32, "rank": pl.Int32}
@@ -89,6 +93,12 @@ def test_similar_items_of_all_that_were_heard(data: Dataset, tmp_path: Path) -> 
     assert table["item_id_2"].is_in([10, 20, 30, 50]).all()
     assert (table["item_id_1"] != table["item_id_2"]).all()
     assert (table["score"].diff().to_numpy()[1::2] <= 0).all()
+    # four items fall into two clusters, both of which are looked into
+    facts = artefacts.write_similar(
+        tmp_path, data, sources, OutputOptions(similar=2, similar_exact=3), rng, no_progress
+    )
+    assert facts == {"items": 4, "exact": False, "recall": 1.0}
+    assert pl.read_parquet(tmp_path / "similar.parquet")["item_id_2"].equals(table["item_id_2"])
 
 
 def test_the_popular_table(data: Dataset, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tonearm.kernels.item_item import neighbours, recommend_sparse, score_sparse
+from tonearm.kernels.item_item import cooccurrence, neighbours, recommend_sparse, score_sparse
 from tonearm.types import Float32s, Float64s, Int32s, Int64s
 
 
@@ -27,47 +27,26 @@ def some_matrix(rng: np.random.Generator, rows: int, columns: int, share: float)
     return dense
 
 
-def found_neighbours(
-    by_user: Float64s, by_item: Float64s, row_norm: Float64s, column_norm: Float64s, shrink: float, size: int
-) -> list[list[tuple[int, float]]]:
-    user_indptr, user_item, user_value = csr_of(by_user)
-    item_indptr, item_user, item_value = csr_of(by_item.T)
-    indptr, item, value = neighbours(
-        user_indptr,
-        user_item,
-        user_value,
-        item_indptr,
-        item_user,
-        item_value,
-        row_norm.astype(np.float32),
-        column_norm.astype(np.float32),
-        shrink,
-        size,
-    )
-    pairs = list(zip(item.tolist(), value.tolist(), strict=True))
-    return [pairs[indptr[i] : indptr[i + 1]] for i in range(by_user.shape[1])]
-
-
 @pytest.mark.parametrize("size", [1, 3, 40])
 def test_neighbours_are_the_best_of_the_dense_formula(size: int) -> None:
     rng = np.random.default_rng(size)
-    played = some_matrix(rng, 11, 17, 0.4)
-    by_item = np.where(played > 0, 2.0 ** rng.integers(-1, 2, played.shape), 0)
+    played = np.sign(some_matrix(rng, 11, 17, 0.4))
+    weight = 2.0 ** rng.integers(-1, 2, 11)
     row_norm, column_norm = rng.choice([1.0, 2, 4], 17), rng.choice([1.0, 2], 17)
+    by_user, by_item = csr_of(played)[:2], csr_of(played.T)[:2]
+    rows, columns = row_norm.astype(np.float32), column_norm.astype(np.float32)
     for shrink in (0.0, 4.0):
-        table = (by_item.T @ played) / (shrink + row_norm[:, None] * column_norm[None, :])
+        table = (played.T @ (weight[:, None] * played)) / (shrink + row_norm[:, None] * column_norm[None, :])
         np.fill_diagonal(table, 0)
-        found = found_neighbours(played, by_item, row_norm, column_norm, shrink, size)
-        for own, row in zip(found, table.astype(np.float32).astype(np.float64), strict=True):
-            assert own == best_of(row, size)
+        indptr, item, value = neighbours(*by_user, weight.astype(np.float32), *by_item, rows, columns, shrink, size)
+        found = list(zip(item.tolist(), value.tolist(), strict=True))
+        for i, row in enumerate(table.astype(np.float32).astype(np.float64)):
+            assert found[indptr[i] : indptr[i + 1]] == best_of(row, size)
 
 
-def test_products_too_small_for_float32_are_no_neighbours() -> None:
-    # each pair of items is met by many users, and every product is rounded to zero
-    played = np.full((50, 4), 1e-30)
-    played[0] = [1, 1, 0, 0]
-    found = found_neighbours(played, played, np.ones(4), np.ones(4), 0.0, 3)
-    assert found == [[(1, 1.0)], [(0, 1.0)], [], []]
+def test_users_of_two_items_are_counted() -> None:
+    played = np.sign(some_matrix(np.random.default_rng(0), 30, 70, 0.3))
+    np.testing.assert_array_equal(cooccurrence(*csr_of(played)[:2], *csr_of(played.T)[:2]), played.T @ played)
 
 
 def recommended(

@@ -1,13 +1,16 @@
 """The item-item family, the spectral filter and the trend against their formulas, written out densely."""
 
+import dataclasses
+
 import numpy as np
 import polars as pl
 import pytest
 
 from tonearm.data import DAY, Catalogue, Dataset, Log, Vocabulary
 from tonearm.errors import ConfigError
+from tonearm.kernels import item_item as kernels
 from tonearm.sources.ease import EASE
-from tonearm.sources.history import decayed_pairs, recency_weights
+from tonearm.sources.history import longest_history, recency_weights, sampled
 from tonearm.sources.item_item import ItemItem, ItemItemModel, budget
 from tonearm.sources.spectral import Spectral
 from tonearm.sources.trend import Trend, trend_ratio
@@ -48,12 +51,11 @@ def dense_weights(model: ItemItemModel) -> Float64s:
 
 
 @pytest.mark.parametrize("n_users", [N_USERS, 9])
-@pytest.mark.parametrize("half_life", [0.0, 8.0])
-def test_ease_is_the_least_squares_solution(n_users: int, half_life: float) -> None:
+def test_ease_is_the_least_squares_solution(n_users: int) -> None:
     data = some_data(n_users)
-    model = EASE(regularization=3.0, train_half_life=half_life).fit(data, np.random.default_rng(0))
+    model = EASE(regularization=3.0).fit(data, np.random.default_rng(0))
     heard = np.flatnonzero(data.plays > 0)
-    x = dense(data, decayed_pairs(data, half_life).astype(np.float64))[:, heard]
+    x = dense(data)[:, heard]
     p = np.linalg.inv(x.T @ x + 3 * np.eye(len(heard)))
     expected = np.zeros((N_ITEMS, N_ITEMS))
     expected[np.ix_(heard, heard)] = np.eye(len(heard)) - p / np.diag(p)
@@ -74,9 +76,8 @@ def test_ease_keeps_the_most_heard_items_and_the_largest_weights() -> None:
 @pytest.mark.parametrize(("user", "source", "target", "shrink"), [(0, 0.5, 0.5, 0), (1, 1, 0.4, 0), (0.5, 0.5, 0.3, 2)])
 def test_item_item_is_the_normalised_co_occurrence(user: float, source: float, target: float, shrink: float) -> None:
     data = some_data()
-    recipe = ItemItem(user_power=user, source_power=source, target_power=target, shrink=shrink, train_half_life=9)
-    weights = decayed_pairs(data, 9).astype(np.float64)
-    r = dense(data, weights)
+    recipe = ItemItem(user_power=user, source_power=source, target_power=target, shrink=shrink)
+    r = dense(data)
     degree, heard = r.sum(axis=1), np.maximum(r.sum(axis=0), 1e-30)
     c = r.T @ (r / np.where(degree > 0, degree, 1)[:, None] ** user)
     expected = c / (shrink + np.where(c > 0, heard[:, None] ** source * heard[None, :] ** target, 1))
@@ -122,12 +123,6 @@ def test_recency_counts_what_was_heard_later() -> None:
     assert (recency_weights(some_data(timed=False).pairs, 4) == 1).all()
 
 
-def test_a_pair_decays_by_its_last_play() -> None:
-    data = some_data()
-    assert data.pairs.last is not None
-    np.testing.assert_allclose(decayed_pairs(data, 5), 0.5 ** ((NOW - data.pairs.last) / DAY / 5), rtol=1e-5)
-
-
 def test_trend_scales_by_recent_over_all_plays() -> None:
     data = some_data()
     base = EASE(regularization=3.0).fit(data, np.random.default_rng(0))
@@ -153,3 +148,63 @@ def test_spectral_is_the_ideal_low_pass_filter() -> None:
     found = r @ model.source @ model.target.T
     np.testing.assert_allclose(found, expected, atol=1e-4)
     assert not model.target[5].any()
+
+
+@pytest.mark.parametrize("work", [50.0, 300.0, 700.0, 1e9])
+def test_the_longest_history_that_the_work_allows(work: float) -> None:
+    lengths = np.array([3, 0, 400, 90, 90, 2000], np.int64)
+    found = longest_history(lengths, work * 100)
+    assert (np.minimum(lengths, found) ** 2).sum() <= work * 100 or found == 50
+    assert found == 2000 or found == 50 or (np.minimum(lengths, found + 1) ** 2).sum() > work * 100
+
+
+@pytest.mark.parametrize("timed", [True, False])
+def test_histories_are_cut_to_their_latest_items(timed: bool) -> None:
+    pairs = some_data(timed=timed).pairs
+    last = pairs.last if pairs.last is not None else np.empty(0, np.int32)
+    indptr, item = kernels.cut_histories(pairs.indptr, pairs.item, last, 4)
+    for user in range(pairs.n_users):
+        own = pairs.row(user)
+        kept = item[indptr[user] : indptr[user + 1]]
+        assert len(kept) == min(4, len(pairs.item[own]))
+        assert (np.diff(kept) > 0).all()
+        assert np.isin(kept, pairs.item[own]).all()
+        if pairs.last is not None:
+            order = np.lexsort((pairs.item[own], -pairs.last[own]))[:4]
+            assert kept.tolist() == np.sort(pairs.item[own][order]).tolist()
+
+
+def test_item_item_sees_only_what_the_cut_left() -> None:
+    rng = np.random.default_rng(1)
+    lengths = np.array([80, 90, 3, 200, 70])
+    items = np.concatenate([np.sort(rng.choice(300, n, replace=False)) for n in lengths]).astype(np.int32)
+    stop = np.cumsum(lengths).astype(np.int64)
+    time = rng.integers(0, DAY, len(items)).astype(np.int32)
+    log = Log(stop - lengths, stop, items, time, None, 300)
+    data = Dataset(Vocabulary(pl.Series(range(5))), Catalogue(Vocabulary(pl.Series(range(300)))), log, DAY)
+    cut = sampled(data.pairs, 1.0)
+    assert np.diff(cut.indptr).max() == 50
+    small = Log(cut.indptr[:-1], cut.indptr[1:], cut.index, np.zeros(len(cut.index), np.int32), None, 300)
+    expected = ItemItem().fit(dataclasses.replace(data, log=small), rng)
+    found = ItemItem(fit_work=1.0).fit(data, rng)
+    np.testing.assert_array_equal(found.weight, expected.weight)
+    np.testing.assert_array_equal(found.target, expected.target)
+
+
+def test_ease_sees_only_what_the_cut_left() -> None:
+    ids = Vocabulary(pl.Series(range(300)))
+    lengths = np.full(N_USERS, 60)
+    items = np.concatenate([np.sort(np.random.default_rng(u).choice(300, 60, replace=False)) for u in range(N_USERS)])
+    stop = np.cumsum(lengths).astype(np.int64)
+    log = Log(stop - lengths, stop, items.astype(np.int32), np.zeros(len(items), np.int32), None, 300)
+    data = Dataset(Vocabulary(pl.Series(range(N_USERS))), Catalogue(ids), log, NOW)
+    cut = sampled(data.pairs, 1.0)
+    x = np.zeros((N_USERS, 300))
+    x[np.repeat(np.arange(N_USERS), 50), cut.index] = 1
+    p = np.linalg.inv(x.T @ x + 3 * np.eye(300))
+    expected = -p / np.diag(p)
+    np.fill_diagonal(expected, 0)
+    found = EASE(regularization=3.0, fit_work=1.0).fit(data, np.random.default_rng(0))
+    dense_ = np.zeros((300, 300))
+    dense_[np.repeat(np.arange(300), np.diff(found.indptr)), found.target] = found.weight
+    np.testing.assert_allclose(dense_, expected, atol=2e-5)

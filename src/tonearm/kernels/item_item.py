@@ -4,17 +4,73 @@ import numpy as np
 
 from tonearm.kernels._heap import contains, offer, pack_rows, sort_best_first
 from tonearm.kernels._jit import jit, jit_parallel, prange
-from tonearm.types import Float32s, Int32s, Int64s
+from tonearm.types import Float32s, Int32s, Int64s, UInt8s
+
+
+@jit_parallel
+def cut_histories(indptr: Int64s, item: Int32s, last: Int32s, longest: int) -> tuple[Int64s, Int32s]:
+    """Histories of at most `longest` items: the latest ones, ties by lower item, or evenly spread ones without time.
+
+    indptr, item: the histories, items ascending; last: (n,) int32 seconds of each entry, or empty
+    Returns indptr, item.
+    """
+    n_rows = len(indptr) - 1
+    out_indptr = np.zeros(n_rows + 1, np.int64)
+    for u in range(n_rows):
+        out_indptr[u + 1] = out_indptr[u] + min(longest, indptr[u + 1] - indptr[u])
+    out = np.empty(out_indptr[-1], np.int32)
+    for u in prange(n_rows):
+        lo, n, m = indptr[u], indptr[u + 1] - indptr[u], out_indptr[u + 1] - out_indptr[u]
+        to = out_indptr[u]
+        if n == m or len(last) == 0:
+            for a in range(m):
+                out[to + a] = item[lo + a * n // m]
+        else:
+            kept = np.argsort(-last[lo : lo + n], kind="mergesort")[:m]
+            kept.sort()
+            for a in range(m):
+                out[to + a] = item[lo + kept[a]]
+    return out_indptr, out
+
+
+@jit_parallel
+def recency_weights(indptr: Int64s, last: Int32s, recency: float) -> Float32s:
+    """1 / (1 + r / recency) for the entry with r later ones in its history, (n,) float32; `last` is its moment."""
+    out = np.empty(len(last), np.float32)
+    for u in prange(len(indptr) - 1):
+        own, weight = last[indptr[u] : indptr[u + 1]], out[indptr[u] : indptr[u + 1]]
+        order = np.argsort(-own, kind="mergesort")
+        later = 0
+        for a in range(len(order)):
+            if a > 0 and own[order[a]] != own[order[a - 1]]:
+                later = a
+            weight[order[a]] = 1 / (1 + later / recency)
+    return out
+
+
+@jit_parallel
+def cooccurrence(user_indptr: Int64s, user_item: Int32s, item_indptr: Int64s, item_user: Int32s) -> Float32s:
+    """How many users have both of two items, (n, n) float32, of a matrix given by user and by item."""
+    n = len(item_indptr) - 1
+    out = np.zeros((n, n), np.float32)
+    n_blocks = 64
+    for block in prange(n_blocks):
+        for i in range(block, n, n_blocks):
+            row = out[i]
+            for a in range(item_indptr[i], item_indptr[i + 1]):
+                u = item_user[a]
+                for c in range(user_indptr[u], user_indptr[u + 1]):
+                    row[user_item[c]] += np.float32(1)
+    return out
 
 
 @jit_parallel
 def neighbours(
     user_indptr: Int64s,
     user_item: Int32s,
-    user_value: Float32s,
+    user_weight: Float32s,
     item_indptr: Int64s,
     item_user: Int32s,
-    item_value: Float32s,
     row_norm: Float32s,
     column_norm: Float32s,
     shrink: float,
@@ -22,9 +78,10 @@ def neighbours(
 ) -> tuple[Int64s, Int32s, Float32s]:
     """The `size` most similar items j of every item i.
 
-    sim(i, j) = c_ij / (shrink + row_norm_i · column_norm_j),  c_ij = Σ_u item_value_iu · user_value_uj
+    sim(i, j) = c_ij / (shrink + row_norm_i · column_norm_j),  c_ij = Σ_u weight_u over the users with both
 
-    user_*: the user × item matrix by user; item_*: the same matrix by item (its users), with values of its own
+    user_indptr, user_item: items by user; item_indptr, item_user: the same matrix by item (its users)
+    user_weight: (n_users,) float32, positive
     row_norm, column_norm: (n_items,) float32, positive; size: at least 1
     Returns indptr (n_items + 1,) int64, neighbour and similarity, best first, ties by ascending item. An item is no
     neighbour of its own.
@@ -37,25 +94,25 @@ def neighbours(
     n_blocks = 64
     for block in prange(n_blocks):
         total = np.zeros(n_items, np.float32)
-        mark = np.full(n_items, -1, np.int32)
         touched = np.empty(n_items, np.int32)
         for i in range(block, n_items, n_blocks):
             n_touched = 0
             for a in range(item_indptr[i], item_indptr[i + 1]):
                 u = item_user[a]
+                w = user_weight[u]
                 for c in range(user_indptr[u], user_indptr[u + 1]):
                     j = user_item[c]
-                    if mark[j] != i:
-                        mark[j] = i
+                    if total[j] == 0:
                         touched[n_touched] = j
                         n_touched += 1
-                    total[j] += item_value[a] * user_value[c]
+                    total[j] += w
             best_value, best_item, n = out_value[i], out_item[i], 0
             for t in range(n_touched):
                 j = touched[t]
-                if j != i and total[j] > 0:
-                    total[j] /= shrink + row_norm[i] * column_norm[j]
-                    n = offer(total[j], j, best_value, best_item, n)
+                if j != i:
+                    value = np.float32(total[j] / (shrink + row_norm[i] * column_norm[j]))
+                    if n < size or value >= best_value[0]:
+                        n = offer(value, j, best_value, best_item, n)
                 total[j] = 0
             sort_best_first(best_value, best_item, n)
             count[i] = n
@@ -88,7 +145,7 @@ def recommend_sparse(
     n_blocks = min(b, 32)
     for block in prange(n_blocks):
         total = np.zeros(n_items, np.float32)
-        mark = np.full(n_items, -1, np.int32)
+        mark = np.zeros(n_items, np.uint8)
         touched = np.empty(n_items, np.int32)
         for row in range(block, b, n_blocks):
             n_touched = _accumulate(
@@ -98,7 +155,7 @@ def recommend_sparse(
             for t in range(n_touched):
                 i = touched[t]
                 value = total[i]
-                total[i] = 0
+                total[i], mark[i] = 0, 0
                 if value <= 0 or (n == k and value < best_score[0]):
                     continue
                 if not contains(seen, seen_indptr[row], seen_indptr[row + 1], i):
@@ -125,7 +182,7 @@ def score_sparse(
     n_blocks = min(b, 32)
     for block in prange(n_blocks):
         total = np.zeros(n_items, np.float32)
-        mark = np.full(n_items, -1, np.int32)
+        mark = np.zeros(n_items, np.uint8)
         touched = np.empty(n_items, np.int32)
         for row in range(block, b, n_blocks):
             n_touched = _accumulate(
@@ -134,7 +191,7 @@ def score_sparse(
             for c in range(candidate_indptr[row], candidate_indptr[row + 1]):
                 out[c] = total[candidate[c]]
             for t in range(n_touched):
-                total[touched[t]] = 0
+                total[touched[t]], mark[touched[t]] = 0, 0
     return out
 
 
@@ -148,7 +205,7 @@ def _accumulate(
     model_value: Float32s,
     row: int,
     total: Float32s,
-    mark: Int32s,
+    mark: UInt8s,
     touched: Int32s,
 ) -> int:
     n_touched = 0
@@ -157,8 +214,8 @@ def _accumulate(
         w = weight[a]
         for c in range(model_indptr[j], model_indptr[j + 1]):
             i = model_item[c]
-            if mark[i] != row:
-                mark[i] = row
+            if mark[i] == 0:
+                mark[i] = 1
                 touched[n_touched] = i
                 n_touched += 1
             total[i] += w * model_value[c]

@@ -6,13 +6,14 @@ import numpy as np
 import scipy.linalg
 from pydantic import Field
 from pydantic.dataclasses import dataclass as options
-from scipy.sparse import csr_array
 
 from tonearm.data import Dataset
+from tonearm.kernels import item_item as kernels
+from tonearm.kernels.als import Csr, transpose_csr
 from tonearm.progress import Progress, no_progress
-from tonearm.sources.history import decayed_pairs
+from tonearm.sources.history import sampled
 from tonearm.sources.item_item import ItemItemModel, budget
-from tonearm.types import AnyArray, Float32s
+from tonearm.types import Float32s
 
 
 @options(frozen=True)
@@ -23,24 +24,24 @@ class EASE:
 
     regularization: λ
     items: most-heard items that the model is about; time grows with the cube, memory with the square
-    train_half_life: days after which a play counts half in X while fitting; 0 counts all alike
     recency: a history entry with r later ones counts 1 / (1 + r / recency); 0 counts all alike
+    fit_work: pairs of items within histories that may be counted; the longest histories are cut to stay below
     work: multiplications that scoring all users may take; weights of smallest size are dropped to stay below
     """
 
     regularization: Annotated[float, Field(gt=0)] = 500.0
     items: Annotated[int, Field(ge=2)] = 5000
-    train_half_life: Annotated[float, Field(ge=0)] = 0.0
     recency: Annotated[float, Field(ge=0)] = 20.0
+    fit_work: Annotated[float, Field(gt=0)] = 2e10
     work: Annotated[float, Field(gt=0)] = 2e10
 
     def fit(self, data: Dataset, rng: np.random.Generator, progress: Progress = no_progress) -> ItemItemModel:
         """Invert the items' Gram matrix, or the users' where they are fewer."""
         del rng
         progress("EASE", 0, 1)
-        order = np.lexsort((np.arange(data.n_items), -data.listeners))
+        order = np.argsort(-data.listeners, kind="stable")
         items = np.sort(order[: min(self.items, int((data.listeners > 0).sum()))]).astype(np.int32)
-        weights = self._weights(self._matrix(data, items))
+        weights = self._weights(sampled(data.pairs.of_items(items), self.fit_work))
         keep = budget(self.work, len(data.pairs.item), len(items))
         kept = np.ones(weights.shape, np.bool_)
         if keep < len(items):
@@ -53,24 +54,21 @@ class EASE:
         target = np.broadcast_to(items, weights.shape)[kept]
         return ItemItemModel("ease", indptr, target, weights[kept], self.recency)
 
-    def _matrix(self, data: Dataset, items: AnyArray) -> csr_array:
-        pairs = data.pairs
-        values = decayed_pairs(data, self.train_half_life)
-        matrix = csr_array((values, pairs.item, pairs.indptr), shape=(pairs.n_users, data.n_items))[:, items]
-        return matrix[np.diff(matrix.indptr) > 0]
-
-    def _weights(self, x: csr_array) -> Float32s:
+    def _weights(self, by_user: Csr) -> Float32s:
         """B, (n, n) float32."""
-        n_users, n = x.shape
+        n_users, n = int((np.diff(by_user.indptr) > 0).sum()), by_user.n_columns
         if n_users < n:
             # Woodbury: P = (I − Xᵀ (XXᵀ + λI)⁻¹ X) / λ, an inverse of the users' size
-            dense = x.toarray().astype(np.float32)
+            dense = np.zeros((by_user.n_rows, n), np.float32)
+            dense[np.repeat(np.arange(by_user.n_rows), np.diff(by_user.indptr)), by_user.index] = 1
+            dense = dense[np.diff(by_user.indptr) > 0]
             gram = dense @ dense.T + np.float32(self.regularization) * np.eye(n_users, dtype=np.float32)
             p = dense.T @ scipy.linalg.cho_solve(scipy.linalg.cho_factor(gram, lower=True), dense)
             np.negative(p, out=p)
             p[np.diag_indices(n)] += 1
         else:
-            gram = (x.T @ x).toarray().astype(np.float32)
+            by_item = transpose_csr(by_user)
+            gram = kernels.cooccurrence(by_user.indptr, by_user.index, by_item.indptr, by_item.index)
             gram[np.diag_indices(n)] += self.regularization
             factor, _ = scipy.linalg.lapack.spotrf(gram, lower=True, overwrite_a=True)
             p, _ = scipy.linalg.lapack.spotri(factor, lower=True, overwrite_c=True)

@@ -1,9 +1,11 @@
-"""How much each entry of a history counts when a source sums over it."""
+"""Which entries of a history count when a source learns from it, and how much when it sums over it."""
 
 import numpy as np
 
-from tonearm.data import DAY, Dataset, Pairs
-from tonearm.types import Float32s
+from tonearm.data import Pairs
+from tonearm.kernels import item_item as kernels
+from tonearm.kernels.als import Csr
+from tonearm.types import Float32s, Int64s
 
 
 def recency_weights(pairs: Pairs, recency: float) -> Float32s:
@@ -13,20 +15,30 @@ def recency_weights(pairs: Pairs, recency: float) -> Float32s:
     """
     if recency <= 0 or pairs.last is None:
         return np.ones(len(pairs.item), np.float32)
-    row = np.repeat(np.arange(pairs.n_users), np.diff(pairs.indptr))
-    order = np.lexsort((-pairs.last.astype(np.int64), row))
-    last, starts = pairs.last[order], pairs.indptr[:-1][row]
-    new = np.ones(len(order), np.bool_)
-    new[1:] = (last[1:] != last[:-1]) | (row[1:] != row[:-1])
-    later = np.maximum.accumulate(np.where(new, np.arange(len(order)), 0)) - starts
-    weights = np.empty(len(order), np.float32)
-    weights[order] = 1 / (1 + later / recency)
-    return weights
+    return kernels.recency_weights(pairs.indptr, pairs.last, recency)
 
 
-def decayed_pairs(data: Dataset, half_life: float) -> Float32s:
-    """2^(−days since the pair's last event / half_life), (n_pairs,) float32; all 1 without time or with 0."""
-    pairs = data.pairs
-    if half_life <= 0 or pairs.last is None:
-        return np.ones(len(pairs.item), np.float32)
-    return np.exp2((pairs.last.astype(np.float64) - data.now) / (half_life * DAY)).astype(np.float32)
+def sampled(pairs: Pairs, work: float) -> Csr:
+    """The pairs with histories cut so that all pairs of items within a history are at most `work`.
+
+    Long histories make nearly all pairs of items and add little to what shorter ones say (Schelter, Boden and Markl
+    2012, section 4); of those that are cut the latest items stay.
+    """
+    lengths = np.diff(pairs.indptr)
+    longest = longest_history(lengths, work)
+    if longest >= lengths.max(initial=0):
+        return Csr(pairs.indptr, pairs.item, None, pairs.n_items)
+    last = pairs.last if pairs.last is not None else np.empty(0, np.int32)
+    return Csr(*kernels.cut_histories(pairs.indptr, pairs.item, last, longest), None, pairs.n_items)
+
+
+def longest_history(lengths: Int64s, work: float) -> int:
+    """The largest c with Σ min(length, c)² ≤ work, 50 at least."""
+    ascending = np.sort(lengths).astype(np.float64)
+    below = np.concatenate(([0.0], np.cumsum(ascending**2)))[:-1]
+    # with c = the n-th length, that many from n on are cut to it
+    total = below + ascending**2 * np.arange(len(ascending), 0, -1)
+    fits = np.searchsorted(total, work, side="right")
+    if fits == len(ascending):
+        return int(ascending[-1]) if len(ascending) else 0
+    return max(50, int(np.sqrt((work - below[fits]) / (len(ascending) - fits))))

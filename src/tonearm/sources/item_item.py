@@ -11,7 +11,7 @@ from tonearm.data import Block, Dataset, Lists
 from tonearm.kernels import item_item as kernels
 from tonearm.kernels.als import Csr, transpose_csr
 from tonearm.progress import Progress, no_progress
-from tonearm.sources.history import decayed_pairs, recency_weights
+from tonearm.sources.history import recency_weights, sampled
 from tonearm.types import AnyArray, Float32s, Int32s, Int64s
 
 
@@ -19,7 +19,7 @@ from tonearm.types import AnyArray, Float32s, Int32s, Int64s
 class ItemItem:
     """Normalised co-occurrence of items in histories.
 
-    sim(j → i) = c_ji / (shrink + n_j^source_power · n_i^target_power),  c_ji = Σ_u r_uj r_ui / |u|^user_power
+    sim(j → i) = c_ji / (shrink + n_j^source_power · n_i^target_power),  c_ji = Σ_u with both 1 / |u|^user_power
     score(u, i) = Σ_j∈u w_uj · sim(j → i)
 
     With powers 0, ½, ½ this is cosine; 1, ½, ½ is the linear filter of GF-CF (Shen et al. 2021) and 1, 1, β is RP3β
@@ -28,9 +28,9 @@ class ItemItem:
     user_power: how much a listener with a long history counts for less
     source_power, target_power: exponents of the listeners of either item
     shrink: added to the denominator, so that rare pairs count for less
-    train_half_life: days after which a play counts half in r while fitting; 0 counts all alike
     recency: a history entry with r later ones counts 1 / (1 + r / recency); 0 counts all alike
     entries: similarities kept in all, the largest of each target item
+    fit_work: pairs of items within histories that may be counted; the longest histories are cut to stay below
     work: multiplications that scoring all users may take; fewer similarities are kept to stay below
     """
 
@@ -38,9 +38,9 @@ class ItemItem:
     source_power: Annotated[float, Field(ge=0)] = 0.5
     target_power: Annotated[float, Field(ge=0)] = 0.3
     shrink: Annotated[float, Field(ge=0)] = 0.0
-    train_half_life: Annotated[float, Field(ge=0)] = 0.0
     recency: Annotated[float, Field(ge=0)] = 0.0
     entries: Annotated[float, Field(ge=1)] = 1e8
+    fit_work: Annotated[float, Field(gt=0)] = 2e10
     work: Annotated[float, Field(gt=0)] = 2e10
 
     def fit(self, data: Dataset, rng: np.random.Generator, progress: Progress = no_progress) -> "ItemItemModel":
@@ -50,23 +50,17 @@ class ItemItem:
         pairs = data.pairs
         n_played = int((data.plays > 0).sum())
         size = min(budget(self.work, len(pairs.item), n_played), max(1, int(self.entries) // max(n_played, 1)))
-        value = decayed_pairs(data, self.train_half_life)
-        row = np.repeat(np.arange(pairs.n_users), np.diff(pairs.indptr))
-        degree = np.bincount(row, weights=value, minlength=pairs.n_users)
-        heard = np.bincount(pairs.item, weights=value, minlength=data.n_items)
-        scaled = (value * np.where(degree > 0, degree, 1)[row] ** (-self.user_power / 2)).astype(np.float32)
-        by_item = transpose_csr(Csr(pairs.indptr, pairs.item, scaled, data.n_items))
-        assert by_item.value is not None
-        n = np.where(heard > 0, heard, 1)
+        by_user = sampled(pairs, self.fit_work)
+        by_item = transpose_csr(by_user)
+        degree, heard = (np.maximum(np.diff(side.indptr), 1).astype(np.float32) for side in (by_user, by_item))
         indptr, source, similarity = kernels.neighbours(
-            pairs.indptr,
-            pairs.item,
-            scaled,
+            by_user.indptr,
+            by_user.index,
+            degree**-self.user_power,
             by_item.indptr,
             by_item.index,
-            by_item.value,
-            (n**self.target_power).astype(np.float32),
-            (n**self.source_power).astype(np.float32),
+            heard**self.target_power,
+            heard**self.source_power,
             self.shrink,
             size,
         )
