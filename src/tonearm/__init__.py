@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from tonearm.load import load_all, load_events, load_ready_made
     from tonearm.pipeline import Inputs, run
     from tonearm.ranker import Ranker
+    from tonearm.restored import Restored, restore
     from tonearm.sources.als import ALS
     from tonearm.sources.content import Content
     from tonearm.sources.item_item import ItemItem
@@ -32,6 +33,7 @@ _HOME = {
     "OutputError": "errors",
     "Popularity": "sources.popularity",
     "Ranker": "ranker",
+    "Restored": "restored",
     "TonearmError": "errors",
     "Vocabulary": "data",
     "evaluate_files": "evaluate",
@@ -39,6 +41,7 @@ _HOME = {
     "load_config": "config",
     "load_events": "load",
     "load_ready_made": "load",
+    "restore": "restored",
     "run": "pipeline",
 }
 
@@ -58,6 +61,7 @@ __all__ = [
     "OutputError",
     "Popularity",
     "Ranker",
+    "Restored",
     "TonearmError",
     "Vocabulary",
     "evaluate_files",
@@ -65,6 +69,7 @@ __all__ = [
     "load_config",
     "load_events",
     "load_ready_made",
+    "restore",
     "run",
 ]
 
