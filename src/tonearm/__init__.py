@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from tonearm.data import Catalogue, Dataset, Lists, Log, Vocabulary
     from tonearm.errors import ConfigError, DataError, MissingExtra, OutputError, TonearmError
     from tonearm.evaluate import evaluate_files
+    from tonearm.explanation import Explanation, explain
     from tonearm.load import load_all, load_events, load_ready_made
     from tonearm.pipeline import Inputs, run
     from tonearm.ranker import Ranker
@@ -25,6 +26,7 @@ _HOME = {
     "Content": "sources.content",
     "DataError": "errors",
     "Dataset": "data",
+    "Explanation": "explanation",
     "Inputs": "pipeline",
     "ItemItem": "sources.item_item",
     "Lists": "data",
@@ -37,6 +39,7 @@ _HOME = {
     "TonearmError": "errors",
     "Vocabulary": "data",
     "evaluate_files": "evaluate",
+    "explain": "explanation",
     "load_all": "load",
     "load_config": "config",
     "load_events": "load",
@@ -53,6 +56,7 @@ __all__ = [
     "Content",
     "DataError",
     "Dataset",
+    "Explanation",
     "Inputs",
     "ItemItem",
     "Lists",
@@ -65,6 +69,7 @@ __all__ = [
     "TonearmError",
     "Vocabulary",
     "evaluate_files",
+    "explain",
     "load_all",
     "load_config",
     "load_events",
