@@ -78,7 +78,7 @@ def test_a_track_that_was_played_speaks_for_itself_and_not_for_its_artist() -> N
     assert (facts.heard, facts.heard_last, facts.tracks, facts.shared) == (2.0, "2000-04-06", 1, ())
     assert facts.listeners == 1  # the other one, not oneself
     assert say(data, 3) == "Because you played it 2 times, last on 2000-04-06."
-    weighted = because(facts, NAMES.__getitem__, [], timed_plays=False)
+    weighted = because(facts, NAMES.__getitem__, [], whole_plays=False)
     assert weighted == "Because you played it, last on 2000-04-06."
 
 

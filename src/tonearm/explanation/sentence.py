@@ -15,7 +15,7 @@ POPULAR = 100
 """Place among all tracks up to which one is called popular."""
 
 
-def because(facts: Facts, names: Callable[[Id], str], near: Sequence[Id], timed_plays: bool = True) -> str:
+def because(facts: Facts, names: Callable[[Id], str], near: Sequence[Id], whole_plays: bool = True) -> str:
     """Why the listener gets the track, by the first of these that holds; each is counted in the log.
 
     They have played it; two tracks of its artist, or of its album; tracks that the sources name, which its listeners
@@ -24,13 +24,13 @@ def because(facts: Facts, names: Callable[[Id], str], near: Sequence[Id], timed_
 
     names: words for a track of the history
     near: tracks of the history that the sources which found the track rest on, strongest first
-    timed_plays: whether a play is one event, so that plays can be told as times
+    whole_plays: whether a play is one event, so that plays can be told as times
     """
     artists = [part for part in facts.shared if part.kind == "artist"]
     albums = [part for part in facts.shared if part.kind == "album"]
     genres = [part for part in facts.shared if part.kind == "genre"]
     if facts.heard > 0:
-        return f"Because you played it{_times(facts.heard) if timed_plays else ''}{_on(facts.heard_last)}."
+        return f"Because you played it{_times(facts.heard) if whole_plays else ''}{_on(facts.heard_last)}."
     for part in (*artists[:1], *albums[:1]):
         if part.tracks >= FEW:
             return _of_label(part)
