@@ -8,9 +8,11 @@ if TYPE_CHECKING:
     from tonearm.data import Catalogue, Dataset, Lists, Log, Vocabulary
     from tonearm.errors import ConfigError, DataError, MissingExtra, OutputError, TonearmError
     from tonearm.evaluate import evaluate_files
+    from tonearm.explanation import Explanation, explain
     from tonearm.load import load_all, load_events, load_ready_made
     from tonearm.pipeline import Inputs, run
     from tonearm.ranker import Ranker
+    from tonearm.restored import Restored, restore
     from tonearm.sources.als import ALS
     from tonearm.sources.content import Content
     from tonearm.sources.item_item import ItemItem
@@ -24,6 +26,7 @@ _HOME = {
     "Content": "sources.content",
     "DataError": "errors",
     "Dataset": "data",
+    "Explanation": "explanation",
     "Inputs": "pipeline",
     "ItemItem": "sources.item_item",
     "Lists": "data",
@@ -32,13 +35,16 @@ _HOME = {
     "OutputError": "errors",
     "Popularity": "sources.popularity",
     "Ranker": "ranker",
+    "Restored": "restored",
     "TonearmError": "errors",
     "Vocabulary": "data",
     "evaluate_files": "evaluate",
+    "explain": "explanation",
     "load_all": "load",
     "load_config": "config",
     "load_events": "load",
     "load_ready_made": "load",
+    "restore": "restored",
     "run": "pipeline",
 }
 
@@ -50,6 +56,7 @@ __all__ = [
     "Content",
     "DataError",
     "Dataset",
+    "Explanation",
     "Inputs",
     "ItemItem",
     "Lists",
@@ -58,13 +65,16 @@ __all__ = [
     "OutputError",
     "Popularity",
     "Ranker",
+    "Restored",
     "TonearmError",
     "Vocabulary",
     "evaluate_files",
+    "explain",
     "load_all",
     "load_config",
     "load_events",
     "load_ready_made",
+    "restore",
     "run",
 ]
 

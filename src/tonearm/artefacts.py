@@ -1,6 +1,7 @@
 """The files of a run, each from what the pipeline made; names and columns are the contract of docs/files.md."""
 
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,8 +11,10 @@ import polars as pl
 from tonearm import store
 from tonearm.config import OutputOptions
 from tonearm.data import Block, Dataset, Lists
+from tonearm.errors import DataError
 from tonearm.progress import Progress
 from tonearm.ranker import RankerModel
+from tonearm.sources import MODELS
 from tonearm.sources.als import ALSModel
 from tonearm.sources.base import Source
 from tonearm.types import Float32s
@@ -127,8 +130,34 @@ def write_models(folder: Path, sources: Sequence[Source], ranker: RankerModel) -
     for source in sources:
         store.save_arrays(models / f"{source.name}_model.npz", source.save())
     ranker.save_trees(models / "cb_model.cbm")
-    blend = {"names": list(ranker.names), "z": ranker.z.tolist(), "blend": ranker.blend.tolist(), "mix": ranker.mix}
-    store.write_json(models / "ranker.json", blend)
+    store.write_json(models / "ranker.json", ranker.save())
+
+
+def load_models(folder: Path, manifest: Mapping[str, Any]) -> tuple[list[Source], RankerModel]:
+    """What `write_models` wrote into a run directory, as data and never by pickle; the sources in their order.
+
+    Raises:
+        DataError: a file is missing, is not the one that the run wrote, or lacks what this version needs.
+    """
+
+    def vouched(name: str) -> Path:
+        path = folder / "models" / name
+        said = manifest["files"].get(f"models/{name}", {}).get("sha256")
+        if said is None or not path.is_file():
+            raise DataError(f"{path}: is missing, so the run's models cannot be loaded. Make the run anew.")
+        if store.sha256(path) != said:
+            raise DataError(f"{path}: is not the file that the run wrote. Put that one back, or make the run anew.")
+        return path
+
+    try:
+        sources = [MODELS[s].load(store.load_arrays(vouched(f"{s}_model.npz"))) for s in manifest["sources"]]
+        trees, rest = vouched("cb_model.cbm").read_bytes(), store.read_json(vouched("ranker.json"))
+        return sources, RankerModel.load(trees, rest, manifest["ranker"])
+    except (KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise DataError(
+            f"{folder / 'models'}: written by another version of Tonearm ({type(error).__name__}: {error}). "
+            "Make the run anew."
+        ) from error
 
 
 def facts(source: Source) -> dict[str, Any]:

@@ -282,6 +282,44 @@ def show_item(item: str, /, *, run: Path, k: int = 10) -> None:
     _print(show_one(run, item, k))
 
 
+@app.command
+def explain(
+    user: str,
+    item: str,
+    /,
+    *,
+    run: Path,
+    events: str | None = None,
+    items: str | None = None,
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """Say why a user gets an item, or why not.
+
+    Parameters
+    ----------
+    user
+        The user's id.
+    item
+        The item's id.
+    run
+        The run directory.
+    events
+        The log (train, where the split was ready-made), if it is no longer where the run read it.
+    items
+        The catalogue, if it is no longer where the run read it.
+    json
+        Print every part as JSON.
+    """
+    from tonearm.explanation import explain as explain_one
+    from tonearm.explanation.view import render, to_json
+
+    explanation = explain_one(user, item, run, events=events, items=items)
+    if json:
+        print(to_json(explanation))
+    else:
+        _print(render(explanation))
+
+
 def _config(path: Path | None, settings: tuple[str, ...], preset: str = "default") -> "Config":
     from tonearm.config import load_config
 

@@ -5,10 +5,10 @@ share of the trees in the final score is chosen. Little data therefore ends near
 """
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import catboost
 import numpy as np
@@ -170,6 +170,16 @@ class RankerModel:
             trees = self.trees.predict(features, thread_count=threads).astype(np.float32)
         return mixed(indptr, trees, blended(features[:, self.z], self.blend), self.mix)
 
+    def contributions(self, features: Float32s) -> Float64s:
+        """SHAP values of each feature in the trees, and last their expected value, (n, n_features + 1) float64.
+
+        A row sums to the trees' value of that row.
+
+        Source: Lundberg, Erion, Lee 2018
+        """
+        pool = catboost.Pool(features, feature_names=list(self.names))
+        return np.asarray(self.trees.get_feature_importance(pool, type="ShapValues"), np.float64)
+
     def with_best_mix(
         self, table: TrainingTable, unseen: Float32s, options: Ranker, tree_counts: list[int]
     ) -> "RankerModel":
@@ -210,6 +220,16 @@ class RankerModel:
         with tempfile.TemporaryDirectory() as folder:
             self.trees.save_model(str(Path(folder) / "model.cbm"))
             path.write_bytes((Path(folder) / "model.cbm").read_bytes())
+
+    def save(self) -> dict[str, Any]:
+        """All but the trees and the validation, for JSON."""
+        return {"names": list(self.names), "z": self.z.tolist(), "blend": self.blend.tolist(), "mix": self.mix}
+
+    @classmethod
+    def load(cls, trees: bytes, rest: Mapping[str, Any], validation: Mapping[str, Any]) -> Self:
+        """The model that `save_trees` and `save` took apart."""
+        names, z, blend = tuple(rest["names"]), np.array(rest["z"], np.int64), np.array(rest["blend"], np.float32)
+        return cls(names, z, catboost.CatBoost().load_model(blob=trees), blend, float(rest["mix"]), dict(validation))
 
 
 def blended(z: Float32s, weights: Float32s) -> Float32s:

@@ -4,7 +4,7 @@ Nothing is loaded whole: lists hold a hundred rows for each user, and a run may 
 """
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,9 @@ LIST_FILES = {
 """Lists of every user: their names in metrics.json, and their files; content is there only where items have genres."""
 
 FACTS = {"name": pl.String(), "genres": pl.List(pl.String), "artists": pl.List(pl.String)}
+
+EXAMPLES = 5
+"""Ids that a message about an unknown one names."""
 
 Id = int | str
 
@@ -106,6 +109,36 @@ class Run:
         except DataError as error:
             return {}, f"Items are shown by their ids: the catalogue cannot be read any more ({error})"
 
+    def has_event(self, item: Id, events: str | None = None) -> bool:
+        """Whether the log, or the test set of a ready-made split, has an event of an item.
+
+        events: the log, where it is no longer at the place the run read it from
+        """
+        inputs = self.manifest["inputs"]
+        address = inputs["test"] if "test" in inputs else events or inputs["events"]
+        table = open_events(address).table
+        typed = as_id(item, table.collect_schema()["item_id"])
+        if typed is None:
+            return False
+        with reading(address):
+            return len(table.filter(pl.col("item_id") == typed).head(1).collect()) > 0
+
+    def unknown(self, what: str, column: str, file: str, given: Id) -> str:
+        """Words for an id that the run does not have, with some that it has in a column of one of its lists."""
+        table = self.scan(file)
+        if table is None:
+            return f"{self.folder}: has no {file}."
+        ids = table.filter(pl.col("rank") == 1).select(column)
+        dtype = table.collect_schema()[column]
+        typed = as_id(given, dtype)
+        near = ids.head(EXAMPLES).collect()[column].to_list()
+        if typed is not None:
+            after = ids.filter(pl.col(column) >= typed).head(EXAMPLES).collect()[column].to_list()
+            near = after or near
+        kind = "whole numbers" if dtype.is_integer() else "strings"
+        known = ", ".join(str(item) for item in near)
+        return f"{self.folder}: train has no {what} {given}. Ids are {kind}, such as {known}."
+
     def events_of(self, user: Id, events: str | None = None) -> tuple[pl.DataFrame, pl.DataFrame]:
         """One user's events in train and in test: item_id, and time (seconds) and weight where the log has them.
 
@@ -120,6 +153,17 @@ class Run:
         rows = _events(events or inputs["events"], user)
         test = pl.col("time") >= to_seconds(parse_moment(self.manifest["test_from"]))
         return rows.filter(~test), rows.filter(test)
+
+
+def title(item: Id, about: Mapping[str, Any]) -> str:
+    """An item's name with its artists, or its id where it has no name.
+
+    about: name and artists, as far as known
+    """
+    name, artists = about.get("name"), about.get("artists") or []
+    if not name:
+        return str(item)
+    return name if not artists or artists == [name] else f"{name} – {', '.join(artists)}"
 
 
 def as_id(value: Id, dtype: pl.DataType) -> Id | None:

@@ -12,14 +12,13 @@ from rich.text import Text
 
 from tonearm.data import to_moment
 from tonearm.errors import DataError
-from tonearm.runs import LIST_FILES, Id, Run, as_id
+from tonearm.runs import LIST_FILES, Id, Run, as_id, title
 
 Facts = Mapping[Id, Mapping[str, Any]]
 
 TITLES = {"recommendations": "final list", "personal_als": "ALS", "content": "content", "top_popular": "popular"}
 
 HISTORY = 20
-EXAMPLES = 5
 
 
 def show_user(run: Path, user: str, events: str | None = None, k: int = 10) -> RenderableType:
@@ -36,7 +35,7 @@ def show_user(run: Path, user: str, events: str | None = None, k: int = 10) -> R
     log, note = _events(opened, user, events)
     train, test = log if log is not None else (None, None)
     if not lists and (test is None or len(test) == 0):
-        raise DataError(_unknown(opened, "user", "user_id", LIST_FILES["recommendations"], user))
+        raise DataError(opened.unknown("user", "user_id", LIST_FILES["recommendations"], user))
     heard = [] if train is None else train["item_id"].to_list()
     chosen = [] if test is None else test["item_id"].to_list()
     lists["top_popular"] = _popular(opened, heard, k)
@@ -63,7 +62,7 @@ def show_item(run: Path, item: str, k: int = 10) -> RenderableType:
     opened = Run.open(run)
     similar = opened.similar_to(item, k)
     if similar is None or len(similar) == 0:
-        raise DataError(_unknown(opened, "item", "item_id_1", "similar.parquet", item))
+        raise DataError(opened.unknown("item", "item_id_1", "similar.parquet", item))
     typed = as_id(item, similar["item_id"].dtype)
     assert typed is not None
     facts, no_names = opened.describe([typed, *similar["item_id"].to_list()])
@@ -165,11 +164,7 @@ def _chosen(ids: Sequence[Id], heard: set[Id], facts: Facts) -> Text:
 
 
 def _name(item: Id, facts: Facts) -> str:
-    about = facts.get(item, {})
-    name, artists = about.get("name"), about.get("artists") or []
-    if not name:
-        return str(item)
-    return name if not artists or artists == [name] else f"{name} – {', '.join(artists)}"
+    return title(item, facts.get(item, {}))
 
 
 def _line(item: Id, facts: Facts) -> str:
@@ -182,20 +177,3 @@ def _cells(item: Id, facts: Facts) -> list[str]:
     """Id, name with artists, and the first genres."""
     name, genres = _name(item, facts), facts.get(item, {}).get("genres") or []
     return [escape(text) for text in (str(item), "" if name == str(item) else name, ", ".join(genres[:3]))]
-
-
-def _unknown(run: Run, what: str, column: str, file: str, given: str) -> str:
-    """Words for an id that the run does not have, with some that it has."""
-    table = run.scan(file)
-    if table is None:
-        return f"{run.folder}: has no {file}."
-    ids = table.filter(pl.col("rank") == 1).select(column)
-    dtype = table.collect_schema()[column]
-    typed = as_id(given, dtype)
-    near = ids.head(EXAMPLES).collect()[column].to_list()
-    if typed is not None:
-        after = ids.filter(pl.col(column) >= typed).head(EXAMPLES).collect()[column].to_list()
-        near = after or near
-    kind = "whole numbers" if dtype.is_integer() else "strings"
-    known = ", ".join(str(item) for item in near)
-    return f"{run.folder}: train has no {what} {given}. Ids are {kind}, such as {known}."

@@ -12,7 +12,7 @@ import pytest
 from tonearm.config import Config, load_config
 from tonearm.data import Block, Dataset, Lists, Pairs
 from tonearm.load import load_all
-from tonearm.sources import Source, fit_sources
+from tonearm.sources import MODELS, Source, fit_sources
 from tonearm.sources.popularity import PopularityModel
 from tonearm.types import AnyArray, Bools, Int32s, Int64s
 
@@ -262,6 +262,42 @@ def test_a_model_is_saved_as_plain_arrays(source: Source) -> None:
     assert set(back) == set(arrays)
     for name, array in arrays.items():
         np.testing.assert_array_equal(back[name], array)
+
+
+def test_a_loaded_model_is_the_saved_one(source: Source, data: Dataset) -> None:
+    loaded = MODELS[source.name].load(source.save())
+    block = everyone(data)
+    assert loaded.name == source.name
+    again, before = loaded.save(), source.save()
+    assert {name: array.tobytes() for name, array in again.items()} == {
+        name: array.tobytes() for name, array in before.items()
+    }
+    same(loaded.recommend(block, 7), source.recommend(block, 7))
+    np.testing.assert_array_equal(loaded.score(block, all_items(block)), source.score(block, all_items(block)))
+    new = stranger(block)
+    np.testing.assert_array_equal(loaded.score(new, all_items(new)), source.score(new, all_items(new)))
+
+
+@pytest.mark.parametrize("kind", ["own", "stranger", "empty"])
+def test_contributions_of_the_history_sum_to_the_score(source: Source, data: Dataset, kind: str) -> None:
+    some = 0
+    for user in range(0, data.n_users, 3):
+        own = data.block(user, user + 1, True)
+        # ALS decomposes the solution from the history, which is the score of a user who is folded in
+        block = (
+            nobody(data) if kind == "empty" else stranger(own) if kind == "stranger" or source.name == "als" else own
+        )
+        scores = source.score(block, all_items(block))
+        for item in range(data.n_items):
+            values = source.contributions(block, item)
+            if source.name in ("popular", "recent"):
+                assert values is None
+                continue
+            assert values is not None
+            assert values.shape == block.pairs.item.shape
+            assert values.sum() == pytest.approx(float(np.nan_to_num(scores[item])), abs=1e-4)
+            some += int((np.abs(values) > 1e-3).sum())
+    assert some > 50 or kind == "empty" or source.name in ("popular", "recent", "trend")
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -7,6 +7,9 @@ import pytest
 
 from tonearm import cli
 
+WIDTH = "200"
+"""Columns of the terminal, wide enough that no word is broken."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -22,7 +25,7 @@ def tonearm(capsys: pytest.CaptureFixture[str], *args: object) -> Answer:
     capsys.readouterr()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["tonearm", *map(str, args)])
-        patch.setenv("COLUMNS", "200")
+        patch.setenv("COLUMNS", WIDTH)
         try:
             cli.main()
             code = 0

@@ -41,7 +41,9 @@ def test_every_command_is_documented() -> None:
     page = PAGE.read_text(encoding="utf-8")
     documented = re.findall(r"^## tonearm (.+)$", page, re.MULTILINE)
     assert documented == [" ".join(words) for words in commands(app)]
-    assert {"run", "check", "synth", "prepare yandex", "evaluate", "compare", "show user", "show item"} <= {*documented}
+    assert {"run", "check", "synth", "prepare yandex", "evaluate", "compare", "show user", "show item", "explain"} <= {
+        *documented
+    }
 
 
 def test_the_page_of_the_command_line_is_current() -> None:
@@ -69,11 +71,12 @@ def test_there_are_examples() -> None:
     assert EXAMPLES
 
 
-def test_the_example_of_the_readme_runs(quick: Path) -> None:
-    blocks = python_blocks(README)
+@pytest.mark.parametrize("page", [README, ROOT / "docs" / "explain.md"], ids=lambda page: page.stem)
+def test_the_example_of_a_page_runs(page: Path, quick: Path) -> None:
+    blocks = python_blocks(page)
     assert blocks
     for place, block in enumerate(blocks):
-        exec(compile(block, f"README.md, example {place + 1}", "exec"), {"__name__": "__main__"})
+        exec(compile(block, f"{page.name}, example {place + 1}", "exec"), {"__name__": "__main__"})
     assert quick.exists()
 
 

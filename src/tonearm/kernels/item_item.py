@@ -112,7 +112,7 @@ def neighbours(
                 if j != i:
                     value = np.float32(total[j] / (shrink + row_norm[i] * column_norm[j]))
                     if n < size or value >= best_value[0]:
-                        n = offer(value, j, best_value, best_item, n)
+                        n = offer(float(value), j, best_value, best_item, n)
                 total[j] = 0
             sort_best_first(best_value, best_item, n)
             count[i] = n

@@ -7,11 +7,27 @@ import numpy as np
 
 from tonearm.data import Dataset
 from tonearm.progress import Progress, no_progress
+from tonearm.sources.als import ALSModel
 from tonearm.sources.base import Recipe, Source
-from tonearm.sources.spectral import Spectral
+from tonearm.sources.content import ContentModel
+from tonearm.sources.item_item import ItemItemModel
+from tonearm.sources.popularity import PopularityModel
+from tonearm.sources.spectral import Spectral, SpectralModel
 from tonearm.sources.trend import Trend
 
-__all__ = ["Recipe", "Source", "Trend", "fit_sources", "left_out"]
+__all__ = ["MODELS", "Recipe", "Source", "Trend", "fit_sources", "left_out"]
+
+MODELS: dict[str, type[Source]] = {
+    "popular": PopularityModel,
+    "als": ALSModel,
+    "content": ContentModel,
+    "item_item": ItemItemModel,
+    "ease": ItemItemModel,
+    "spectral": SpectralModel,
+    "recent": PopularityModel,
+    "trend": ItemItemModel,
+}
+"""What each source's recipe makes, to be loaded again by its `load`."""
 
 
 def fit_sources(

@@ -1,12 +1,13 @@
 """The one protocol that every candidate source follows."""
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Protocol, Self
 
 import numpy as np
 
 from tonearm.data import Block, Dataset, Lists
 from tonearm.progress import Progress, no_progress
-from tonearm.types import AnyArray, Float32s
+from tonearm.types import AnyArray, Float32s, Float64s
 
 
 class Source(Protocol):
@@ -33,8 +34,20 @@ class Source(Protocol):
         """
         ...
 
+    def contributions(self, block: Block, item: int) -> Float64s | None:
+        """What each entry of the one history in the block adds to its user's score of an item, (n_pairs,) float64.
+
+        They sum to the score, or near it where the source says so; None where history plays no part in the score.
+        """
+        ...
+
     def save(self) -> dict[str, AnyArray]:
         """Everything the model is made of, as arrays for an npz file."""
+        ...
+
+    @classmethod
+    def load(cls, arrays: Mapping[str, AnyArray]) -> Self:
+        """The model that `save` took apart."""
         ...
 
 

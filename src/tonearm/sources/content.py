@@ -1,13 +1,17 @@
 """Content: what sounds like what a listener plays, by genre."""
 
+from collections.abc import Mapping
+from typing import Self
+
 import numpy as np
+import polars as pl
 from pydantic.dataclasses import dataclass as options
 
-from tonearm.data import Block, Dataset, Lists, Tags
+from tonearm.data import Block, Dataset, Lists, Tags, Vocabulary
 from tonearm.errors import DataError
 from tonearm.kernels import content as kernels
 from tonearm.progress import Progress, no_progress
-from tonearm.types import AnyArray, Float32s, Int32s, Int64s
+from tonearm.types import AnyArray, Float32s, Float64s, Int32s, Int64s
 
 
 @options(frozen=True)
@@ -28,7 +32,7 @@ class Content:
         genres = data.catalogue.genres
         if genres is None:
             raise DataError("the catalogue has no genres, so there is no content source. Leave it out of the run.")
-        return ContentModel(genres, data.popularity_order, data.n_items)
+        return ContentModel(genres, data.popularity_order)
 
 
 class ContentModel:
@@ -36,10 +40,10 @@ class ContentModel:
 
     name = "content"
 
-    def __init__(self, genres: Tags, order: Int32s, n_items: int) -> None:
+    def __init__(self, genres: Tags, order: Int32s) -> None:
         self.genres = genres
         self.order = order
-        self.place = np.full(n_items, -1, np.int32)
+        self.place = np.full(len(genres.indptr) - 1, -1, np.int32)
         self.place[order] = np.arange(len(order), dtype=np.int32)
         self.set_of, self.set_indptr, self.set_tag = distinct_sets(genres)
         self.member_indptr, self.member = self._members()
@@ -85,9 +89,28 @@ class ContentModel:
             self.profiles(block), self.set_indptr, self.set_tag, self.set_of, candidates.indptr, candidates.item
         )
 
+    def contributions(self, block: Block, item: int) -> Float64s | None:
+        """What the genres that each history item shares with the item add to the cosine; they sum to it."""
+        pairs, genres = block.pairs, self.genres
+        row = np.repeat(np.arange(len(pairs.item)), np.diff(genres.indptr)[pairs.item])
+        own = [genres.index[genres.indptr[i] : genres.indptr[i + 1]] for i in pairs.item]
+        tag = np.concatenate([*own, np.empty(0, np.int32)])
+        share = (np.log1p(pairs.plays.astype(np.float64)) / np.maximum(np.diff(genres.indptr)[pairs.item], 1))[row]
+        wanted = genres.index[genres.indptr[item] : genres.indptr[item + 1]]
+        length = np.linalg.norm(np.bincount(tag, share)) * np.sqrt(len(wanted))
+        both = np.isin(tag, wanted)
+        return np.bincount(row[both], share[both], len(pairs.item)) / (length if length > 0 else 1)
+
     def save(self) -> dict[str, AnyArray]:
         """Genres of each item and the order of popularity."""
-        return {"indptr": self.genres.indptr, "index": self.genres.index, "order": self.order}
+        labels = np.array(self.genres.labels.ids.to_list(), np.str_)
+        return {"indptr": self.genres.indptr, "index": self.genres.index, "labels": labels, "order": self.order}
+
+    @classmethod
+    def load(cls, arrays: Mapping[str, AnyArray]) -> Self:
+        """The model that `save` took apart."""
+        labels = Vocabulary(pl.Series(arrays["labels"].tolist(), dtype=pl.String))
+        return cls(Tags(arrays["indptr"], arrays["index"], labels), arrays["order"])
 
 
 def distinct_sets(tags: Tags) -> tuple[Int32s, Int64s, Int32s]:

@@ -1,7 +1,8 @@
 """Item-item: what is heard by the same listeners."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Self
 
 import numpy as np
 from pydantic import Field
@@ -12,7 +13,7 @@ from tonearm.kernels import item_item as kernels
 from tonearm.kernels.als import Csr, transpose_csr
 from tonearm.progress import Progress, no_progress
 from tonearm.sources.history import recency_weights, sampled
-from tonearm.types import AnyArray, Float32s, Int32s, Int64s
+from tonearm.types import AnyArray, Float32s, Float64s, Int32s, Int64s
 
 
 @options(frozen=True)
@@ -118,6 +119,27 @@ class ItemItemModel:
             candidates.item,
         )
 
+    def contributions(self, block: Block, item: int) -> Float64s | None:
+        """The weight from each history item to the item, times the entry's recency; they sum to the score."""
+        entries = zip(block.pairs.item, recency_weights(block.pairs, self.recency), strict=True)
+        return np.array([float(recency) * self._weight_between(j, item) for j, recency in entries])
+
+    def _weight_between(self, source: int, target: int) -> float:
+        own = slice(self.indptr[source], self.indptr[source + 1])
+        return float(self.weight[own][self.target[own] == target].sum())
+
     def save(self) -> dict[str, AnyArray]:
-        """The weights."""
-        return {"indptr": self.indptr, "target": self.target, "weight": self.weight}
+        """The weights, and how a history is weighed."""
+        return {
+            "name": np.array(self.name),
+            "indptr": self.indptr,
+            "target": self.target,
+            "weight": self.weight,
+            "recency": np.array(self.recency),
+        }
+
+    @classmethod
+    def load(cls, arrays: Mapping[str, AnyArray]) -> Self:
+        """The model that `save` took apart."""
+        name, recency = str(arrays["name"]), float(arrays["recency"])
+        return cls(name, arrays["indptr"], arrays["target"], arrays["weight"], recency)

@@ -1,6 +1,7 @@
 """Popular items: what most listeners play."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Self
 
 import numpy as np
 from pydantic import Field
@@ -81,6 +82,16 @@ class PopularityModel:
         del block
         return self.value[candidates.item]
 
+    def contributions(self, block: Block, item: int) -> Float64s | None:
+        """None: the score is the same for everybody."""
+        del block, item
+        return None
+
     def save(self) -> dict[str, AnyArray]:
         """The order and the scores."""
-        return {"order": self.order, "value": self.value}
+        return {"name": np.array(self.name), "order": self.order, "value": self.value}
+
+    @classmethod
+    def load(cls, arrays: Mapping[str, AnyArray]) -> Self:
+        """The model that `save` took apart."""
+        return cls(str(arrays["name"]), arrays["order"], arrays["value"])

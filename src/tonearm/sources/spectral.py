@@ -1,7 +1,8 @@
 """Spectral: an ideal low-pass filter over the graph of users and items."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Self
 
 import numpy as np
 from pydantic import Field
@@ -11,7 +12,7 @@ from scipy.sparse import csr_array
 from tonearm.data import Block, Dataset, Lists
 from tonearm.kernels.topk import ItemIndex, index_items, score_pairs, top_k
 from tonearm.progress import Progress, no_progress
-from tonearm.types import AnyArray, Bools, Float32s
+from tonearm.types import AnyArray, Bools, Float32s, Float64s
 
 
 @options(frozen=True)
@@ -101,6 +102,16 @@ class SpectralModel:
         """The filtered value of each candidate."""
         return score_pairs(self.vectors(block), self.target, candidates.indptr, candidates.item)
 
+    def contributions(self, block: Block, item: int) -> Float64s | None:
+        """The product of each history item's vector with the item's; they sum to the score."""
+        vectors, wanted = self.source[block.pairs.item].astype(np.float64), self.target[item].astype(np.float64)
+        return np.asarray(vectors @ wanted)
+
     def save(self) -> dict[str, AnyArray]:
-        """Both sides' vectors."""
-        return {"source": self.source, "target": self.target}
+        """Both sides' vectors, and which items were played."""
+        return {"source": self.source, "target": self.target, "played": self.played}
+
+    @classmethod
+    def load(cls, arrays: Mapping[str, AnyArray]) -> Self:
+        """The model that `save` took apart."""
+        return cls(arrays["source"], arrays["target"], arrays["played"])

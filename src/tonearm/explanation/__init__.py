@@ -1,0 +1,152 @@
+"""Why a listener gets a track, or why not: facts of the log, the sources' and the ranker's shares, and one sentence."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from tonearm.data import to_moment
+from tonearm.errors import DataError
+from tonearm.explanation.facts import Facts, gather_facts
+from tonearm.explanation.parts import Ranking, SourcePart, near, ranking, source_parts
+from tonearm.explanation.sentence import because
+from tonearm.restored import Restored, restore
+from tonearm.runs import LIST_FILES, Id, as_id, title
+
+__all__ = ["Explanation", "explain"]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Everything that put a track into a listener's final list, or kept it out.
+
+    until: the cut; nothing at or after it is known here; None in a log without time
+    names: words for the track and for those of the history, by id
+    rank, k: its place in the final list (the popular list for a cold user), and the length of the list
+    because: why it is in the list; why_not: why it is not; one of the two is None
+    facts: None for a cold user, and for a track that train does not know
+    sources: empty in the same cases
+    ranking: None where it is no candidate
+    """
+
+    user: Id
+    item: Id
+    until: str | None
+    names: dict[Id, str]
+    rank: int | None
+    k: int
+    because: str | None
+    why_not: str | None
+    facts: Facts | None = None
+    sources: tuple[SourcePart, ...] = ()
+    ranking: Ranking | None = None
+
+
+def explain(
+    user: Id, item: Id, run: Path | str | Restored, *, events: str | None = None, items: str | None = None
+) -> Explanation:
+    """Why a listener of a finished run gets a track, or why not.
+
+    user, item: ids, or what a person types for them
+    run: the run's folder, whose log and models are loaded; or what `restore` made of it, to explain many
+    events, items: the log and the catalogue, where they are no longer at the place that the run read them from
+
+    Raises:
+        DataError: neither train nor test know the user, or the item; or as `restore`.
+    """
+    restored = run if isinstance(run, Restored) else restore(run, events, items)
+    data = restored.data
+    u, i = data.users.place(user), data.catalogue.items.place(item)
+    who = _cold(restored, user) if u is None else data.users.ids[u]
+    what = _new(restored, item, events) if i is None else data.catalogue.items.ids[i]
+    place = None if i is None or data.plays[i] == 0 else int((data.popularity_order == i).argmax()) + 1
+    k = restored.config.output.k
+    until = to_moment(data.now).isoformat() if data.log.time is not None else None
+    names = {what: str(what)} if i is None else _names(restored, [i])
+    if u is None:
+        k = min(restored.config.output.top_popular, len(data.popularity_order))
+        given, why_not = _words_for_cold(place, k)
+        return Explanation(who, what, until, names, None if given is None else place, k, given, why_not)
+    if i is None or place is None:
+        words = (
+            "It is not in the catalogue, and nobody played it before the cut."
+            if i is None
+            else "Nobody played it before the cut, and no source proposes what nobody has played."
+        )
+        return Explanation(who, what, until, names, None, k, None, words)
+    block = restored.block(u)
+    names |= _names(restored, block.pairs.item.tolist())
+    candidates, own = restored.gather(block)
+    facts = gather_facts(data, block, i)
+    sources = source_parts(restored, block, own, i)
+    placed = ranking(restored, block, candidates, i)
+    rank = _rank_in_list(restored, who, what)
+    given, why_not = None, None
+    if rank is not None:
+        given = because(facts, names.__getitem__, near(sources), data.log.weight is None)
+    else:
+        why_not = _why_not(restored, facts, sources, placed)
+    return Explanation(who, what, until, names, rank, k, given, why_not, facts, sources, placed)
+
+
+def _names(restored: Restored, items: list[int]) -> dict[Id, str]:
+    catalogue = restored.data.catalogue
+    index = pl.Series(items, dtype=pl.Int32).to_numpy()
+    ids = catalogue.items.decode(index).to_list()
+    about = catalogue.describe(index).select("name", "artists").to_dicts()
+    return {item: title(item, facts) for item, facts in zip(ids, about, strict=True)}
+
+
+def _rank_in_list(restored: Restored, user: Id, item: Id) -> int | None:
+    rows = restored.run.rows(LIST_FILES["recommendations"], "user_id", user, restored.config.output.k)
+    if rows is None:
+        raise DataError(f"{restored.run.folder}: has no {LIST_FILES['recommendations']}. Make the run anew.")
+    found = rows.filter(pl.col("item_id") == item)["rank"]
+    return int(found[0]) if len(found) else None
+
+
+def _cold(restored: Restored, user: Id) -> Id:
+    """The id of a user whom only test knows."""
+    test = restored.loaded.test
+    if test is not None:
+        typed = as_id(user, test.cold_users.dtype)
+        if typed is not None and typed in test.cold_users:
+            return typed
+    words = restored.run.unknown("user", "user_id", LIST_FILES["recommendations"], user)
+    raise DataError(words)
+
+
+def _new(restored: Restored, item: Id, events: str | None) -> Id:
+    """The id of an item that only test knows."""
+    typed = as_id(item, restored.data.catalogue.items.ids.dtype)
+    if typed is None or not restored.run.has_event(typed, events):
+        raise DataError(restored.run.unknown("item", "item_id_1", "similar.parquet", item))
+    return typed
+
+
+def _words_for_cold(place: int | None, k: int) -> tuple[str | None, str | None]:
+    start = "You are new, with nothing played before the cut, so you get the popular list"
+    if place is None:
+        return None, f"{start}; nobody had played this track."
+    if place <= k:
+        return f"{start}; this is number {place:,} in it.", None
+    return None, f"{start}, which ends at {k:,}; this track would be number {place:,}."
+
+
+def _why_not(restored: Restored, facts: Facts, sources: tuple[SourcePart, ...], placed: Ranking | None) -> str:
+    config = restored.config
+    if facts.heard > 0 and config.filter_seen:
+        last = f", last on {facts.heard_last}" if facts.heard_last is not None else ""
+        return f"Already heard ({facts.heard:g} plays{last}), and filter_seen leaves out what was heard."
+    if placed is None:
+        ranks = [f"{part.name} {part.rank:,}" for part in sources if part.rank is not None]
+        never = [part.name for part in sources if part.rank is None]
+        words = f"No source proposes it among its first {max(config.candidates, config.output.k):,}. "
+        words += f"Its ranks, were the lists longer: {', '.join(ranks)}." if ranks else "No list of any length has it."
+        return words + (f" No list of any length in {', '.join(never)}." if ranks and never else "")
+    if placed.place > config.output.k:
+        return (
+            f"The ranker puts it at place {placed.place:,} of {placed.of:,} candidates, and the list ends at "
+            f"{config.output.k:,}."
+        )
+    return f"The ranker puts it at place {placed.place:,}, and shaping the list afterwards left it out."

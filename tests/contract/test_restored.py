@@ -1,0 +1,116 @@
+"""A run that is loaded again makes the lists that it made, and says so where it cannot."""
+
+import json
+import shutil
+from pathlib import Path
+
+import polars as pl
+import pytest
+from tests.quick import Log, run_inputs, run_quick
+
+from tonearm import store
+from tonearm.errors import DataError
+from tonearm.pipeline import Inputs
+from tonearm.restored import Restored, restore
+
+
+def check_same_lists(restored: Restored) -> None:
+    """Every user ranked anew gets the entries and the scores of recommendations.parquet, to the last bit."""
+    said = pl.read_parquet(restored.run.folder / "recommendations.parquet")
+    data, k = restored.data, restored.config.output.k
+    # another block size than the run's
+    for lo in range(0, data.n_users, 50):
+        block = data.block(lo, min(lo + 50, data.n_users), restored.config.filter_seen)
+        ranked, _ = restored.rank(block, restored.gather(block)[0], k)
+        found = pl.DataFrame(
+            {
+                "user_id": data.users.decode(block.users[ranked.row]),
+                "item_id": data.catalogue.items.decode(ranked.item),
+                "score": pl.Series(ranked.score),
+                "rank": pl.Series(ranked.rank),
+            }
+        )
+        wanted = said.filter(pl.col("user_id").is_in(found["user_id"].unique().implode())).select(found.columns)
+        assert found.equals(wanted)
+        assert len(found) > 0
+
+
+def test_a_restored_run_makes_the_lists_of_the_run(tiny_run: Path) -> None:
+    restored = restore(tiny_run)
+    assert [source.name for source in restored.sources] == list(restored.run.manifest["sources"])
+    assert len(restored.sources) == 8
+    check_same_lists(restored)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_whatever_the_share_of_the_trees(tiny_run: Path, tmp_path: Path, share: float) -> None:
+    restored = restore(copied(tiny_run, tmp_path, {"mix": share}))
+    assert restored.ranker.mix == share
+    block = restored.data.block(0, 9, True)
+    ranked, features = restored.rank(block, restored.gather(block)[0], 20)
+    again = restored.ranker.score(ranked.indptr, features) if share in (0.0, 1.0) else ranked.score
+    assert again.tobytes() == ranked.score.tobytes()
+
+
+def test_a_ready_made_split_without_time_or_catalogue(tiny_log: Log, tmp_path: Path) -> None:
+    train, test = str(tmp_path / "train.parquet"), str(tmp_path / "test.parquet")
+    tiny_log.train.drop("started_at").write_parquet(train)
+    tiny_log.test.drop("started_at").write_parquet(test)
+    run_inputs(Inputs(train=train, test=test), tmp_path / "run", "filter_seen=false")
+    Path(train).rename(tmp_path / "moved.parquet")
+    with pytest.raises(DataError, match="no such file"):
+        restore(tmp_path / "run")
+    check_same_lists(restore(tmp_path / "run", events=str(tmp_path / "moved.parquet")))
+
+
+def test_options_of_the_sources_are_kept(tiny_log: Log, tmp_path: Path) -> None:
+    more = ("item_item.recency=5.0", 'als.confidence="plays"', "als.alpha=2.0", "ease.recency=0.0")
+    check_same_lists(restore(run_quick(tmp_path / "other", tiny_log.events, tiny_log.items, *more)))
+
+
+def copied(run: Path, folder: Path, ranker: dict[str, float] | None = None) -> Path:
+    """A copy of a run, with some of ranker.json changed and vouched for."""
+    copy = folder / "copy"
+    shutil.copytree(run, copy)
+    if ranker is not None:
+        path = copy / "models" / "ranker.json"
+        store.write_json(path, store.read_json(path) | ranker)
+        manifest = store.read_json(copy / "manifest.json")
+        manifest["files"]["models/ranker.json"]["sha256"] = store.sha256(path)
+        store.write_json(copy / "manifest.json", manifest)
+    return copy
+
+
+@pytest.mark.parametrize("name", ["als_model.npz", "ease_model.npz", "cb_model.cbm", "ranker.json"])
+def test_a_model_that_is_missing_or_another(tiny_run: Path, tmp_path: Path, name: str) -> None:
+    run = copied(tiny_run, tmp_path)
+    path = run / "models" / name
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(DataError, match=f"{name}: is not the file that the run wrote"):
+        restore(run)
+    path.unlink()
+    with pytest.raises(DataError, match=f"{name}: is missing"):
+        restore(run)
+
+
+def test_a_model_of_another_version(tiny_run: Path, tmp_path: Path) -> None:
+    run = copied(tiny_run, tmp_path)
+    path = run / "models" / "item_item_model.npz"
+    arrays = store.load_arrays(path)
+    del arrays["recency"]
+    store.save_arrays(path, arrays)
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest["files"]["models/item_item_model.npz"]["sha256"] = store.sha256(path)
+    store.write_json(run / "manifest.json", manifest)
+    with pytest.raises(DataError, match=r"written by another version of Tonearm \(KeyError: 'recency'\)"):
+        restore(run)
+
+
+def test_a_log_or_a_catalogue_that_changed(tiny_log: Log, tiny_run: Path, tmp_path: Path) -> None:
+    log, items = str(tmp_path / "log.parquet"), str(tmp_path / "items.parquet")
+    tiny_log.events.head(len(tiny_log.events) - 1).write_parquet(log)
+    with pytest.raises(DataError, match=r"log\.parquet: is not what the run read: it has 5,999 rows"):
+        restore(tiny_run, events=log)
+    tiny_log.items.reverse().write_parquet(items)
+    with pytest.raises(DataError, match=r"items\.parquet: is not what the run read"):
+        restore(tiny_run, items=items)
