@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from tonearm.load import load_all, load_events, load_ready_made
     from tonearm.pipeline import Inputs, run
     from tonearm.ranker import Ranker
+    from tonearm.shape import Shape
     from tonearm.sources.als import ALS
     from tonearm.sources.content import Content
     from tonearm.sources.item_item import ItemItem
@@ -32,6 +33,7 @@ _HOME = {
     "OutputError": "errors",
     "Popularity": "sources.popularity",
     "Ranker": "ranker",
+    "Shape": "shape",
     "TonearmError": "errors",
     "Vocabulary": "data",
     "evaluate_files": "evaluate",
@@ -58,6 +60,7 @@ __all__ = [
     "OutputError",
     "Popularity",
     "Ranker",
+    "Shape",
     "TonearmError",
     "Vocabulary",
     "evaluate_files",
