@@ -262,23 +262,29 @@ def diversify(
     Source: Carbonell and Goldstein 1998, "The use of MMR, diversity-based reranking".
     """
     out = np.empty(len(item), np.int64)
+    n_tags = _labels(tag)
     for row in prange(len(indptr) - 1):
         lo = indptr[row]
         m = min(2 * k, indptr[row + 1] - lo)
-        own, relevance = item[lo : lo + m], _relevance(score[lo : lo + m])
-        nearest, taken = np.zeros(m), np.zeros(m, np.bool_)
-        n = min(k, m)
+        own, value = item[lo : lo + m], (1 - dial) * _relevance(score[lo : lo + m])
+        bounds, labels = _local_tags(own, tag_indptr, tag)
+        nearest, cosine, taken = np.zeros(m), np.zeros(m), np.zeros(m, np.bool_)
+        last, n = np.zeros(n_tags), min(k, m)
+        best = 0
         for step in range(n):
-            best, highest = -1, -np.inf
-            for j in range(m):
-                value = (1 - dial) * relevance[j] - dial * nearest[j]
-                if not taken[j] and value > highest:
-                    best, highest = j, value
             taken[best] = True
             out[lo + step] = lo + best
+            if unit.shape[1] > 0:
+                _vector_cosines(unit, own, best, cosine)
+            else:
+                _tag_cosines(bounds, labels, best, last, cosine)
+            following, highest = -1, -np.inf
             for j in range(m):
-                if not taken[j]:
-                    nearest[j] = max(nearest[j], _cosine(own[best], own[j], tag_indptr, tag, unit))
+                nearest[j] = max(nearest[j], cosine[j])
+                worth = value[j] - dial * nearest[j]
+                if worth > highest and not taken[j]:
+                    following, highest = j, worth
+            best = following
         for j in range(m):
             if not taken[j]:
                 out[lo + n] = lo + j
@@ -288,23 +294,50 @@ def diversify(
     return out
 
 
+@jit
+def _local_tags(own: Int32s, tag_indptr: Int64s, tag: Int32s) -> tuple[Int64s, Int32s]:
+    """The labels of some items side by side, CSR; nothing where there are no labels at all."""
+    bounds = np.zeros(len(own) + 1, np.int64)
+    if len(tag) == 0:
+        return bounds, np.empty(0, np.int32)
+    for j in range(len(own)):
+        bounds[j + 1] = bounds[j] + tag_indptr[own[j] + 1] - tag_indptr[own[j]]
+    labels = np.empty(bounds[-1], np.int32)
+    for j in range(len(own)):
+        labels[bounds[j] : bounds[j + 1]] = tag[tag_indptr[own[j]] : tag_indptr[own[j] + 1]]
+    return bounds, labels
+
+
+@jit
+def _tag_cosines(bounds: Int64s, labels: Int32s, best: int, last: Float64s, out: Float64s) -> None:
+    """Cosine of one item's labels to those of all; two items without any are alike.
+
+    last: (n_labels,) zeros, left so
+    """
+    of_best = bounds[best + 1] - bounds[best]
+    for a in range(bounds[best], bounds[best + 1]):
+        last[labels[a]] = 1.0
+    for j in range(len(out)):
+        n = bounds[j + 1] - bounds[j]
+        shared = 0.0
+        for a in range(bounds[j], bounds[j + 1]):
+            shared += last[labels[a]]
+        if shared > 0:
+            out[j] = shared / np.sqrt(n * of_best)
+        else:
+            out[j] = 1.0 if n == 0 and of_best == 0 else 0.0
+    for a in range(bounds[best], bounds[best + 1]):
+        last[labels[a]] = 0.0
+
+
 @jit_fast
-def _cosine(i: int, j: int, tag_indptr: Int64s, tag: Int32s, unit: Float32s) -> float:
-    """Cosine of two items' vectors where there are any, else of their labels; items without a label are alike."""
-    if unit.shape[1] > 0:
+def _vector_cosines(unit: Float32s, own: Int32s, best: int, out: Float64s) -> None:
+    """Product of one item's vector with those of all."""
+    for j in range(len(out)):
         total = np.float32(0)
         for d in range(unit.shape[1]):
-            total += unit[i, d] * unit[j, d]
-        return float(total)
-    n_i, n_j = tag_indptr[i + 1] - tag_indptr[i], tag_indptr[j + 1] - tag_indptr[j]
-    if n_i == 0 or n_j == 0:
-        return 1.0 if n_i == n_j else 0.0
-    shared = 0
-    for a in range(tag_indptr[i], tag_indptr[i + 1]):
-        for c in range(tag_indptr[j], tag_indptr[j + 1]):
-            if tag[a] == tag[c]:
-                shared += 1
-    return float(shared / np.sqrt(n_i * n_j))
+            total += unit[own[best], d] * unit[own[j], d]
+        out[j] = total
 
 
 @jit
