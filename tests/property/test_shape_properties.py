@@ -173,6 +173,16 @@ def test_lists_are_those_of_the_slow_twin(case: Case) -> None:
         assert relaxed[user] == twin.relaxed
 
 
+@settings(max_examples=100, deadline=None)
+@given(case=cases(dial=True, shares=False))
+def test_lists_do_not_depend_on_the_users_before_them(case: Case) -> None:
+    lists, _, relaxed = case.shaped()
+    many = replace(case, candidates=case.candidates * 20, heard=case.heard * 20)
+    again, _, relaxed_too = many.shaped()
+    assert again == lists * 20
+    assert relaxed_too == relaxed * 20
+
+
 @settings(max_examples=200, deadline=None)
 @given(case=cases(dial=True))
 def test_hard_rules_hold_whatever_else_is_asked(case: Case) -> None:

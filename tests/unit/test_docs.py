@@ -69,11 +69,12 @@ def test_there_are_examples() -> None:
     assert EXAMPLES
 
 
-def test_the_example_of_the_readme_runs(quick: Path) -> None:
-    blocks = python_blocks(README)
+@pytest.mark.parametrize("page", [README, ROOT / "docs" / "shaping.md"], ids=lambda page: page.name)
+def test_the_examples_of_a_page_run(page: Path, quick: Path) -> None:
+    blocks = python_blocks(page)
     assert blocks
     for place, block in enumerate(blocks):
-        exec(compile(block, f"README.md, example {place + 1}", "exec"), {"__name__": "__main__"})
+        exec(compile(block, f"{page.name}, example {place + 1}", "exec"), {"__name__": "__main__"})
     assert quick.exists()
 
 
