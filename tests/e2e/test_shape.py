@@ -56,3 +56,13 @@ def test_a_run_with_one_rule_measures_it_once(tiny_log: Log, tmp_path: Path) -> 
     assert shape["rules"]["blocked"]["removed"] > 0
     lists = pl.read_parquet(folder / "recommendations.parquet").join(tiny_log.items, on="item_id")
     assert not lists["genres"].list.contains("pop").any()
+
+
+def test_the_size_of_blocks_and_the_number_of_threads_change_no_shaped_list(tiny_log: Log, tmp_path: Path) -> None:
+    rules = (*RULES, "shape.fresh_share=0.1", "shape.explore_share=0.5", "shape.explore_plays=15")
+    one = run_quick(tmp_path / "one", tiny_log.events, tiny_log.items, *rules)
+    other = run_quick(tmp_path / "other", tiny_log.events, tiny_log.items, *rules, "block=23", "threads=1")
+    lists = [pl.read_parquet(folder / "recommendations.parquet") for folder in (one, other)]
+    assert lists[0].equals(lists[1])
+    costs = [json.loads((folder / "metrics.json").read_text())["shape"] for folder in (one, other)]
+    assert costs[0]["rules"]["explore"]["removed"] == costs[1]["rules"]["explore"]["removed"] > 0
