@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tonearm.pipeline import Inputs, run
     from tonearm.ranker import Ranker
     from tonearm.restored import Restored, restore
+    from tonearm.shape import Shape
     from tonearm.sources.als import ALS
     from tonearm.sources.content import Content
     from tonearm.sources.item_item import ItemItem
@@ -36,6 +37,7 @@ _HOME = {
     "Popularity": "sources.popularity",
     "Ranker": "ranker",
     "Restored": "restored",
+    "Shape": "shape",
     "TonearmError": "errors",
     "Vocabulary": "data",
     "evaluate_files": "evaluate",
@@ -66,6 +68,7 @@ __all__ = [
     "Popularity",
     "Ranker",
     "Restored",
+    "Shape",
     "TonearmError",
     "Vocabulary",
     "evaluate_files",

@@ -17,10 +17,13 @@ from tonearm.ranker import RankerModel
 from tonearm.sources import MODELS
 from tonearm.sources.als import ALSModel
 from tonearm.sources.base import Source
-from tonearm.types import Float32s
+from tonearm.types import Float32s, Int64s
 
 LISTS = {"popular": "top_popular", "als": "personal_als"}
 """Names of the sources' lists in metrics.json where they differ from the sources' own."""
+
+UNSHAPED = "recommendations_unshaped"
+"""The final list before shaping, in metrics.json; it is measured and not written."""
 
 FILES = {"als": "personal_als", "content": "content_recommendations"}
 """Sources whose lists are written to a file."""
@@ -38,24 +41,32 @@ class ListWriter(store.TableWriter):
         table = {
             "user_id": self.data.users.decode(block.users[lists.row]),
             "item_id": self.data.catalogue.items.decode(lists.item),
-            "score": pl.Series(lists.score),
+            "score": pl.Series(lists.score, nan_to_null=True),
             "rank": pl.Series(lists.rank),
         }
         self.write(pl.DataFrame(table | (more or {})))
 
 
 def final_columns(
-    block: Block, lists: Lists, names: Sequence[str], features: Float32s, which: Literal["few", "all"]
+    block: Block,
+    lists: Lists,
+    names: Sequence[str],
+    features: Float32s,
+    place: Int64s,
+    which: Literal["few", "all"],
 ) -> dict[str, pl.Series]:
     """What recommendations.parquet says beside the list: two scores, the user's number of tracks, or every feature.
 
-    names, features: the ranker's features, (n_entries, n_features) float32; NaN becomes null
+    names, features: the ranker's features of all candidates, (n, n_features) float32; NaN becomes null
+    place: (n_entries,) int64, the row of each entry in `features`; −1 for one that was no candidate
     """
 
     def column(name: str) -> pl.Series:
         if name not in names:
-            return pl.Series([None] * len(features), dtype=pl.Float32)
-        return pl.Series(np.ascontiguousarray(features[:, names.index(name)]), nan_to_null=True)
+            return pl.Series([None] * len(place), dtype=pl.Float32)
+        values = features[place, names.index(name)]
+        values[place < 0] = np.nan
+        return pl.Series(values, nan_to_null=True)
 
     columns = {name: column(name) for name in ("als_score", "content_score")}
     columns["tracks_played_by_user"] = pl.Series(np.diff(block.pairs.indptr).astype(np.int32)[lists.row])

@@ -15,6 +15,7 @@ from pydantic.dataclasses import dataclass
 from tonearm.census import DataOptions
 from tonearm.errors import ConfigError
 from tonearm.ranker import Ranker
+from tonearm.shape import Shape
 from tonearm.sources.als import ALS
 from tonearm.sources.base import Recipe
 from tonearm.sources.content import Content
@@ -89,6 +90,7 @@ class Config:
     recent: Recent = field(default_factory=Recent)
     trend: Trend = field(default_factory=Trend)
     ranker: Ranker = field(default_factory=Ranker)
+    shape: Shape = field(default_factory=Shape)
     evaluation: EvaluationOptions = field(default_factory=EvaluationOptions)
     output: OutputOptions = field(default_factory=OutputOptions)
 

@@ -48,6 +48,7 @@ def evaluate(
     *,
     final: str = "recommendations",
     funnel: FunnelMeter | None = None,
+    shape: Metrics | None = None,
     cold: Metrics | None = None,
     population: Mapping[str, int] | None = None,
     resamples: int = 1000,
@@ -55,6 +56,7 @@ def evaluate(
     """Everything that `metrics.json` holds, as plain values without NaN; docs/metrics.md describes it.
 
     meters: by list name, all over this truth and with the same ks; comparisons set `final` against every other one
+    shape: what shaping the final list costs, as `RuleCosts.summary` returns it
     cold: as `cold_users` returns it
     population: further counts to stand beside those of the truth, or instead of them
     """
@@ -78,6 +80,8 @@ def evaluate(
         "slices": _merge(slices),
         "funnel": funnel.summary() if funnel is not None else None,
     }
+    if shape is not None:
+        metrics["shape"] = shape
     metrics["notes"] = _notes(truth, metrics, next(iter(meters.values())))
     metrics["warnings"] = warnings(metrics)
     return metrics
@@ -151,6 +155,8 @@ def _notes(truth: Truth, metrics: Metrics, meter: ListMeter) -> list[str]:
     cold = metrics["cold"]
     if cold is not None and cold["note"]:
         notes.append(cold["note"])
+    if "shape" in metrics:
+        notes += [*metrics["shape"]["notes"], "the funnel follows the final list as it was before shaping"]
     notes.extend(
         f"{name}: nobody got a list" for name, values in metrics["lists"].items() if values["listed_users"] == 0
     )

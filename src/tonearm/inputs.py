@@ -93,7 +93,7 @@ class Events:
         schema = self.input.schema
         picked = [_id(name, self.columns[name], schema) for name in ("user_id", "item_id")]
         if self.timed:
-            picked.append(_seconds(self.columns["started_at"], schema).alias("time"))
+            picked.append(seconds(self.columns["started_at"], schema).alias("time"))
         if self.weighted:
             picked.append(pl.col(self.columns["weight"]).cast(pl.Float32).alias("weight"))
         return scan.select(picked)
@@ -310,7 +310,8 @@ def _id(name: str, column: str, schema: pl.Schema) -> pl.Expr:
     return (values if schema[column].is_integer() else values.cast(pl.String)).alias(name)
 
 
-def _seconds(column: str, schema: pl.Schema) -> pl.Expr:
+def seconds(column: str, schema: pl.Schema) -> pl.Expr:
+    """A column of dates or datetimes as whole seconds since `EPOCH`; int64."""
     dtype = schema[column]
     number = pl.col(column).cast(pl.Int64)
     start = int((EPOCH - datetime(1970, 1, 1)).total_seconds())

@@ -28,10 +28,13 @@ from tonearm.metrics import ListMeter, Truth, cold_users, describe_items, truth
 from tonearm.profile import profile
 from tonearm.progress import Progress
 from tonearm.ranker import RankerModel, TrainingTable, join_tables, label_candidates, sample_negatives
+from tonearm.rule_costs import RuleCosts
+from tonearm.shape import Shaper
 from tonearm.sources import fit_sources, left_out
 from tonearm.sources.base import Source
 from tonearm.split import InnerSplit, inner_splits
 from tonearm.stages import Stages
+from tonearm.types import Int64s
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,7 @@ def run(
         stages = Stages(show)
         with stages.stage("load"):
             loaded = inputs.load(config, stages.progress)
+            shaper = config.shape.fit(loaded.train, inputs.items)
         assert loaded.test is not None
         ranker = learn_to_rank(loaded.train, config, stages)
         with stages.stage("fit sources on all of train"):
@@ -93,13 +97,16 @@ def run(
             )
         truth_ = truth(loaded.train.log, loaded.test.log, config.filter_seen)
         with stages.stage("lists"):
-            meters, funnel = write_lists(folder, loaded.train, sources, ranker, truth_, config, stages.progress)
+            meters, funnel, costs = write_lists(
+                folder, loaded.train, sources, ranker, truth_, config, stages.progress, shaper
+            )
         with stages.stage("evaluate"):
             metrics = evaluate(
                 truth_,
                 meters,
                 stage_rng(config.seed, "bootstrap"),
                 funnel=funnel,
+                shape=costs,
                 population={"test_events_of_unknown_items": loaded.test.unknown_events},
                 cold=cold_users(loaded.test.cold, loaded.train.plays, loaded.train.popularity_order, config.output.k),
                 resamples=config.evaluation.resamples,
@@ -176,13 +183,18 @@ def write_lists(
     truth_: Truth,
     config: Config,
     progress: Progress,
-) -> tuple[dict[str, ListMeter], FunnelMeter]:
-    """Write every user's lists, block by block, and measure them as they pass."""
+    shaper: Shaper | None = None,
+) -> tuple[dict[str, ListMeter], FunnelMeter, dict[str, Any] | None]:
+    """Write every user's lists, block by block, and measure them as they pass; also what shaping costs."""
     names = [source.name for source in sources]
     items = describe_items(train.plays, train.catalogue)
     meters = {artefacts.LISTS.get(name, name): ListMeter(truth_, items, config.evaluation.ks) for name in names}
     meters["recommendations"] = ListMeter(truth_, items, config.evaluation.ks)
     funnel = FunnelMeter(truth_, names)
+    costs = None
+    if shaper is not None:
+        costs = RuleCosts(shaper.knowing(sources), truth_, items, config.evaluation.ks, config.output.k)
+        meters[artefacts.UNSHAPED] = costs.unshaped
     features = Features.fit(train, names, config.filter_seen)
     k = config.output.k
     with ExitStack() as stack:
@@ -194,28 +206,31 @@ def write_lists(
         final = stack.enter_context(ListWriter(folder / "recommendations.parquet", train))
         for block in blocks(train, config, progress):
             candidates, own = gather(block, sources, depth(config))
-            ranked, columns = rank(block, candidates, features, ranker, k, config)
-            final.write_lists(
-                block, ranked, artefacts.final_columns(block, ranked, features.names, columns, config.output.features)
-            )
+            ranked, matrix, place = rank(block, candidates, features, ranker, k if costs is None else None, config)
+            listed = ranked
+            if costs is not None:
+                shaped = costs.shape(block, ranked)
+                listed, place = shaped.lists, np.where(shaped.place < 0, -1, place[shaped.place])
+            columns = artefacts.final_columns(block, listed, features.names, matrix, place, config.output.features)
+            final.write_lists(block, listed, columns)
             for name, lists in zip(names, own, strict=True):
                 shown = lists.head(k)
                 meters[artefacts.LISTS.get(name, name)].add(block.users, shown, block.pairs)
                 if name in writers:
                     writers[name].write_lists(block, shown)
-            meters["recommendations"].add(block.users, ranked, block.pairs)
+            meters["recommendations"].add(block.users, listed, block.pairs)
             funnel.add(block.users, candidates.lists, candidates.ranks > 0, ranked)
-    return meters, funnel
+    return meters, funnel, None if costs is None else costs.summary(meters["recommendations"])
 
 
 def rank(
-    block: Block, candidates: Candidates, features: Features, ranker: RankerModel, k: int, config: Config
-) -> tuple[Lists, np.ndarray[tuple[int, int], np.dtype[np.float32]]]:
-    """The k best candidates of each user by the ranker, and the features of each entry."""
+    block: Block, candidates: Candidates, features: Features, ranker: RankerModel, k: int | None, config: Config
+) -> tuple[Lists, np.ndarray[tuple[int, int], np.dtype[np.float32]], Int64s]:
+    """The k best candidates of each user by the ranker (None: all), all features, and the row of each entry there."""
     matrix = features.compute(block, candidates)
     score = ranker.score(candidates.lists.indptr, matrix, _threads(config))
-    indptr, item, best, place = best_of_rows(candidates.lists.indptr, candidates.lists.item, score, k)
-    return Lists(indptr, item, best), matrix[place]
+    indptr, item, best, place = best_of_rows(candidates.lists.indptr, candidates.lists.item, score, k or len(score))
+    return Lists(indptr, item, best), matrix, place
 
 
 def blocks(train: Dataset, config: Config, progress: Progress) -> Iterator[Block]:

@@ -44,7 +44,7 @@ def warnings(metrics: Metrics) -> list[str]:
 
 def _against_sources(metrics: Metrics, metric: str) -> list[str]:
     final, values = metrics["final"], {n: v[metric] for n, v in metrics["lists"].items() if v[metric] is not None}
-    others = {name: value for name, value in values.items() if name != final}
+    others = {name: value for name, value in values.items() if name not in (final, f"{final}_unshaped")}
     if final not in values or not others:
         return []
     best = max(others, key=lambda name: others[name])
@@ -53,10 +53,12 @@ def _against_sources(metrics: Metrics, metric: str) -> list[str]:
             f"{final}: {metric} is {values[final] / others[best]:.0f} times that of the best source, {best}. Likeliest "
             "leak: a feature or label of the ranker saw events of the test period."
         ]
+    cause = "the ranker's labels come from events that its sources were fitted on, or there are too few of them"
+    if f"{final}_unshaped" in metrics["lists"]:
+        cause = "the rules of [shape], which say below what each of them costs"
     worse = [c for c in metrics["comparisons"] if c["metric"] == metric and c["against"] == best and c["high"] < 0]
     return [
-        f"{final} is significantly below {best} by {metric} ({_signed(c['difference'])}). Likeliest cause: the "
-        "ranker's labels come from events that its sources were fitted on, or there are too few of them."
+        f"{final} is significantly below {best} by {metric} ({_signed(c['difference'])}). Likeliest cause: {cause}."
         for c in worse
     ]
 
@@ -78,10 +80,32 @@ def sentence(comparison: Mapping[str, Any]) -> str:
     return f"{c['list']} {verb} {c['against']} by {_signed(c['difference'])} {c['metric']} {between}"
 
 
+def rule_lines(metrics: Mapping[str, Any]) -> list[str]:
+    """What shaping did to the final list, a line for each rule; nothing where there was none."""
+    shape = metrics.get("shape")
+    if shape is None:
+        return []
+    rules = shape["rules"] if len(shape["rules"]) < 2 else shape["rules"] | {"all rules": shape["all"]}
+    found = []
+    for rule, cost in rules.items():
+        share = "" if cost["removed_share"] is None else f" ({cost['removed_share']:.1%})"
+        changes = [f"{key} {_signed(v)}" for key, v in cost.items() if not key.startswith("removed") and v is not None]
+        by_itself = "together" if rule == "all rules" else "alone"
+        found.append(f"shape {rule}: {cost['removed']:,} entries{share} gave way; {by_itself}: {', '.join(changes)}")
+    filled, above, short = shape["filled_by_popular"], shape["above_limits"], shape["short_lists"]
+    if filled or above or short:
+        found.append(
+            f"shape: of {shape['entries']:,} entries {filled:,} were filled in from the popular list, {above:,} stand "
+            f"above a limit, as nothing else was left; {short:,} lists are short"
+        )
+    return found
+
+
 def lines(metrics: Metrics) -> list[str]:
     """What stands below the table: comparisons, funnel, cold users, definitions, notes and warnings."""
     found = [sentence(c) for c in metrics["comparisons"] if c["metric"] == f"ndcg@{metrics['focus']}"]
     funnel, cold, population = metrics["funnel"], metrics["cold"], metrics["population"]
+    found += rule_lines(metrics)
     if funnel is not None and funnel["limits"] is not None:
         found.append(
             f"{funnel['limits']} limits the result: of {funnel['possible_hits']:,} hits possible at {funnel['k']}, "
@@ -117,5 +141,6 @@ def table(metrics: Metrics) -> Table:
         result.add_column(column.replace("@", "\n@"), justify="right", no_wrap=True)
     for name, values in metrics["lists"].items():
         style = "bold" if name == metrics["final"] else None
-        result.add_row(name, *(_figure(values.get(column)) for column in columns), style=style)
+        label = "unshaped" if name == f"{metrics['final']}_unshaped" else name
+        result.add_row(label, *(_figure(values.get(column)) for column in columns), style=style)
     return result

@@ -71,8 +71,11 @@ def test_there_are_examples() -> None:
     assert EXAMPLES
 
 
-@pytest.mark.parametrize("page", [README, ROOT / "docs" / "explain.md"], ids=lambda page: page.stem)
-def test_the_example_of_a_page_runs(page: Path, quick: Path) -> None:
+PAGES = [README, ROOT / "docs" / "explain.md", ROOT / "docs" / "shaping.md"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_examples_of_a_page_run(page: Path, quick: Path) -> None:
     blocks = python_blocks(page)
     assert blocks
     for place, block in enumerate(blocks):

@@ -10,6 +10,7 @@ POPULAR = "top_popular"
 
 TITLES = {
     "recommendations": "Final list",
+    "recommendations_unshaped": "Unshaped",
     "top_popular": "Popular",
     "popular": "Popular",
     "personal_als": "ALS",
@@ -43,7 +44,13 @@ def title(name: str) -> str:
 
 def in_sentence(name: str) -> str:
     """A list within a sentence."""
-    known = {"recommendations": "final", "top_popular": "popular", "content": "content", "item_item": "item-item"}
+    known = {
+        "recommendations": "final",
+        "recommendations_unshaped": "unshaped",
+        "top_popular": "popular",
+        "content": "content",
+        "item_item": "item-item",
+    }
     return f"the {known.get(name, title(name))} list"
 
 
@@ -74,9 +81,10 @@ def lead(metrics: Metrics) -> str:
 
 
 def best_source(metrics: Metrics) -> str | None:
-    """The list other than the final one with the highest ndcg at the focus, the first of equals."""
+    """The list other than the final one, shaped or not, with the highest ndcg at the focus, the first of equals."""
     metric = f"ndcg@{metrics['focus']}"
-    values = {name: v[metric] for name, v in metrics["lists"].items() if name != metrics["final"]}
+    final = metrics["final"]
+    values = {n: v[metric] for n, v in metrics["lists"].items() if n not in (final, f"{final}_unshaped")}
     known = {name: value for name, value in values.items() if value is not None}
     return max(known, key=lambda name: known[name]) if known else None
 

@@ -6,6 +6,7 @@ from typing import Any
 from tonearm.report import charts
 from tonearm.report.answers import in_sentence, title
 from tonearm.report.parts import Column, Figure, Section, Table
+from tonearm.verdict import rule_lines
 
 Tree = Mapping[str, Any]
 
@@ -49,7 +50,7 @@ def lists(metrics: Tree) -> Section:
         intro,
         [_metric_bars(metrics), *_differences(metrics)],
         [_table(metrics, "Accuracy, with intervals", ACCURACY), _table(metrics, "Beyond accuracy", BEYOND)],
-        [*_left_out(population), *_cold(metrics["cold"])],
+        [*rule_lines(metrics), *_left_out(population), *_cold(metrics["cold"])],
         [f"{family}@{k}" for family in ACCURACY for k in metrics["ks"]],
         f"ndcg@{metrics['focus']}",
     )
