@@ -28,6 +28,7 @@ from tonearm.metrics import ListMeter, Truth, cold_users, describe_items, truth
 from tonearm.profile import profile
 from tonearm.progress import Progress
 from tonearm.ranker import RankerModel, TrainingTable, join_tables, label_candidates, sample_negatives
+from tonearm.repeat import own_rules, parts_of, rule_names
 from tonearm.sources import fit_sources, left_out
 from tonearm.sources.base import Source
 from tonearm.split import InnerSplit, inner_splits
@@ -170,8 +171,12 @@ def write_lists(
     """Write every user's lists, block by block, and measure them as they pass."""
     names = [source.name for source in sources]
     items = describe_items(train.plays, train.catalogue)
-    meters = {artefacts.LISTS.get(name, name): ListMeter(truth_, items, config.evaluation.ks) for name in names}
-    meters["recommendations"] = ListMeter(truth_, items, config.evaluation.ks)
+    listed = [artefacts.LISTS.get(name, name) for name in names]
+    parts = {} if config.filter_seen else parts_of(truth_, train.pairs)
+    rules = () if config.filter_seen else rule_names(train.log.time is not None)
+    meters = {
+        name: ListMeter(truth_, items, config.evaluation.ks, parts) for name in (*listed, *rules, "recommendations")
+    }
     funnel = FunnelMeter(truth_, names)
     features = Features.fit(train, names, config.filter_seen)
     k = config.output.k
@@ -193,6 +198,8 @@ def write_lists(
                 meters[artefacts.LISTS.get(name, name)].add(block.users, shown, block.pairs)
                 if name in writers:
                     writers[name].write_lists(block, shown)
+            for name, shown in (own_rules(block, train.popularity_order, k) if rules else {}).items():
+                meters[name].add(block.users, shown, block.pairs)
             meters["recommendations"].add(block.users, ranked, block.pairs)
             funnel.add(block.users, candidates.lists, candidates.ranks > 0, ranked)
     return meters, funnel
