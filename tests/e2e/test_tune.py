@@ -79,7 +79,7 @@ def test_stopped_and_continued_it_gives_the_same(
         patch.setattr("tonearm.tune.measure.of_source", stopping)
         with pytest.raises(KeyboardInterrupt):
             tuned(tmp_path, inputs, trials=3)
-    assert "# recent: 1 trials" in (tmp_path / "best.toml").read_text()
+    assert "as it was, and nothing else was tried; kept." in (tmp_path / "best.toml").read_text()
     load_config(tmp_path / "best.toml")
     tuned(tmp_path, inputs, trials=3)
     assert said(tmp_path) == said(whole)
@@ -206,3 +206,11 @@ def test_the_command(
         patch.setattr("tonearm.evaluate.table", lambda _: "done")
         run = ("run", *log, "--config", tmp_path / "best.toml", "--out", tmp_path / "run")
         assert tonearm(capsys, *run).code == 0
+
+
+def test_a_stage_leaves_time_to_the_later_ones(tiny_log: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tonearm.tune.MOST", 2)
+    inputs, config = inputs_of(tmp_path, tiny_log), quick_config(*FEW)
+    for done in (2, 4):
+        verdicts = tune(inputs, tmp_path / "best.toml", config, minutes=60)
+        assert [verdict.finished for verdict in verdicts] in ([done] * 3, [done, done, 2])

@@ -34,6 +34,9 @@ from tonearm.types import Float32s
 WEIGHTS = {RANKER: 4.0}
 """Shares of the time; a stage that is not named has 1."""
 
+MOST = 60
+"""Trials of a stage in one call that has only a limit of time; what is left of its share goes to the later ones."""
+
 RULE = (
     "a stage's settings are changed only where the best trial on one half of the users beats the first trial, the "
     "settings as they were, on the other half: the 95% paired bootstrap interval of the difference lies above 0"
@@ -134,10 +137,11 @@ class _Search:
         until: float | None,
         trials: int | None,
     ) -> None:
-        while (trials is None or stage.finished < trials) and (until is None or time.monotonic() < until):
+        most = stage.finished + MOST if trials is None else trials
+        while stage.finished < most and (until is None or time.monotonic() < until):
             said = stage.run(measured)
             self.console.print(
-                f"[dim]{stage.name:<10} trial {stage.finished:>3}[/dim]  {said:<18} best {stage.best or 0:.4f}"
+                f"[dim]{stage.name:<10} trial {stage.finished:>3}[/dim]  {said:<8} best {stage.best or 0:.4f}"
                 + ("" if until is None else f"  [dim]{max(0.0, until - time.monotonic()):,.0f} s left[/dim]")
             )
             self._decide(stage, final=False)
@@ -210,6 +214,8 @@ def _sentence(verdict: Verdict, metric: str) -> str:
     """One stage in words."""
     if verdict.default is None or verdict.chosen is None:
         return f"{verdict.stage}: not tried, as the time was over; kept."
+    if verdict.finished == 1:
+        return f"{verdict.stage}: {metric} {verdict.default:.4f} as it was, and nothing else was tried; kept."
     said = (
         f"{verdict.stage}: {verdict.finished} trials, {verdict.pruned} pruned; {metric} {verdict.default:.4f} as it was"
     )

@@ -139,7 +139,7 @@ class Stage:
             trial.report(score, step)
             if best is not None and trial.should_prune():
                 self._study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-                return f"pruned at {score:.4f}"
+                return "pruned"
         if best is None or score > best:
             trial.set_user_attr("values", base64.b64encode(zlib.compress(values.tobytes())).decode())
         self._study.tell(trial, score)
