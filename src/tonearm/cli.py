@@ -244,6 +244,65 @@ def report(run: Path, /) -> None:
     _print(f"Report: {run / 'report.html'}")
 
 
+@app.command
+def tune(
+    *,
+    out: Path,
+    events: str | None = None,
+    items: str | None = None,
+    test_from: str | None = None,
+    train: str | None = None,
+    test: str | None = None,
+    config: Path | None = None,
+    settings: Settings = (),
+    minutes: float | None = None,
+    trials: int | None = None,
+    quiet: bool = False,
+) -> None:
+    """Look for better settings of sources and ranker, on the label windows within train alone.
+
+    Parameters
+    ----------
+    out
+        The TOML file to write, which run takes as --config; trials are kept beside it, and the same command goes on.
+    events
+        The log, as for run.
+    items
+        The catalogue, as for run.
+    test_from
+        Train is everything before this date or time; the rest is not looked at.
+    train
+        Instead of events and test_from: a ready-made set to learn from.
+    test
+        The set to measure by that belongs to train; it is not looked at either.
+    config
+        A TOML file of options to begin from.
+    settings
+        One option, such as filter_seen=false; may be repeated and wins over the file.
+    minutes
+        Time to spend; 30 unless trials is given.
+    trials
+        Trials of each source and of the ranker.
+    quiet
+        Print nothing while it goes on.
+    """
+    from tonearm.pipeline import Inputs
+    from tonearm.tune import RULE, study_file
+    from tonearm.tune import tune as search
+
+    inputs, options = Inputs(events, items, test_from, train, test), _config(config, settings)
+    try:
+        verdicts = search(inputs, out, options, minutes=minutes, trials=trials, show=not quiet)
+    except KeyboardInterrupt:
+        if not study_file(out).exists():
+            raise
+        print(f"Stopped. {out} holds the best so far; run the same command again to go on.", file=sys.stderr)
+        raise SystemExit(130) from None
+    changed = [verdict.stage for verdict in verdicts if verdict.changed]
+    _print(f"Changed: {', '.join(changed) or 'nothing'}. The rule: {RULE}.")
+    _print(f"Wrote {out}; pass it to tonearm run as --config. The same command again goes on from here.")
+
+
 @show.command(name="user")
 def show_user(user: str, /, *, run: Path, events: str | None = None, k: int = 10) -> None:
     """A user's history next to each of their lists.

@@ -16,6 +16,7 @@ from tonearm.census import DataOptions
 from tonearm.errors import ConfigError
 from tonearm.ranker import Ranker
 from tonearm.shape import Shape
+from tonearm.sources.again import Again
 from tonearm.sources.als import ALS
 from tonearm.sources.base import Recipe
 from tonearm.sources.content import Content
@@ -28,7 +29,7 @@ from tonearm.split import SplitOptions
 
 STRICT = ConfigDict(extra="forbid")
 
-SourceName = Literal["popular", "als", "content", "item_item", "ease", "spectral", "recent", "trend"]
+SourceName = Literal["popular", "als", "content", "item_item", "ease", "spectral", "recent", "trend", "again"]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -66,7 +67,8 @@ class Config:
     """Every option of a run.
 
     seed: the one seed; each stage spawns its own generator from it
-    filter_seen: leave tracks that the user has already heard out of their lists
+    filter_seen: leave tracks that the user has already heard out of their lists; without it the source `again` takes
+        part, and what to hear again is measured apart from what to discover
     candidates: tracks taken from each source for each user, before ranking
     block: users handled at a time; memory grows with it, results do not change
     threads: processor threads; 0 takes all there are
@@ -89,6 +91,7 @@ class Config:
     spectral: Spectral = field(default_factory=Spectral)
     recent: Recent = field(default_factory=Recent)
     trend: Trend = field(default_factory=Trend)
+    again: Again = field(default_factory=Again)
     ranker: Ranker = field(default_factory=Ranker)
     shape: Shape = field(default_factory=Shape)
     evaluation: EvaluationOptions = field(default_factory=EvaluationOptions)
@@ -105,8 +108,10 @@ class Config:
             "spectral": self.spectral,
             "recent": self.recent,
             "trend": self.trend,
+            "again": self.again,
         }
-        return {name: recipe for name, recipe in every.items() if name in {"popular", "als", *self.sources}}
+        wanted = {"popular", "als", *self.sources} - ({"again"} if self.filter_seen else set())
+        return {name: recipe for name, recipe in every.items() if name in wanted}
 
 
 PRESETS: dict[str, dict[str, Any]] = {

@@ -37,6 +37,8 @@ DEFINITIONS = {
     "popularity": "mean plays of the top k; mean over users with a list",
     "popularity_bias": "popularity / history_popularity - 1, the latter being the mean plays of what those users heard",
     "gini": "Gini coefficient of how often each item of the catalogue is shown",
+    "parts": "the same lists and metrics where truth is only what the user had heard in train (repeat), or had not "
+    "(discovery); population: users with such a truth",
     "interval": "95% percentile interval of a paired bootstrap over users",
 }
 
@@ -55,7 +57,8 @@ def evaluate(
 ) -> Metrics:
     """Everything that `metrics.json` holds, as plain values without NaN; docs/metrics.md describes it.
 
-    meters: by list name, all over this truth and with the same ks; comparisons set `final` against every other one
+    meters: by list name, all over this truth, with the same ks and the same parts; comparisons set `final` against
+        every other one
     shape: what shaping the final list costs, as `RuleCosts.summary` returns it
     cold: as `cold_users` returns it
     population: further counts to stand beside those of the truth, or instead of them
@@ -76,6 +79,7 @@ def evaluate(
         "lists": means,
         "intervals": {name: _intervals(columns, drawn[i]) for i, name in enumerate(names)},
         "comparisons": _comparisons(names, columns, means, drawn, final),
+        "parts": _parts(meters, rng, final, resamples) or None,
         "cold": cold,
         "slices": _merge(slices),
         "funnel": funnel.summary() if funnel is not None else None,
@@ -85,6 +89,22 @@ def evaluate(
     metrics["notes"] = _notes(truth, metrics, next(iter(meters.values())))
     metrics["warnings"] = warnings(metrics)
     return metrics
+
+
+def _parts(meters: Mapping[str, ListMeter], rng: np.random.Generator, final: str, resamples: int) -> Metrics:
+    """The accuracy of every list over each part of the truth, with intervals and comparisons."""
+    result: Metrics = {}
+    for part, first in next(iter(meters.values())).parts.items():
+        inside = {name: meter.parts[part] for name, meter in meters.items()}
+        names, means = list(inside), {name: meter.means() for name, meter in inside.items()}
+        drawn = resample([meter.values for meter in inside.values()], rng, resamples)
+        result[part] = {
+            "population": first.truth.population,
+            "lists": means,
+            "intervals": {name: _intervals(first.columns, drawn[i]) for i, name in enumerate(names)},
+            "comparisons": _comparisons(names, first.columns, means, drawn, final),
+        }
+    return result
 
 
 def _population(truth: Truth, cold: Metrics | None) -> dict[str, int]:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from tonearm.candidates import Candidates
-from tonearm.data import DAY, Block, Dataset, Tags
+from tonearm.data import DAY, Block, Dataset, Lists, Tags
 from tonearm.kernels import features as kernels
+from tonearm.kernels import own as own_kernels
 from tonearm.kernels.lists import window_counts
 from tonearm.types import Float32s, Int32s
 
@@ -46,7 +47,7 @@ class Features:
         names += _user_names(timed)
         names += [f"{tag}_{kind}" for tag, _ in tags for kind in _affinity_names(timed)]
         if not filter_seen:
-            names += ["own_plays", "own_recency"] if timed else ["own_plays"]
+            names += _own_names(timed)
         item = np.stack(list(item_columns.values()), axis=1).astype(np.float32)
         return cls(tuple(names), tuple(item_columns), item, tags, filter_seen)
 
@@ -86,10 +87,9 @@ class Features:
             out[:, at : at + width] = affinity[:, :width]
             at += width
         if not self.filter_seen:
-            own = kernels.own_history(pairs.indptr, pairs.item, pairs.plays, last, block.now, indptr, item)
-            width = 2 if timed else 1
-            out[:, at : at + width] = own[:, :width]
-            at += width
+            own = _own_features(block, candidates.lists)
+            out[:, at : at + own.shape[1]] = own
+            at += own.shape[1]
         assert at == len(self.names)
         return out
 
@@ -150,4 +150,33 @@ def _user_features(block: Block, item_log_plays: Float32s) -> Float32s:
         columns += [_days_before(block.now, first, has), -_days_before(block.now, last, has)]
         assert pairs.last is not None
         columns.append(mean((pairs.last >= block.now - 30 * DAY).astype(np.float32)))
+    return np.stack(columns, axis=1)
+
+
+def _own_names(timed: bool) -> list[str]:
+    names = ["own_seen", "own_plays"]
+    return [*names, "own_recency", "own_days", "own_day_share", "own_gap", "own_due"] if timed else names
+
+
+def _own_features(block: Block, candidates: Lists) -> Float32s:
+    """What the user's own plays of a candidate say, (n_candidates, 2 or 7) float32.
+
+    Whether it was played, and how often; −days since the last time; days with a play of it, as a number and as a share
+    of the user's days with any; the mean gap between those days; and the days since the last over the median gap.
+    """
+    pairs, log = block.pairs, block.log
+    own = own_kernels.place_in_history(pairs.indptr, pairs.item, candidates.indptr, candidates.item)
+    seen = own >= 0
+    place = np.where(seen, own, 0)
+
+    def of_own(values: Float32s, otherwise: float) -> Float32s:
+        found = values[place] if len(values) else np.zeros(len(place), np.float32)
+        return np.where(seen, found, np.float32(otherwise)).astype(np.float32)
+
+    columns = [seen.astype(np.float32), of_own(pairs.plays, 0)]
+    if pairs.last is not None and log.time is not None:
+        since = ((block.now - pairs.last.astype(np.float64)) / DAY).astype(np.float32)
+        days, gaps = own_kernels.rhythm(log.start, log.stop, log.item, log.time, pairs.indptr, pairs.item)
+        columns += [of_own(-since, np.nan), of_own(days[:, 0], 0), of_own(days[:, 0] / days[:, 1], 0)]
+        columns += [of_own(gaps[:, 0], np.nan), of_own(since / gaps[:, 1], np.nan)]
     return np.stack(columns, axis=1)

@@ -4,7 +4,7 @@ Nothing here holds all lists. A meter keeps one row of accuracy figures for each
 bootstrap needs, and sums for everything else. The definitions stand in docs/metrics.md.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -201,23 +201,54 @@ def focus_of(ks: Sequence[int]) -> int:
     return 20 if 20 in ks else max(ks)
 
 
-class ListMeter:
-    """Adds up the metrics of one list, block by block.
+class AccuracyMeter:
+    """Adds up the accuracy of one list, block by block.
 
     values: (n_evaluated, 6 n_k) float32, accuracy of each evaluated user; `columns` names them
     """
 
-    def __init__(self, truth: Truth, items: Items, ks: Sequence[int] = KS) -> None:
-        self.truth, self.items, self.ks = truth, items, check_ks(ks)
+    def __init__(self, truth: Truth, ks: Sequence[int] = KS) -> None:
+        self.truth, self.ks = truth, check_ks(ks)
         self.focus = focus_of(self.ks)
         self.columns = [f"{family}@{k}" for family in FAMILIES for k in self.ks]
         self.values: Float32s = np.zeros((len(truth), len(self.columns)), np.float32)
-        self.listed_users = 0
-        self.evaluated_listed_users = 0
         self._k = np.array(self.ks, np.int64)
         self._discount = 1 / np.log2(np.arange(self.ks[-1]) + 2)
         self._ideal = np.cumsum(self._discount)
         self._sums = np.zeros(len(self.columns))
+
+    def count(self, users: Int32s, lists: Lists) -> None:
+        """Count a block of users, each user once over all blocks; row i of lists belongs to users[i]."""
+        row = self.truth.rows_of(users)
+        values = np.zeros((len(users), len(self.columns)))
+        kernels.accuracy(*self._about(row, lists), self._k, values)
+        self.values[row[row >= 0]] = values[row >= 0]
+        _add(values, self._sums)
+
+    def means(self) -> dict[str, float | None]:
+        """Every accuracy metric of the list; None where nobody is evaluated."""
+        n = len(self.truth)
+        return {name: float(total / n) if n else None for name, total in zip(self.columns, self._sums, strict=True)}
+
+    def _about(self, row: Int64s, lists: Lists) -> tuple[Int64s, Int64s, Int32s, Int64s, Int32s, Float64s, Float64s]:
+        truth = self.truth
+        return row, lists.indptr, lists.item, truth.indptr, truth.item, self._discount, self._ideal
+
+
+class ListMeter(AccuracyMeter):
+    """Adds up all metrics of one list, block by block.
+
+    parts: the accuracy of the same list over parts of the truth
+    """
+
+    def __init__(
+        self, truth: Truth, items: Items, ks: Sequence[int] = KS, parts: Mapping[str, Truth] | None = None
+    ) -> None:
+        super().__init__(truth, ks)
+        self.items = items
+        self.parts = {name: AccuracyMeter(part, ks) for name, part in (parts or {}).items()}
+        self.listed_users = 0
+        self.evaluated_listed_users = 0
         self._beyond = np.zeros(4 * len(self.ks) + 1), np.zeros(4 * len(self.ks) + 1, np.int64)
         self._exposure = np.zeros((len(self.ks) + 1, len(items.plays)), np.int32)
         self._by_band = np.zeros(2 * len(BANDS))
@@ -230,19 +261,16 @@ class ListMeter:
         users: (b,) int32; lists, history: row i belongs to users[i]
         """
         assert len(users) == len(lists) == history.n_users, "one list and one history for each user"
+        self.count(users, lists)
+        for part in self.parts.values():
+            part.count(users, lists)
         row = self.truth.rows_of(users)
-        evaluated = row >= 0
         listed = np.diff(lists.indptr) > 0
         self.listed_users += int(listed.sum())
-        self.evaluated_listed_users += int((listed & evaluated).sum())
-        about = (row, lists.indptr, lists.item, self.truth.indptr, self.truth.item, self._discount, self._ideal)
-        values = np.zeros((len(users), len(self.columns)))
-        kernels.accuracy(*about, self._k, values)
-        self.values[row[evaluated]] = values[evaluated]
-        _add(values, self._sums)
+        self.evaluated_listed_users += int((listed & (row >= 0)).sum())
         for label, sums in ((self.items.band, self._by_band), (self.items.genre, self._by_genre)):
             values, sizes = np.zeros((len(users), len(sums))), np.zeros((len(users), len(sums) // 2), np.int64)
-            kernels.grouped(*about, label, self.focus, sizes, values)
+            kernels.grouped(*self._about(row, lists), label, self.focus, sizes, values)
             _add(values, sums)
         rest = np.full((len(users), 4 * len(self.ks) + 1), np.nan)
         kernels.beyond(
@@ -263,10 +291,7 @@ class ListMeter:
 
     def summary(self) -> dict[str, float | int | None]:
         """Every metric of the list; None where there is nothing to go over."""
-        n = len(self.truth)
-        result: dict[str, float | int | None] = {
-            name: float(total / n) if n else None for name, total in zip(self.columns, self._sums, strict=True)
-        }
+        result: dict[str, float | int | None] = {**self.means()}
         means = [float(s / c) if c else None for s, c in zip(*self._beyond, strict=True)]
         n_k, heard = len(self.ks), means[-1]
         shown = np.cumsum(self._exposure, axis=0, dtype=np.int64)

@@ -28,6 +28,7 @@ from tonearm.metrics import ListMeter, Truth, cold_users, describe_items, truth
 from tonearm.profile import profile
 from tonearm.progress import Progress
 from tonearm.ranker import RankerModel, TrainingTable, join_tables, label_candidates, sample_negatives
+from tonearm.repeat import own_rules, parts_of, rule_names
 from tonearm.rule_costs import RuleCosts
 from tonearm.shape import Shaper
 from tonearm.sources import fit_sources, left_out
@@ -188,12 +189,16 @@ def write_lists(
     """Write every user's lists, block by block, and measure them as they pass; also what shaping costs."""
     names = [source.name for source in sources]
     items = describe_items(train.plays, train.catalogue)
-    meters = {artefacts.LISTS.get(name, name): ListMeter(truth_, items, config.evaluation.ks) for name in names}
-    meters["recommendations"] = ListMeter(truth_, items, config.evaluation.ks)
+    shown_as = [artefacts.LISTS.get(name, name) for name in names]
+    parts = {} if config.filter_seen else parts_of(truth_, train.pairs)
+    rules = () if config.filter_seen else rule_names(train.log.time is not None)
+    meters = {
+        name: ListMeter(truth_, items, config.evaluation.ks, parts) for name in (*shown_as, *rules, "recommendations")
+    }
     funnel = FunnelMeter(truth_, names)
     costs = None
     if shaper is not None:
-        costs = RuleCosts(shaper.knowing(sources), truth_, items, config.evaluation.ks, config.output.k)
+        costs = RuleCosts(shaper.knowing(sources), truth_, items, config.evaluation.ks, config.output.k, parts)
         meters[artefacts.UNSHAPED] = costs.unshaped
     features = Features.fit(train, names, config.filter_seen)
     k = config.output.k
@@ -219,6 +224,8 @@ def write_lists(
                 if name in writers:
                     writers[name].write_lists(block, shown)
             meters["recommendations"].add(block.users, listed, block.pairs)
+            for name, shown in (own_rules(block, train.popularity_order, k) if rules else {}).items():
+                meters[name].add(block.users, shown, block.pairs)
             funnel.add(block.users, candidates.lists, candidates.ranks > 0, ranked)
     return meters, funnel, None if costs is None else costs.summary(meters["recommendations"])
 

@@ -49,7 +49,8 @@ class Restored:
 
     def rank(self, block: Block, candidates: Candidates, k: int) -> tuple[Lists, Float32s]:
         """The k best candidates of each user by the ranker, and the features of each entry."""
-        return pipeline.rank(block, candidates, self.features, self.ranker, k, self.config)
+        ranked, features, place = pipeline.rank(block, candidates, self.features, self.ranker, k, self.config)
+        return ranked, features[place]
 
 
 def restore(

@@ -1,6 +1,6 @@
 """What shaping costs: the list without it measured beside the shaped one, and every rule by itself."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,18 @@ class RuleCosts:
     unshaped: the meter of the list before shaping
     """
 
-    def __init__(self, shaper: Shaper, truth: Truth, items: Items, ks: Sequence[int], k: int) -> None:
+    def __init__(
+        self,
+        shaper: Shaper,
+        truth: Truth,
+        items: Items,
+        ks: Sequence[int],
+        k: int,
+        parts: Mapping[str, Truth] | None = None,
+    ) -> None:
         focus = focus_of(check_ks(ks))
         self.shaper, self.k = shaper, k
-        self.unshaped = ListMeter(truth, items, ks)
+        self.unshaped = ListMeter(truth, items, ks, parts)
         self._alone = {rule: (shaper.alone(rule), ListMeter(truth, items, (focus,))) for rule in shaper.rules}
         self._removed = dict.fromkeys(("all", *shaper.rules), 0)
         self._entries = self._shown = self._filled = self._relaxed = self._short = 0

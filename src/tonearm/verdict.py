@@ -16,7 +16,8 @@ def warnings(metrics: Metrics) -> list[str]:
     metric, smallest = f"ndcg@{focus}", min(metrics["ks"])
     for name, values in lists.items():
         precision, novelty = values[f"precision@{smallest}"], values[f"novelty@{focus}"]
-        if precision is not None and precision > 0.5:
+        # with repeats, a short list of favourites may well be right more often than not
+        if metrics["filter_seen"] and precision is not None and precision > 0.5:
             found.append(
                 f"{name}: precision@{smallest} is {precision:.3f}; real listening hardly ever allows above .5. "
                 "Likeliest leak: test events are also in train, as when both are one file that was not cut by time."
@@ -104,6 +105,7 @@ def rule_lines(metrics: Mapping[str, Any]) -> list[str]:
 def lines(metrics: Metrics) -> list[str]:
     """What stands below the table: comparisons, funnel, cold users, definitions, notes and warnings."""
     found = [sentence(c) for c in metrics["comparisons"] if c["metric"] == f"ndcg@{metrics['focus']}"]
+    found.extend(_of_parts(metrics))
     funnel, cold, population = metrics["funnel"], metrics["cold"], metrics["population"]
     found += rule_lines(metrics)
     if funnel is not None and funnel["limits"] is not None:
@@ -126,21 +128,39 @@ def lines(metrics: Metrics) -> list[str]:
     return found
 
 
+def _of_parts(metrics: Metrics) -> list[str]:
+    """Repeats and discoveries apart: the final list against the best other one of each."""
+    found, metric = [], f"ndcg@{metrics['focus']}"
+    for name, part in (metrics.get("parts") or {}).items():
+        against = [c for c in part["comparisons"] if c["metric"] == metric]
+        if against:
+            best = min(against, key=lambda c: float(c["difference"]))
+            found.append(f"{name} ({part['population']['evaluated_users']:,} users): {sentence(best)}")
+    return found
+
+
 def table(metrics: Metrics) -> Table:
     """The lists as rows and the main metrics as columns; what needs words stands in the caption."""
     ks, focus = metrics["ks"], metrics["focus"]
     smallest = min(ks)
     # what fits into 80 characters; metrics.json and the report have the rest
     columns = [f"ndcg@{focus}", f"recall@{focus}", f"precision@{smallest}", f"hit_rate@{focus}", "coverage"]
-    columns.append(f"diversity@{focus}")
+    parts = metrics.get("parts") or {}
+    if parts:
+        columns = [*columns[:3], "coverage"]
+    else:
+        columns.append(f"diversity@{focus}")
     result = Table(
         box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, caption="\n".join(lines(metrics)), caption_justify="left"
     )
     result.add_column("list", no_wrap=True)
     for column in columns:
         result.add_column(column.replace("@", "\n@"), justify="right", no_wrap=True)
+    for part in parts:
+        result.add_column(f"{part}\nrecall@{focus}", justify="right", no_wrap=True)
     for name, values in metrics["lists"].items():
-        style = "bold" if name == metrics["final"] else None
         label = "unshaped" if name == f"{metrics['final']}_unshaped" else name
-        result.add_row(label, *(_figure(values.get(column)) for column in columns), style=style)
+        figures = [values.get(column) for column in columns]
+        figures += [part["lists"][name][f"recall@{focus}"] for part in parts.values()]
+        result.add_row(label, *map(_figure, figures), style="bold" if name == metrics["final"] else None)
     return result

@@ -1,5 +1,6 @@
 """Every kind of input gives a run directory that keeps the whole contract."""
 
+import json
 from pathlib import Path
 
 import polars as pl
@@ -76,6 +77,30 @@ def test_seen_tracks_left_in(tiny_log: Log, tmp_path: Path) -> None:
     seen = final.join(tiny_log.train, on=["user_id", "item_id"], how="semi")
     assert len(seen) > 0
     assert (seen["own_plays"] > 0).all()
+    assert (run / "models" / "again_model.npz").is_file()
+    assert (seen["again_score"] > 0).all()
+    metrics = json.loads((run / "metrics.json").read_text())
+    names = set(metrics["lists"])
+    assert names > {"again", "own_frequent", "own_recent", "recommendations"}
+    rules = [c["against"] for c in metrics["comparisons"] if c["metric"] == "recall@5"]
+    assert {"own_frequent", "own_recent"} < set(rules)
+    for part in ("repeat", "discovery"):
+        assert set(metrics["parts"][part]["lists"]) == set(metrics["parts"][part]["intervals"]) == names
+        assert {c["against"] for c in metrics["parts"][part]["comparisons"]} == names - {"recommendations"}
+    assert metrics["parts"]["repeat"]["lists"]["own_frequent"]["recall@20"] > 0.1
+    sizes = [metrics["parts"][part]["population"]["truth_items"] for part in ("repeat", "discovery")]
+    assert min(sizes) > 20
+    assert sum(sizes) == metrics["population"]["truth_items"]
+
+
+def test_without_repeats_nothing_of_them_is_made(tiny_run: Path) -> None:
+    metrics = json.loads((tiny_run / "metrics.json").read_text())
+    assert metrics["parts"] is None
+    assert not {"again", "own_frequent", "own_recent"} & set(metrics["lists"])
+    assert not (tiny_run / "models" / "again_model.npz").exists()
+    assert not any(
+        name.startswith(("own_", "again_")) for name in pl.read_parquet(tiny_run / "recommendations.parquet").columns
+    )
 
 
 def test_more_asked_for_than_there_is(tiny_log: Log, tmp_path: Path) -> None:

@@ -48,6 +48,28 @@ def test_test_events_change_no_list_model_or_feature(
     assert (tiny_run / "metrics.json").read_bytes() != (run / "metrics.json").read_bytes()
 
 
+@pytest.fixture(scope="module")
+def repeat_run(tiny_log: Log, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As `tiny_run`, with heard tracks left in."""
+    folder = tmp_path_factory.mktemp("repeat") / "whole"
+    return run_quick(folder, tiny_log.events, tiny_log.items, ALL, "filter_seen=false")
+
+
+@pytest.mark.parametrize("change", [fewer, invented])
+def test_test_events_change_nothing_where_heard_tracks_come_back(
+    change: Callable[[pl.DataFrame], pl.DataFrame], tiny_log: Log, repeat_run: Path, tmp_path: Path
+) -> None:
+    run = run_quick(
+        tmp_path / "changed",
+        pl.concat([tiny_log.train, change(tiny_log.test)]),
+        tiny_log.items,
+        ALL,
+        "filter_seen=false",
+    )
+    assert_same(repeat_run, run)
+    assert (repeat_run / "metrics.json").read_bytes() != (run / "metrics.json").read_bytes()
+
+
 def test_train_events_do_change_the_run(tiny_log: Log, tiny_run: Path, tmp_path: Path) -> None:
     events = pl.concat([tiny_log.train.gather_every(2), tiny_log.test])
     run = run_quick(tmp_path / "fewer", events, tiny_log.items, ALL)
@@ -55,26 +77,32 @@ def test_train_events_do_change_the_run(tiny_log: Log, tiny_run: Path, tmp_path:
         assert_same(tiny_run, run)
 
 
-def history_stage(folder: Path, log: Log, events: pl.DataFrame) -> tuple[InnerSplit, dict[str, bytes]]:
+def history_stage(
+    folder: Path, log: Log, events: pl.DataFrame, filter_seen: bool
+) -> tuple[InnerSplit, dict[str, bytes]]:
     """All that is learnt before the label window: the arrays of the sources' models, their candidates and features."""
     folder.mkdir()
     events.write_parquet(folder / "events.parquet")
     log.items.write_parquet(folder / "items.parquet")
-    config = quick_config(LABELS)
+    config = quick_config(LABELS, f"filter_seen={str(filter_seen).lower()}")
     train = load_events(str(folder / "events.parquet"), str(folder / "items.parquet"), CUT, config.data).train
     split = inner_split(train, config.split, stage_rng(config.seed, "split"))
     sources = fit_sources(split.history, config.recipes(), config.seed)
     found = {f"{s.name}/{name}": array.tobytes() for s in sources for name, array in s.save().items()}
-    block = split.history.block(0, train.n_users, True)
+    block = split.history.block(0, train.n_users, filter_seen)
     candidates, _ = gather(block, sources, depth(config))
-    features = Features.fit(split.history, [source.name for source in sources], True)
+    features = Features.fit(split.history, [source.name for source in sources], filter_seen)
     found["candidates"] = candidates.lists.item.tobytes()
     found["features"] = features.compute(block, candidates).tobytes()
     return split, found
 
 
-def test_the_label_window_changes_nothing_of_the_history_stage(tiny_log: Log, tmp_path: Path) -> None:
-    split, before = history_stage(tmp_path / "before", tiny_log, tiny_log.events)
+@pytest.mark.parametrize("filter_seen", [True, False])
+def test_the_label_window_changes_nothing_of_the_history_stage(
+    filter_seen: bool, tiny_log: Log, tmp_path: Path
+) -> None:
+    split, before = history_stage(tmp_path / "before", tiny_log, tiny_log.events, filter_seen)
+    assert any(name.startswith("again/") for name in before) != filter_seen
     assert split.cutoff is not None
     late = pl.col("started_at") >= to_moment(split.cutoff)
     history, window = tiny_log.train.filter(~late), tiny_log.train.filter(late)
@@ -87,15 +115,17 @@ def test_the_label_window_changes_nothing_of_the_history_stage(tiny_log: Log, tm
         "invented": pl.concat([window, window.with_columns(pl.lit(tiny_log.items["item_id"][3]).alias("item_id"))]),
     }
     for name, changed in changes.items():
-        other, after = history_stage(tmp_path / name, tiny_log, pl.concat([history, changed, tiny_log.test]))
+        other, after = history_stage(
+            tmp_path / name, tiny_log, pl.concat([history, changed, tiny_log.test]), filter_seen
+        )
         assert other.cutoff == split.cutoff
         assert [key for key in before if before[key] != after[key]] == [], name
         assert Pairs.of(other.labels).item.tobytes() != Pairs.of(split.labels).item.tobytes(), name
 
 
 def test_history_does_change_the_history_stage(tiny_log: Log, tmp_path: Path) -> None:
-    _, before = history_stage(tmp_path / "before", tiny_log, tiny_log.events)
-    _, after = history_stage(tmp_path / "after", tiny_log, tiny_log.events.gather_every(2))
+    _, before = history_stage(tmp_path / "before", tiny_log, tiny_log.events, True)
+    _, after = history_stage(tmp_path / "after", tiny_log, tiny_log.events.gather_every(2), True)
     assert before != after
 
 

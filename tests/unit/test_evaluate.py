@@ -53,7 +53,9 @@ def everything(share_found: float = 0.6, n_cold: int = 0) -> dict[str, Any]:
 def test_metrics_are_plain_json_with_every_part() -> None:
     metrics = everything()
     assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
-    expected = "definitions filter_seen ks focus final population lists intervals comparisons cold slices funnel notes"
+    expected = (
+        "definitions filter_seen ks focus final population lists intervals comparisons parts cold slices funnel notes"
+    )
     assert set(metrics) == {*expected.split(), "warnings"}
     assert set(metrics["intervals"]) == set(metrics["lists"]) == {"bad", "recommendations"}
     assert metrics["cold"]["note"] in metrics["notes"]
@@ -270,12 +272,20 @@ def test_a_file_without_rows_is_refused(tmp_path: Path) -> None:
         evaluate_files(empty, paths["truth"])
 
 
-def test_the_table_fits_a_narrow_terminal() -> None:
+@pytest.mark.parametrize("repeats", [False, True])
+def test_the_table_fits_a_narrow_terminal(repeats: bool) -> None:
     names = ["ndcg@20", "recall@20", "precision@5", "hit_rate@20", "coverage", "diversity@20"]
+    won = {"list": "recommendations", "against": "own", "metric": "ndcg@20", "difference": 0.1, "low": 0.1, "high": 0.1}
+    part = {
+        "lists": {"personal_als": {"recall@20": 0.125}, "recommendations": {"recall@20": 0.5}},
+        "comparisons": [won, won | {"against": "personal_als", "difference": 0.3}],
+        "population": {"evaluated_users": 2},
+    }
     metrics = {
         "ks": [5, 20],
         "focus": 20,
         "final": "recommendations",
+        "parts": {"repeat": part, "discovery": part} if repeats else None,
         "lists": {"personal_als": dict.fromkeys(names, 0.25), "recommendations": dict.fromkeys(names, 1.0)},
         "comparisons": [],
         "funnel": None,
@@ -289,5 +299,6 @@ def test_the_table_fits_a_narrow_terminal() -> None:
     with console.capture() as shown:
         console.print(table(metrics))
     assert "…" not in shown.get()
-    for word in ("precision", "hit_rate", "diversity", ".2500", "1.0000"):
+    own = ("repeat", "discovery", ".1250", "repeat (2 users): recommendations beats own by +.1000") if repeats else ()
+    for word in ("precision", *(own or ("hit_rate", "diversity")), ".2500", "1.0000"):
         assert word in shown.get()

@@ -44,6 +44,9 @@ USER: dict[str, Sequence[float]] = {
 }
 
 
+OWN = ["own_seen", "own_plays", "own_recency", "own_days", "own_day_share", "own_gap", "own_due"]
+
+
 def log_of(plays: list[list[tuple[int, float]]], timed: bool = True) -> Log:
     stop = np.cumsum([len(own) for own in plays]).astype(np.int64)
     item = np.array([i for own in plays for i, _ in own], dtype=np.int32)
@@ -91,7 +94,7 @@ def test_the_columns_and_their_order() -> None:
     artist = ["artist_plays", "artist_items", "artist_recency"]
     data = dataset(log_of(PLAYS))
     assert list(columns(data)) == [*of_sources, *ITEM, *USER, *artist]
-    assert list(columns(data, filter_seen=False))[-2:] == ["own_plays", "own_recency"]
+    assert list(columns(data, filter_seen=False))[-7:] == OWN
     with_genres = columns(dataset(log_of(PLAYS), genres=tags_of([["x"]] * 5)))
     assert list(with_genres)[-6:] == ["genre_plays", "genre_items", "genre_recency", *artist]
 
@@ -139,13 +142,37 @@ def test_an_artists_other_tracks_speak_for_a_candidate() -> None:
 def test_own_plays_where_heard_tracks_may_come_back() -> None:
     found = columns(dataset(log_of(PLAYS)), filter_seen=False)
     assert found["own_plays"].tolist() == [2, 1, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0, 1, 1, 0, 0]
+    assert found["own_seen"].tolist() == (found["own_plays"] > 0).tolist()
     np.testing.assert_allclose(found["own_recency"][:10], [-5, -0.5, NAN, NAN, NAN, -7, NAN, -50, NAN, NAN])
+
+
+def test_how_often_and_when_a_track_comes_back() -> None:
+    plays: list[list[tuple[int, float]]] = [
+        [(1, 3.2), (0, 10.1), (0, 10.9), (0, 12), (1, 20), (0, 40), (0, 43.9)],
+        [],
+        [(2, 99)],
+        [(2, 30), (0, 30), (2, 95)],
+    ]
+    found = columns(dataset(log_of(plays)), filter_seen=False)
+    # user 0 played item 0 on days 10 (twice), 12, 40 and 43, item 1 on days 3 and 20: on six days in all
+    assert found["own_days"][:3].tolist() == [4, 2, 0]
+    np.testing.assert_allclose(found["own_day_share"][:3], [4 / 6, 2 / 6, 0])
+    np.testing.assert_allclose(found["own_gap"][:3], [33 / 3, 17, NAN])
+    np.testing.assert_allclose(found["own_due"][:3], [56.1 / 3, 80 / 17, NAN], rtol=1e-5)
+    # one day has no gap
+    np.testing.assert_array_equal([found[name][12] for name in OWN], [1, 1, -1, 1, 1, NAN, NAN])
+    # the last user's only candidate
+    np.testing.assert_allclose([found[name][15] for name in OWN], [1, 2, -5, 2, 1, 65, 5 / 65], rtol=1e-5)
 
 
 @pytest.mark.parametrize("filter_seen", [True, False])
 def test_a_log_without_time_has_the_columns_that_need_none(filter_seen: bool) -> None:
     timed, untimed = (columns(dataset(log_of(PLAYS, timed)), filter_seen) for timed in (True, False))
-    without = [name for name in timed if not any(w in name for w in ("7d", "30d", "90d", "age", "rec", "tenure"))]
+    without = [
+        name
+        for name in timed
+        if not any(w in name for w in ("7d", "30d", "90d", "age", "rec", "tenure", "day", "gap", "due"))
+    ]
     assert list(untimed) == without
     for name in untimed:
         np.testing.assert_array_equal(untimed[name], timed[name])

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from tonearm.kernels.features import item_times, own_history, standardize, tag_affinity
+from tonearm.kernels.features import item_times, standardize, tag_affinity
 from tonearm.types import Float32s, Int32s, Int64s
 
 DAY = 86_400
@@ -95,21 +95,6 @@ def test_tag_affinity_is_that_of_the_other_items(seed: int) -> None:
     untimed = tag_affinity(indptr, item, plays, last[:0], 0, *flat(tags), N_TAGS, *flat(candidates))
     np.testing.assert_array_equal(untimed[:, :2], found[:, :2])
     assert np.isnan(untimed[:, 2]).all()
-
-
-@pytest.mark.parametrize("seed", range(2))
-def test_own_history_is_that_of_the_candidate(seed: int) -> None:
-    histories, _, candidates = some_histories(seed)
-    indptr, item, plays, last = arrays_of(histories)
-    expected = [
-        [h[c][0], (h[c][1] - NOW) / DAY] if c in h else [0, np.nan]
-        for h, own in zip(histories, candidates, strict=True)
-        for c in own
-    ]
-    np.testing.assert_allclose(own_history(indptr, item, plays, last, NOW, *flat(candidates)), expected, rtol=1e-6)
-    untimed = own_history(indptr, item, plays, last[:0], 0, *flat(candidates))
-    assert untimed[:, 0].tolist() == [plays_ for plays_, _ in expected]
-    assert np.isnan(untimed[:, 1]).all()
 
 
 def test_item_times_are_the_first_and_last_of_the_events_within_bounds() -> None:

@@ -82,7 +82,7 @@ def tag_affinity(
                     elif timed:
                         next_latest[g] = max(next_latest[g], last[a])
             for c in range(candidate_indptr[row], candidate_indptr[row + 1]):
-                own = _place_of(item, indptr[row], indptr[row + 1], candidate[c])
+                own = place_of(item, indptr[row], indptr[row + 1], candidate[c])
                 own_plays = plays[own] if own >= 0 else np.float32(0)
                 most, distinct, when = np.float32(0), np.float32(0), NEVER
                 for t in range(tag_indptr[candidate[c]], tag_indptr[candidate[c] + 1]):
@@ -101,7 +101,7 @@ def tag_affinity(
 
 
 @jit
-def _place_of(item: Int32s, lo: int, hi: int, wanted: int) -> int:
+def place_of(item: Int32s, lo: int, hi: int, wanted: int) -> int:
     """Where an item stands in ascending item[lo:hi], −1 where it does not."""
     end = hi
     while lo < hi:
@@ -111,30 +111,6 @@ def _place_of(item: Int32s, lo: int, hi: int, wanted: int) -> int:
         else:
             hi = middle
     return lo if lo < end and item[lo] == wanted else -1
-
-
-@jit_parallel
-def own_history(
-    indptr: Int64s,
-    item: Int32s,
-    plays: Float32s,
-    last: Int32s,
-    now: int,
-    candidate_indptr: Int64s,
-    candidate: Int32s,
-) -> Float32s:
-    """The user's own plays of each candidate and −days since the last of them; (n_candidates, 2) float32.
-
-    Never played: 0 and NaN. `last` may be empty.
-    """
-    timed = len(last) > 0
-    out = np.empty((len(candidate), 2), np.float32)
-    for row in prange(len(indptr) - 1):
-        for c in range(candidate_indptr[row], candidate_indptr[row + 1]):
-            own = _place_of(item, indptr[row], indptr[row + 1], candidate[c])
-            out[c, 0] = plays[own] if own >= 0 else 0
-            out[c, 1] = (last[own] - now) / 86400 if own >= 0 and timed else np.nan
-    return out
 
 
 @jit

@@ -17,6 +17,8 @@ TITLES = {
     "als": "ALS",
     "content": "Content",
     "item_item": "Item-item",
+    "own_frequent": "Own most frequent",
+    "own_recent": "Own most recent",
 }
 """Lists, and the sources behind them, as the report calls them; others go by their own names."""
 
@@ -50,8 +52,14 @@ def in_sentence(name: str) -> str:
         "top_popular": "popular",
         "content": "content",
         "item_item": "item-item",
+        "own_frequent": "own-most-frequent",
+        "own_recent": "own-most-recent",
     }
     return f"the {known.get(name, title(name))} list"
+
+
+def _role(best: str) -> str:
+    return "the best simple rule" if best.startswith("own_") else "its best source"
 
 
 def answers(metrics: Metrics) -> list[Answer]:
@@ -59,7 +67,7 @@ def answers(metrics: Metrics) -> list[Answer]:
     best = best_source(metrics)
     found = [_good(metrics), _better(metrics, POPULAR, "Is it better than the popular list?")]
     if best is not None and best != POPULAR:
-        found.append(_better(metrics, best, "Is it better than its best source?"))
+        found.append(_better(metrics, best, f"Is it better than {_role(best)}?"))
     return [*found, _limits(metrics)]
 
 
@@ -71,7 +79,7 @@ def lead(metrics: Metrics) -> str:
         for c in metrics["comparisons"]:
             if c["against"] == against and c["metric"] == metric:
                 verb = "better than" if c["low"] > 0 else "worse than" if c["high"] < 0 else "not shown to differ from"
-                role = "" if against == POPULAR else ", its best source"
+                role = "" if against == POPULAR else f", {_role(against)}"
                 said.append(f"{verb} {in_sentence(against)}{role}")
     funnel = metrics["funnel"]
     limits = "" if funnel is None or funnel["limits"] is None else f" {funnel['limits'].capitalize()} limits it."

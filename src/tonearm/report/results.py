@@ -49,7 +49,11 @@ def lists(metrics: Tree) -> Section:
         "The lists",
         intro,
         [_metric_bars(metrics), *_differences(metrics)],
-        [_table(metrics, "Accuracy, with intervals", ACCURACY), _table(metrics, "Beyond accuracy", BEYOND)],
+        [
+            _table(metrics, "Accuracy, with intervals", ACCURACY),
+            *_parts(metrics),
+            _table(metrics, "Beyond accuracy", BEYOND),
+        ],
         [*rule_lines(metrics), *_left_out(population), *_cold(metrics["cold"])],
         [f"{family}@{k}" for family in ACCURACY for k in metrics["ks"]],
         f"ndcg@{metrics['focus']}",
@@ -113,6 +117,19 @@ def _table(metrics: Tree, caption: str, families: Sequence[str]) -> Table:
         ends = {f"{key}_interval": pair for key, pair in metrics["intervals"][name].items()}
         rows.append({"title": title(name)} | values | ends)
     return Table(caption, columns, rows, "title", title(metrics["final"]), ks, metrics["focus"])
+
+
+def _parts(metrics: Tree) -> list[Table]:
+    """Repeats and discoveries apart, each an accuracy table, where heard items may come back."""
+    return [
+        _table(
+            {**metrics, **part},
+            f"{name.capitalize()} alone: {part['population']['truth_items']:,} items of "
+            f"{part['population']['evaluated_users']:,} users",
+            ACCURACY,
+        )
+        for name, part in (metrics.get("parts") or {}).items()
+    ]
 
 
 def _left_out(population: Tree) -> list[str]:

@@ -7,6 +7,7 @@ import numpy as np
 
 from tonearm.data import Dataset
 from tonearm.progress import Progress, no_progress
+from tonearm.sources.again import AgainModel
 from tonearm.sources.als import ALSModel
 from tonearm.sources.base import Recipe, Source
 from tonearm.sources.content import ContentModel
@@ -26,6 +27,7 @@ MODELS: dict[str, type[Source]] = {
     "spectral": SpectralModel,
     "recent": PopularityModel,
     "trend": ItemItemModel,
+    "again": AgainModel,
 }
 """What each source's recipe makes, to be loaded again by its `load`."""
 
