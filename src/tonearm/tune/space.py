@@ -56,12 +56,10 @@ SOURCES: dict[str, Space] = {
         "source_power": Range(0.0, 1.0),
         "target_power": Range(0.0, 1.0),
         "shrink": Range(0.0, 50.0),
-        "train_half_life": HALF_LIFE,
         "recency": RECENCY,
     },
     "ease": {
         "regularization": Range(10.0, 5000.0, log=True),
-        "train_half_life": HALF_LIFE,
         "recency": RECENCY,
     },
     "spectral": {"factors": Range(16, 512, log=True)},
@@ -69,7 +67,6 @@ SOURCES: dict[str, Space] = {
     "trend": {"half_life": Range(1.0, 90.0, log=True), "prior": Range(0.5, 50.0, log=True)},
     "again": {"decay": Range(0.0, 1.5)},
 }
-TIMED = ("train_half_life", "recency")
 """Options of sources that mean nothing without time."""
 
 
