@@ -67,6 +67,7 @@ SOURCES: dict[str, Space] = {
     "trend": {"half_life": Range(1.0, 90.0, log=True), "prior": Range(0.5, 50.0, log=True)},
     "again": {"decay": Range(0.0, 1.5)},
 }
+TIMED = ("recency",)
 """Options of sources that mean nothing without time."""
 
 
