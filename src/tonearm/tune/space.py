@@ -42,7 +42,6 @@ class Choice:
 Space = dict[str, Range | Choice]
 
 RECENCY = Choice((0.0, 5.0, 20.0, 80.0))
-HALF_LIFE = Choice((0.0, 30.0, 90.0, 365.0))
 SOURCES: dict[str, Space] = {
     "als": {
         "factors": Range(16, 256, log=True),
