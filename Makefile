@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types unit bench clean
+.PHONY: demo test lint types browser unit screenshots bench clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt tools/setup.sh
 	PYTHON=$(PYTHON) bash tools/setup.sh $(VENV) '.[dev]'
@@ -27,8 +27,14 @@ lint: $(VENV)/.installed
 types: $(VENV)/.installed
 	$(BIN)/mypy
 
-unit: $(VENV)/.installed
+browser:
+	bash tools/browser.sh
+
+unit: $(VENV)/.installed browser
 	$(BIN)/pytest -n 2
+
+screenshots: $(VENV)/.installed browser
+	$(BIN)/python tools/screenshots.py
 
 bench: $(VENV)/.installed
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python benchmarks/als.py

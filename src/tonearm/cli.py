@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
-from tonearm.errors import ConfigError, DataError, TonearmError
+from tonearm.errors import ConfigError, DataError, MissingExtra, TonearmError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -377,6 +377,45 @@ def explain(
         print(to_json(explanation))
     else:
         _print(render(explanation))
+
+
+@app.command
+def explore(
+    run: Path,
+    /,
+    *,
+    against: Path | None = None,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    events: str | None = None,
+    items: str | None = None,
+) -> None:
+    """Look into a run by browser: listeners, tracks, why, and another run beside it.
+
+    Parameters
+    ----------
+    run
+        A run directory.
+    against
+        A run directory to compare it with.
+    host
+        The address to answer at; any but this machine's own lets other machines in.
+    port
+        The port to answer at; 0 takes a free one, which is printed.
+    events
+        The log (train, where the split was ready-made), if it is no longer where the run read it.
+    items
+        The catalogue, if it is no longer where the run read it.
+    """
+    try:
+        from tonearm.explore import serve
+    except ModuleNotFoundError as error:
+        if error.name not in ("starlette", "uvicorn"):
+            raise
+        raise MissingExtra(
+            "tonearm explore needs Starlette and uvicorn. Install them by pip install 'tonearm[explore]'."
+        ) from error
+    serve(run, against, host=host, port=port, events=events, items=items)
 
 
 def _config(path: Path | None, settings: tuple[str, ...], preset: str = "default") -> "Config":

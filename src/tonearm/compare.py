@@ -1,6 +1,7 @@
 """Two finished runs side by side: settings, data, metrics with paired intervals, lists, and costs."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -218,14 +219,27 @@ def _settings(settings: Mapping[str, Sequence[Any]]) -> RenderableType:
     return table
 
 
-def _metric_table(found: Tree) -> Table:
+@dataclass(frozen=True)
+class MetricRow:
+    """A metric of one list in both runs, as written.
+
+    sure: the paired interval of the difference holds no 0
+    """
+
+    list: str
+    metric: str
+    a: str
+    b: str
+    difference: str
+    interval: str
+    sure: bool
+
+
+def metric_rows(found: Tree) -> list[MetricRow]:
+    """The metrics that are compared, list by list."""
     k = found["focus"][0]
-    table = Table(title="Metrics")
-    table.add_column("list")
-    table.add_column("metric")
-    for column in ("A", "B", "B − A", "paired interval"):
-        table.add_column(column, justify="right")
     wanted = [f"ndcg@{k}", f"recall@{k}", f"hit_rate@{k}", "coverage", f"novelty@{k}", f"diversity@{k}"]
+    rows = []
     for name, metrics in found["metrics"].items():
         for metric in wanted:
             if metric not in metrics:
@@ -235,16 +249,23 @@ def _metric_table(found: Tree) -> Table:
             ends = found["paired"].get(metric) if name == found["final"] else None
             between = "" if ends is None else f"[{ends[1]:+.4f}, {ends[2]:+.4f}]"
             sure = ends is not None and (ends[1] > 0 or ends[2] < 0)
-            table.add_row(
-                name,
-                metric,
-                _figure(mine),
-                _figure(theirs),
-                _figure(difference, "+"),
-                between,
-                style="bold" if sure else None,
+            rows.append(
+                MetricRow(name, metric, _figure(mine), _figure(theirs), _figure(difference, "+"), between, sure)
             )
-        table.add_section()
+    return rows
+
+
+def _metric_table(found: Tree) -> Table:
+    table = Table(title="Metrics")
+    table.add_column("list")
+    table.add_column("metric")
+    for column in ("A", "B", "B − A", "paired interval"):
+        table.add_column(column, justify="right")
+    rows = metric_rows(found)
+    for row, following in zip(rows, [*rows[1:], None], strict=True):
+        values = (row.list, row.metric, row.a, row.b, row.difference, row.interval)
+        last = following is None or following.list != row.list
+        table.add_row(*values, style="bold" if row.sure else None, end_section=last)
     return table
 
 

@@ -13,12 +13,16 @@ import polars as pl
 
 from tonearm.errors import ConfigError, DataError
 from tonearm.kernels import events as kernels
+from tonearm.kernels.lists import window_counts
 from tonearm.types import Bools, Float32s, Int32s, Int64s
 
 EPOCH = datetime(2000, 1, 1)
 """Times are int32 whole seconds since this instant, which reaches from 1932 to 2068."""
 
 DAY = 86_400
+
+NOW = 7
+"""Days before the cut that count as now for popularity."""
 
 
 def to_seconds(moment: datetime) -> int:
@@ -343,6 +347,15 @@ class Dataset:
     @cached_property
     def _counts(self) -> tuple[Int64s, Int64s]:
         return self.log.item_counts()
+
+    @cached_property
+    def plays_now(self) -> Int64s:
+        """Events of each item in the last `NOW` days, (n_items,); zeros in a log without time."""
+        log, since = self.log, np.array([self.now - NOW * DAY], np.int64)
+        if log.time is None:
+            return np.zeros(self.n_items, np.int64)
+        counts: Int64s = window_counts(log.start, log.stop, log.item, log.time, since, self.n_items)[0].astype(np.int64)
+        return counts
 
     @cached_property
     def popularity_order(self) -> Int32s:

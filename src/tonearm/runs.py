@@ -128,31 +128,86 @@ class Run:
         table = self.scan(file)
         if table is None:
             return f"{self.folder}: has no {file}."
-        ids = table.filter(pl.col("rank") == 1).select(column)
-        dtype = table.collect_schema()[column]
-        typed = as_id(given, dtype)
-        near = ids.head(EXAMPLES).collect()[column].to_list()
-        if typed is not None:
-            after = ids.filter(pl.col(column) >= typed).head(EXAMPLES).collect()[column].to_list()
-            near = after or near
-        kind = "whole numbers" if dtype.is_integer() else "strings"
-        known = ", ".join(str(item) for item in near)
+        kind = "whole numbers" if table.collect_schema()[column].is_integer() else "strings"
+        known = ", ".join(str(item) for item in self.ids_near(column, file, given))
         return f"{self.folder}: train has no {what} {given}. Ids are {kind}, such as {known}."
 
-    def events_of(self, user: Id, events: str | None = None) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """One user's events in train and in test: item_id, and time (seconds) and weight where the log has them.
+    def ids_near(self, column: str, file: str, given: Id) -> list[Id]:
+        """A few ids in a column of one of the lists, from the one given on, else from the first."""
+        table = self.scan(file)
+        if table is None:
+            return []
+        ids = table.filter(pl.col("rank") == 1).select(column)
+        typed = as_id(given, table.collect_schema()[column])
+        after = ids.filter(pl.col(column) >= typed) if typed is not None else ids
+        found: list[Id] = after.head(EXAMPLES).collect()[column].to_list()
+        return found or ids.head(EXAMPLES).collect()[column].to_list()
+
+    def events_of(
+        self, value: Id, events: str | None = None, column: str = "user_id"
+    ) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """One user's or one item's events in train and in test: the other id, time (seconds) and weight as the log has.
 
         events: the log, where it is no longer at the place the run read it from
+        column: user_id or item_id
 
         Raises:
             DataError: the log cannot be read.
         """
         inputs = self.manifest["inputs"]
         if "train" in inputs:
-            return _events(events or inputs["train"], user), _events(inputs["test"], user)
-        rows = _events(events or inputs["events"], user)
+            return _events(events or inputs["train"], column, value), _events(inputs["test"], column, value)
+        rows = _events(events or inputs["events"], column, value)
         test = pl.col("time") >= to_seconds(parse_moment(self.manifest["test_from"]))
         return rows.filter(~test), rows.filter(test)
+
+    def listener(self, user: Id, k: int, events: str | None = None) -> "Listener | None":
+        """What the run and its log hold of a user; None where neither knows one of that id.
+
+        events: the log, where it is no longer at the place the run read it from
+        """
+        lists = {name: rows for name, rows in self.lists_of(user, k).items() if len(rows)}
+        try:
+            train, test = (summed(rows, "item_id") for rows in self.events_of(user, events))
+        except DataError as error:
+            note = f"No history and no hits, as the log cannot be read. {error} Name it by --events."
+            if not lists:
+                return None
+            return Listener(lists | {"top_popular": self._popular_for([], k)}, None, None, note)
+        if not lists and len(test) == 0:
+            return None
+        heard = train["item_id"].to_list()
+        return Listener(lists | {"top_popular": self._popular_for(heard, k)}, train, test, None)
+
+    def _popular_for(self, heard: Sequence[Id], k: int) -> pl.DataFrame:
+        """The popular list as a user sees it who heard some items."""
+        rows = self.popular()
+        if self.metrics["filter_seen"]:
+            rows = rows.filter(~pl.col("item_id").is_in(pl.Series(heard, dtype=rows["item_id"].dtype).implode()))
+        return rows.select("item_id", "rank").head(k)
+
+
+@dataclass(frozen=True)
+class Listener:
+    """One user of a run.
+
+    lists: item_id and rank of the first entries of each list, by name; the popular list as this user sees it
+    train, test: as `summed` makes them, item by item; None where the log cannot be read, and `note` says why
+    """
+
+    lists: dict[str, pl.DataFrame]
+    train: pl.DataFrame | None
+    test: pl.DataFrame | None
+    note: str | None
+
+
+def summed(rows: pl.DataFrame, column: str) -> pl.DataFrame:
+    """One row an id of a column, with plays, and last (seconds) where there is time: latest first, then most played."""
+    timed = "time" in rows.columns
+    plays = pl.col("weight").sum() if "weight" in rows.columns else pl.len()
+    more = [pl.col("time").max().alias("last")] if timed else []
+    order = ["last", "plays", column] if timed else ["plays", column]
+    return rows.group_by(column).agg(plays.alias("plays"), *more).sort(order, descending=[c != column for c in order])
 
 
 def title(item: Id, about: Mapping[str, Any]) -> str:
@@ -193,10 +248,10 @@ def _facts(address: str, ids: list[Id]) -> dict[Id, dict[str, Any]]:
     return {row["item_id"]: row for row in found.to_dicts()}
 
 
-def _events(address: str, user: Id) -> pl.DataFrame:
-    events = open_events(address)
-    table = events.table
-    typed = as_id(user, table.collect_schema()["user_id"])
-    wanted = pl.col("user_id") == typed if typed is not None else pl.lit(False)
+def _events(address: str, column: str, value: Id) -> pl.DataFrame:
+    table = open_events(address).table
+    other = "item_id" if column == "user_id" else "user_id"
+    typed = as_id(value, table.collect_schema()[column])
+    wanted = pl.col(column) == typed if typed is not None else pl.lit(False)
     with reading(address):
-        return table.filter(wanted & pl.col("item_id").is_not_null()).drop("user_id").collect()
+        return table.filter(wanted & pl.col(other).is_not_null()).drop(column).collect()

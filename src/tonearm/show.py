@@ -31,14 +31,12 @@ def show_user(run: Path, user: str, events: str | None = None, k: int = 10) -> R
         DataError: the folder is not a run, or no list has such a user.
     """
     opened = Run.open(run)
-    lists = {name: rows for name, rows in opened.lists_of(user, k).items() if len(rows)}
-    log, note = _events(opened, user, events)
-    train, test = log if log is not None else (None, None)
-    if not lists and (test is None or len(test) == 0):
+    found = opened.listener(user, k, events)
+    if found is None:
         raise DataError(opened.unknown("user", "user_id", LIST_FILES["recommendations"], user))
+    lists, train, test = found.lists, found.train, found.test
     heard = [] if train is None else train["item_id"].to_list()
     chosen = [] if test is None else test["item_id"].to_list()
-    lists["top_popular"] = _popular(opened, heard, k)
     listed = [item for rows in lists.values() for item in rows["item_id"].to_list()]
     facts, no_names = opened.describe([*heard[:HISTORY], *chosen[:HISTORY], *listed])
     parts: list[RenderableType] = [Text(f"User {user}", style="bold")]
@@ -49,7 +47,7 @@ def show_user(run: Path, user: str, events: str | None = None, k: int = 10) -> R
     parts.append(_side_by_side(lists, facts, set(chosen), k))
     if test is not None:
         parts.append(_chosen(chosen, set(heard), facts))
-    parts += [Text(words, style="yellow") for words in (note, no_names) if words]
+    parts += [Text(words, style="yellow") for words in (found.note, no_names) if words]
     return Group(*parts)
 
 
@@ -85,33 +83,6 @@ def show_item(run: Path, item: str, k: int = 10) -> RenderableType:
     parts: list[RenderableType] = [Text.assemble(("Item ", "bold"), _line(typed, facts)), Text(place), caption, table]
     parts += [Text(words, style="yellow") for words in (no_names,) if words]
     return Group(*parts)
-
-
-def _events(run: Run, user: str, events: str | None) -> tuple[tuple[pl.DataFrame, pl.DataFrame] | None, str | None]:
-    """What the user heard in train and in test, one row an item; or None, and words that say why."""
-    try:
-        train, test = run.events_of(user, events)
-    except DataError as error:
-        return None, f"No history and no hits, as the log cannot be read. {error} Name it by --events."
-    return (_summed(train), _summed(test)), None
-
-
-def _summed(rows: pl.DataFrame) -> pl.DataFrame:
-    """item_id, plays, and last (seconds) where there is time: one row an item, latest first, then most played."""
-    timed = "time" in rows.columns
-    plays = pl.col("weight").sum() if "weight" in rows.columns else pl.len()
-    more = [pl.col("time").max().alias("last")] if timed else []
-    summed = rows.group_by("item_id").agg(plays.alias("plays"), *more)
-    order = ["last", "plays", "item_id"] if timed else ["plays", "item_id"]
-    return summed.sort(order, descending=[name != "item_id" for name in order])
-
-
-def _popular(run: Run, heard: Sequence[Id], k: int) -> pl.DataFrame:
-    """The popular list as this user would see it."""
-    rows = run.popular()
-    if run.metrics["filter_seen"]:
-        rows = rows.filter(~pl.col("item_id").is_in(pl.Series(heard, dtype=rows["item_id"].dtype).implode()))
-    return rows.select("item_id", "rank").head(k)
 
 
 def _history(train: pl.DataFrame, facts: Facts) -> RenderableType:

@@ -4,7 +4,9 @@ import hashlib
 import json
 import os
 import shutil
+import struct
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -162,6 +164,35 @@ def load_arrays(path: Path) -> dict[str, AnyArray]:
     """What `save_arrays` wrote."""
     with np.load(path, allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}
+
+
+def map_arrays(path: Path) -> dict[str, AnyArray]:
+    """What `save_arrays` wrote, left on the disk until it is looked at: read-only memory maps.
+
+    Raises:
+        DataError: the file cannot be read, or is compressed.
+    """
+    arrays: dict[str, AnyArray] = {}
+    try:
+        with zipfile.ZipFile(path) as archive, path.open("rb") as file:
+            for member in archive.infolist():
+                file.seek(member.header_offset + 26)
+                name, extra = struct.unpack("<HH", file.read(4))
+                file.seek(name + extra, os.SEEK_CUR)
+                version = np.lib.format.read_magic(file)
+                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                shape, fortran, dtype = read(file)
+                if member.compress_type != zipfile.ZIP_STORED or dtype.hasobject:
+                    raise ValueError(f"{member.filename} is not plain")
+                size = int(np.prod(shape))
+                flat: AnyArray = np.empty(size, dtype)
+                if flat.nbytes > 0:
+                    flat = np.memmap(path, dtype, "r", file.tell(), (size,))
+                shaped = flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)
+                arrays[member.filename.removesuffix(".npy")] = shaped
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: cannot be read as a model ({error}). Make the run anew.") from error
+    return arrays
 
 
 def digests(folder: Path) -> dict[str, dict[str, Any]]:

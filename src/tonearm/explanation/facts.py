@@ -5,15 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from tonearm.data import DAY, Block, Dataset, Pairs, Tags, to_moment
-from tonearm.kernels.lists import window_counts
 from tonearm.runs import Id
 from tonearm.types import Int64s
 
 LATELY = 30
 """Days before the cut that count as lately in a history."""
-
-NOW = 7
-"""Days before the cut that count as now for popularity."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +82,7 @@ def gather_facts(data: Dataset, block: Block, item: int) -> Facts:
         listeners=listeners,
         fellows=fellows,
         place=_place(data.plays, item),
-        place_now=_place(_plays_now(data), item),
+        place_now=_place(data.plays_now, item),
     )
 
 
@@ -117,15 +113,6 @@ def _fellows(data: Dataset, block: Block, item: int) -> tuple[int, tuple[Fellow,
     ids = data.catalogue.items.decode(history[order]).to_list()
     found = zip(ids, both[history][order].tolist(), expected[order].tolist(), strict=True)
     return len(users), tuple(Fellow(name, n, chance) for name, n, chance in found if n > 0)
-
-
-def _plays_now(data: Dataset) -> Int64s:
-    log = data.log
-    if log.time is None:
-        return np.zeros(data.n_items, np.int64)
-    since = np.array([data.now - NOW * DAY], np.int64)
-    counts: Int64s = window_counts(log.start, log.stop, log.item, log.time, since, data.n_items)[0].astype(np.int64)
-    return counts
 
 
 def _place(plays: Int64s, item: int) -> int | None:

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
-from tonearm.explanation.facts import LATELY, NOW, Facts, Fellow, Shared
+from tonearm.data import NOW
+from tonearm.explanation.facts import LATELY, Facts, Fellow, Shared
 from tonearm.runs import Id
 
 FEW = 2

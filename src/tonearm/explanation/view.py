@@ -8,9 +8,10 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from tonearm.data import NOW
 from tonearm.explanation import Explanation
-from tonearm.explanation.facts import LATELY, NOW, Facts
-from tonearm.explanation.parts import Ranking, SourcePart
+from tonearm.explanation.facts import LATELY, Facts
+from tonearm.explanation.parts import Entry, Ranking, SourcePart
 
 TOP = 3
 """History items shown of each source."""
@@ -36,11 +37,7 @@ def render(explanation: Explanation) -> RenderableType:
     if e.names[e.item] != str(e.item):
         heading.append(f": {e.names[e.item]}")
     parts: list[RenderableType] = [heading]
-    if e.rank is not None:
-        kind = "final" if e.facts is not None else "popular"
-        parts.append(Text(f"Place {e.rank:,} in the {kind} list, which ends at {e.k:,}."))
-    else:
-        parts.append(Text("Not in the list."))
+    parts.append(Text(place_words(e)))
     parts.append(Text(e.because or e.why_not or "", style="bold green" if e.because else "bold yellow"))
     if e.until is not None:
         parts.append(Text(f"History and counts end at {e.until}.", style="dim"))
@@ -49,6 +46,44 @@ def render(explanation: Explanation) -> RenderableType:
     if e.ranking is not None:
         parts += _ranking(e.ranking)
     return Group(*parts)
+
+
+def place_words(e: Explanation) -> str:
+    """Where the track stands in the listener's list."""
+    if e.rank is None:
+        return "Not in the list."
+    return f"Place {e.rank:,} in the {'final' if e.facts is not None else 'popular'} list, which ends at {e.k:,}."
+
+
+def history_words(facts: Facts) -> str:
+    """How long the history is, and how many others play the track."""
+    places = [
+        f"number {place:,} by plays {when}"
+        for place, when in ((facts.place, "of all time"), (facts.place_now, f"of the last {NOW} days"))
+        if place is not None
+    ]
+    others = "1 other listener" if facts.listeners == 1 else f"{facts.listeners:,} other listeners"
+    return f"History: {facts.tracks:,} other tracks. This one: {others}; {'; '.join(places)}."
+
+
+def ranking_words(ranking: Ranking) -> str:
+    """Where the ranker puts the candidate, and what its score is made of."""
+    share = ranking.share
+    how = f"{share:g} × trees {ranking.trees_z:.3f} + {1 - share:g} × blend {ranking.blend_z:.3f}, both standardised"
+    if share in (0, 1):
+        how = "the trees' value alone" if share == 1 else "the blend's value alone"
+    return f"The ranker: place {ranking.place:,} of {ranking.of:,} candidates, score {ranking.score:.3f} = {how}."
+
+
+def history_parts(part: SourcePart) -> tuple[list[Entry], str | None, str | None]:
+    """The tracks of the history that add most to a source's score; words for the others, and for what fitting adds."""
+    shown = [entry for entry in part.history[:TOP] if entry.value > 0]
+    others = sum(entry.value for entry in part.history[len(shown) :])
+    n = len(part.history) - len(shown)
+    more = f"{others:.3g} {'another' if n == 1 else f'{n:,} others'}" if n else None
+    rest = part.rest or 0.0
+    told = abs(rest) >= 0.001 * abs(part.score or 0) and abs(rest) > 1e-4
+    return shown, more, f"{rest:.3g} from fitting, not of one track" if told else None
 
 
 def _facts(facts: Facts) -> RenderableType:
@@ -60,15 +95,8 @@ def _facts(facts: Facts) -> RenderableType:
     for part in facts.shared:
         lately = "" if part.lately is None else f"{part.lately:,}"
         table.add_row(part.kind, escape(part.label), f"{part.tracks:,}", f"{part.plays:,g}", lately)
-    places = [
-        f"number {place:,} by plays {when}"
-        for place, when in ((facts.place, "of all time"), (facts.place_now, f"of the last {NOW} days"))
-        if place is not None
-    ]
-    others = "1 other listener" if facts.listeners == 1 else f"{facts.listeners:,} other listeners"
-    words = f"History: {facts.tracks:,} other tracks. This one: {others}; {'; '.join(places)}."
     nothing = Text("It shares no artist, album or genre with the history.")
-    return Group(Text(words), table if facts.shared else nothing)
+    return Group(Text(history_words(facts)), table if facts.shared else nothing)
 
 
 def _sources(e: Explanation) -> RenderableType:
@@ -90,25 +118,15 @@ def _sources(e: Explanation) -> RenderableType:
 def _history(part: SourcePart, names: dict[int | str, str]) -> Text:
     if not part.history:
         return Text("the same for everybody" if part.score is not None else "", style="dim")
-    shown = [entry for entry in part.history[:TOP] if entry.value > 0]
+    shown, others, rest = history_parts(part)
     lines = [f"{entry.value:.3g} {_short(names[entry.item])}" for entry in shown]
-    others = sum(entry.value for entry in part.history[len(shown) :])
-    n = len(part.history) - len(shown)
-    if n:
-        lines.append(f"{others:.3g} {'another' if n == 1 else f'{n:,} others'}")
-    assert part.rest is not None
-    if abs(part.rest) >= 0.001 * abs(part.score or 0) and abs(part.rest) > 1e-4:
-        lines.append(f"{part.rest:.3g} from fitting, not of one track")
+    lines += [words for words in (others, rest) if words is not None]
     return Text("\n".join(lines))
 
 
 def _ranking(ranking: Ranking) -> list[RenderableType]:
     share = ranking.share
-    how = f"{share:g} × trees {ranking.trees_z:.3f} + {1 - share:g} × blend {ranking.blend_z:.3f}, both standardised"
-    if share in (0, 1):
-        how = "the trees' value alone" if share == 1 else "the blend's value alone"
-    words = f"The ranker: place {ranking.place:,} of {ranking.of:,} candidates, score {ranking.score:.3f} = {how}."
-    parts: list[RenderableType] = [Text(words)]
+    parts: list[RenderableType] = [Text(ranking_words(ranking))]
     if share > 0:
         title = f"Trees: {ranking.trees:.3f}"
         table = Table(title=title, title_justify="left", title_style="bold")

@@ -12,7 +12,7 @@ from tonearm.report.answers import answers, lead
 from tonearm.report.page import render
 from tonearm.runs import Run
 
-__all__ = ["rebuild", "write"]
+__all__ = ["headline", "rebuild", "write"]
 
 REPORT = "report.html"
 SHOWN = 12
@@ -77,7 +77,7 @@ def content(run: Run) -> dict[str, Any]:
         "facts": making.facts(manifest, config.read_text(encoding="utf-8") if config.is_file() else ""),
     }
     return {
-        "facts": _headline(manifest),
+        "facts": headline(manifest),
         "lead": lead(metrics),
         "answers": answers(metrics),
         "funnel": metrics["funnel"],
@@ -94,7 +94,8 @@ def content(run: Run) -> dict[str, Any]:
     }
 
 
-def _headline(manifest: dict[str, Any]) -> list[str]:
+def headline(manifest: dict[str, Any]) -> list[str]:
+    """What the run is, in a few words each."""
     train = manifest["found"]["train"]
     facts = [f"{train['users']:,} users", f"{train['items']:,} items", f"{train['events']:,} events to learn from"]
     if manifest["test_from"]:

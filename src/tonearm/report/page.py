@@ -25,7 +25,12 @@ def render(content: dict[str, Any]) -> str:
     )
     environment.filters |= {"written": written, "figure": figure}
     return environment.get_template("report.html.j2").render(
-        content | {"style": _asset("report.css"), "script": _asset("report.js"), "library": Markup(library())}
+        content
+        | {
+            "style": _asset("base.css") + _asset("report.css"),
+            "script": _asset("report.js"),
+            "library": Markup(library()),
+        }
     )
 
 

@@ -1,0 +1,171 @@
+"""A track's neighbours by each model of a run, and a map of those nearest; models are read from disk as memory maps."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from tonearm import store
+from tonearm.explore.tracks import SIMILAR, Tracks
+from tonearm.runs import Run
+from tonearm.types import AnyArray, Float32s, Int64s
+
+Arrays = dict[str, AnyArray]
+
+ROWS = 65_536
+"""Vectors whose length is taken at a time."""
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """What one model holds to be near a track.
+
+    about: what the score is
+    places, scores: best first; empty where the model says nothing of the track
+    """
+
+    source: str
+    about: str
+    places: Sequence[int] | AnyArray
+    scores: Sequence[float] | AnyArray
+
+
+@dataclass(frozen=True)
+class Point:
+    """A track on the map, x and y within 0 to 1; cosine to the track in its middle."""
+
+    place: int
+    x: float
+    y: float
+    cosine: float
+
+
+class Models:
+    """The models of a run that know neighbours."""
+
+    def __init__(self, run: Run, tracks: Tracks) -> None:
+        self.run = run
+        self.tracks = tracks
+        self._mapped: dict[str, Arrays] = {}
+
+    def neighbours(self, place: int, k: int) -> list[Neighbours]:
+        """The k nearest tracks by each model that has any notion of it, in the order of the run's sources."""
+        found = [self._similar(place, k)]
+        for name in self.run.manifest["sources"]:
+            arrays = self._arrays(name)
+            if arrays is None:
+                continue
+            if "target" in arrays and "indptr" in arrays:
+                found.append(_weights(name, arrays, place, k))
+            elif "target" in arrays and "source" in arrays and "played" in arrays:
+                found.append(_products(name, arrays, place, k))
+            elif name == "content":
+                found.append(_shared_genres(arrays, place, k))
+        return found
+
+    def around(self, place: int, n: int) -> tuple[list[Point], float]:
+        """The track and the n nearest to it by ALS, in the plane of their two principal components.
+
+        Returns the points, the track first and then nearest first, and the share of their variance in that plane;
+        no points where ALS has no vector of the track.
+        """
+        arrays = self._arrays("als")
+        if arrays is None or not arrays["known_items"][place]:
+            return [], 0.0
+        vectors, lengths = arrays["item_factors"], self._lengths
+        mine = np.asarray(vectors[place], np.float32)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            cosine = (vectors @ mine) / (lengths * lengths[place])
+        cosine[~arrays["known_items"] | ~np.isfinite(cosine)] = -np.inf
+        cosine[place] = -np.inf
+        near = _best(cosine, n)
+        if len(near) < 2:
+            return [], 0.0
+        chosen = np.concatenate(([place], near))
+        unit = vectors[chosen] / lengths[chosen][:, None]
+        plane, share = _plane(unit)
+        said = np.concatenate(([1.0], cosine[near]))
+        return [
+            Point(int(p), float(x), float(y), float(c)) for p, (x, y), c in zip(chosen, plane, said, strict=True)
+        ], share
+
+    def _similar(self, place: int, k: int) -> Neighbours:
+        rows = self.run.similar_to(self.tracks.table["item_id"][place], k)
+        about = f"cosine of ALS vectors, from {SIMILAR}"
+        if rows is None:
+            return Neighbours("als", about, [], [])
+        places = [self.tracks.place(item) for item in rows["item_id"]]
+        known = [(p, s) for p, s in zip(places, rows["score"], strict=True) if p is not None]
+        return Neighbours("als", about, [p for p, _ in known], [s for _, s in known])
+
+    def _arrays(self, name: str) -> Arrays | None:
+        """A model's arrays; None where there is no such file, or it is of other tracks than those known here."""
+        path = self.run.folder / "models" / f"{name}_model.npz"
+        if name not in self._mapped:
+            if not path.is_file() or len(self.tracks) != self.run.manifest["items"]:
+                return None
+            self._mapped[name] = store.map_arrays(path)
+        return self._mapped[name]
+
+    @cached_property
+    def _lengths(self) -> Float32s:
+        arrays = self._arrays("als")
+        assert arrays is not None
+        vectors = arrays["item_factors"]
+        starts = range(0, len(vectors), ROWS)
+        return np.concatenate([np.linalg.norm(vectors[lo : lo + ROWS], axis=1) for lo in starts])
+
+
+def _weights(name: str, arrays: Arrays, place: int, k: int) -> Neighbours:
+    own = slice(int(arrays["indptr"][place]), int(arrays["indptr"][place + 1]))
+    target, weight = np.asarray(arrays["target"][own]), np.asarray(arrays["weight"][own])
+    order = np.lexsort((target, -weight))[:k]
+    order = order[(weight[order] > 0) & (target[order] != place)]
+    return Neighbours(name, "what one play of this track adds to the score of", target[order], weight[order])
+
+
+def _products(name: str, arrays: Arrays, place: int, k: int) -> Neighbours:
+    score = np.asarray(arrays["target"] @ np.asarray(arrays["source"][place]))
+    score[~np.asarray(arrays["played"])] = -np.inf
+    score[place] = -np.inf
+    order = _best(score, k)
+    order = order[score[order] > 0]
+    return Neighbours(name, "what one play of this track adds to the score of", order, score[order])
+
+
+def _shared_genres(arrays: Arrays, place: int, k: int) -> Neighbours:
+    about = "cosine of genres; of tracks alike, the most played"
+    indptr, index, order = (np.asarray(arrays[name]) for name in ("indptr", "index", "order"))
+    own = index[indptr[place] : indptr[place + 1]]
+    if len(own) == 0:
+        return Neighbours("content", about, [], [])
+    shared = np.concatenate(([0], np.cumsum(np.isin(index, own))))[indptr]
+    cosine = np.diff(shared) / np.sqrt(np.maximum(np.diff(indptr), 1) * len(own))
+    cosine[place] = 0
+    best = order[np.argsort(-cosine[order], kind="stable")[:k]]
+    best = best[cosine[best] > 0]
+    return Neighbours("content", about, best, cosine[best])
+
+
+def _best(score: AnyArray, k: int) -> Int64s:
+    """Places of the k highest scores above −∞, best first, ties by ascending place."""
+    known = int((score > -np.inf).sum())
+    k = min(k, known)
+    if k == 0:
+        return np.empty(0, np.int64)
+    some = np.flatnonzero(score >= np.partition(score, len(score) - k)[len(score) - k])
+    return some[np.lexsort((some, -score[some]))][:k]
+
+
+def _plane(vectors: AnyArray) -> tuple[AnyArray, float]:
+    """Vectors (n, d) on their two principal components, each scaled to 0 to 1, and the share of variance there."""
+    centred = np.asarray(vectors, np.float64) - vectors.mean(axis=0)
+    left, size, _ = np.linalg.svd(centred, full_matrices=False)
+    size = np.concatenate((size, np.zeros(2)))
+    left = np.concatenate((left, np.zeros((len(left), 2))), axis=1)
+    plane = left[:, :2] * size[:2]
+    plane *= np.where(plane[0] < 0, -1, 1)  # the track itself lies right of and below the middle, whatever the signs
+    low, high = plane.min(axis=0), plane.max(axis=0)
+    total = float((size**2).sum())
+    return (plane - low) / np.maximum(high - low, 1e-12), float((size[:2] ** 2).sum()) / max(total, 1e-12)
