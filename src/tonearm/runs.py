@@ -92,9 +92,9 @@ class Run:
         table = self.scan(file)
         if table is None:
             return None
-        typed = as_id(value, table.collect_schema()[column])
-        wanted = (pl.col(column) == typed) & (pl.col("rank") <= k) if typed is not None else pl.lit(False)
         with reading(str(self.folder / file)):
+            typed = as_id(value, table.collect_schema()[column])
+            wanted = (pl.col(column) == typed) & (pl.col("rank") <= k) if typed is not None else pl.lit(False)
             return table.filter(wanted).collect().sort("rank")
 
     def describe(self, ids: Sequence[Id]) -> tuple[dict[Id, dict[str, Any]], str | None]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import polars as pl
@@ -20,7 +21,7 @@ from tonearm.errors import ConfigError, DataError, MissingExtra
 from tonearm.explore import drawing
 from tonearm.explore.later import Later
 from tonearm.explore.neighbours import Point
-from tonearm.explore.site import Links, token
+from tonearm.explore.site import Links, token, untoken
 from tonearm.explore.tracks import Tracks
 from tonearm.progress import Progress
 from tonearm.runs import Run
@@ -91,7 +92,11 @@ def test_nothing_is_loaded_from_elsewhere(make_run: Make, address: str) -> None:
 
 def test_assets_are_served_and_nothing_else_is(make_run: Make) -> None:
     browser = client(make_run())
-    for name, kind in (("base.css", "text/css"), ("explore/explore.css", "text/css"), ("explore/explore.js", "text/ja")):
+    for name, kind in (
+        ("base.css", "text/css"),
+        ("explore/explore.css", "text/css"),
+        ("explore/explore.js", "text/ja"),
+    ):
         assert browser.get(f"/assets/{name}").headers["content-type"].startswith(kind)
     for name in ("report.html.j2", "../store.py", "explore/layout.html.j2", "%2e%2e/store.py"):
         assert browser.get(f"/assets/{name}").status_code == 404
@@ -118,7 +123,7 @@ def test_a_listener_stands_with_history_lists_and_hits(make_run: Make, small_log
     assert f"{len(before)} plays of {before['item_id'].n_unique()} tracks before the cut" in page.text
     assert "2 tracks after it" in page.text
     assert "2022-08-22" in page.text
-    hits = 0
+    hits: Any = 0
     for name in ("recommendations", "personal_als"):
         listed = pl.read_parquet(run / f"{name}.parquet").filter(pl.col("user_id") == 203).sort("rank")["item_id"]
         assert re.findall(rf'<li id="{name}-\d+" data-item="(\d+)"', html) == [str(item) for item in listed]
@@ -141,7 +146,9 @@ def test_history_may_be_ordered_by_plays(make_run: Make) -> None:
     played = {}
     for by in ("latest", "plays"):
         table = browser.get(f"/listener/201?by={by}").text.split('id="history"')[1]
-        rows = re.findall(r"/track/(\d+)\".*?<td class=\"num\">(\d+)</td><td class=\"num\">(\S+)</td>", table, re.DOTALL)
+        rows = re.findall(
+            r"/track/(\d+)\".*?<td class=\"num\">(\d+)</td><td class=\"num\">(\S+)</td>", table, re.DOTALL
+        )
         played[by] = rows
     assert played["latest"][0][2] == max(day for *_, day in played["latest"]) == "2022-08-20"
     counts = [int(plays) for _, plays, _ in played["plays"]]
@@ -186,7 +193,7 @@ def test_unknown_ids_are_told_with_some_that_are_known(make_run: Make) -> None:
         ("МЕЛОДИЯ ко", [502]),
         ("עולם", [501]),
         ("<script>", [500]),
-        ("band 3 track", [511, 510, 509]),
+        ("band 3 track", [503, 509, 510, 511]),
         ("505", [505]),
         ("nothing like it", []),
         ("(", [500]),
@@ -273,7 +280,9 @@ def test_the_app_may_be_mounted_below_a_path(make_run: Make) -> None:
     browser = TestClient(Starlette(routes=[Mount("/sub", app=inner)]), follow_redirects=False)
     for address in ("/sub/", "/sub/listener/203", "/sub/track/500"):
         page = shown(browser, address)
-        links = page.all("a", "href") + page.all("link", "href") + page.all("form", "action") + page.all("script", "src")
+        links = (
+            page.all("a", "href") + page.all("link", "href") + page.all("form", "action") + page.all("script", "src")
+        )
         assert all(link.startswith(("/sub/", "#", "data:")) for link in links)
     assert browser.get("/sub/assets/base.css").status_code == 200
     assert browser.get("/sub/random").headers["location"].startswith("/sub/listener/")
@@ -283,7 +292,9 @@ def test_requests_for_another_host_are_refused(make_run: Make) -> None:
     run = make_run()
     local = TestClient(explore.app(run, hosts=("127.0.0.1", "localhost")), base_url="http://evil.example")
     assert local.get("/").status_code == 400
-    assert TestClient(explore.app(run, hosts=("127.0.0.1",)), base_url="http://127.0.0.1:99").get("/").status_code == 200
+    assert (
+        TestClient(explore.app(run, hosts=("127.0.0.1",)), base_url="http://127.0.0.1:99").get("/").status_code == 200
+    )
 
 
 def test_a_run_stands_beside_another(make_run: Make) -> None:
@@ -296,9 +307,9 @@ def test_a_run_stands_beside_another(make_run: Make) -> None:
             break
         assert answer.headers["refresh"] == "1"
     page = Page(answer.text)
-    mine, theirs = (Run.open(run).metrics["lists"]["recommendations"]["ndcg@2"] for run in (a, b))
+    mine, theirs = (Run.open(run).metrics["lists"]["recommendations"]["ndcg@4"] for run in (a, b))
     assert mine != theirs
-    row = f"Final list ndcg@2 {mine:.4f} {theirs:.4f} "
+    row = f"Final list ndcg@4 {mine:.4f} {theirs:.4f} "
     assert row in page.text
     assert f"{theirs - mine:+.4f}".replace("-", "−") in page.text.split(row)[1][:12]
     assert "the same files and the same cut" in page.text
@@ -333,16 +344,14 @@ def test_what_goes_wrong_in_the_background_is_raised_for_each_who_asks() -> None
             later.get(10)
 
 
-@pytest.mark.parametrize("given", ["a/b", "100%", "..", ".", "a b?c#d", "%2F", "ü/..", "<i>"])
+@pytest.mark.parametrize("given", ["a/b", "100%", "..", ".", "a b?c#d", "%2F", "~2F", "~", "ü/..", "<i>"])
 def test_any_id_fits_into_a_path(given: str) -> None:
-    from urllib.parse import unquote
-
     path = Links("").listener(given)
     assert path.count("/") == 2
     served = unquote(path.rsplit("/", 1)[1])
     assert "/" not in served
     assert served not in (".", "..")
-    assert unquote(served) == given
+    assert untoken(served) == untoken(unquote(served)) == given
 
 
 def test_bars_start_in_the_middle_and_the_largest_fills_its_half() -> None:
@@ -363,7 +372,7 @@ def test_labels_on_the_map_lie_within_and_over_no_other() -> None:
             assert len(dot.label) <= drawing.LABEL
             wide = len(dot.label) * drawing.LETTER
             left = dot.label_x if dot.anchor == "start" else dot.label_x - wide
-            assert 0 <= left
+            assert left >= 0
             assert left + wide <= drawing.WIDTH
             boxes.append((left, left + wide, dot.y))
     assert 10 < len(boxes) < 80

@@ -12,6 +12,7 @@ import pytest
 from tonearm import store
 from tonearm.errors import DataError, OutputError
 from tonearm.store import MANIFEST, TableWriter, new_directory
+from tonearm.types import AnyArray
 
 
 def a_run(path: Path, text: str = "old") -> Path:
@@ -186,3 +187,33 @@ def test_a_finished_run_has_a_manifest(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "none", tmp_path / "run" / MANIFEST):
         with pytest.raises(DataError, match=r"is not a finished run \(it has no manifest\.json\)"):
             store.open_run(path)
+
+
+def test_arrays_are_mapped_as_they_are_loaded(tmp_path: Path) -> None:
+    arrays: dict[str, AnyArray] = {
+        "matrix": np.arange(12, dtype=np.float32).reshape(3, 4),
+        "columns": np.asfortranarray(np.arange(6, dtype=np.int64).reshape(2, 3)),
+        "scalar": np.array(2.5),
+        "word": np.array("als"),
+        "labels": np.array(["pop", "рок"]),
+        "empty": np.empty((0, 3), np.int32),
+        "flags": np.array([True, False]),
+    }
+    store.save_arrays(tmp_path / "models" / "m.npz", arrays)
+    mapped, loaded = store.map_arrays(tmp_path / "models" / "m.npz"), store.load_arrays(tmp_path / "models" / "m.npz")
+    assert mapped.keys() == loaded.keys()
+    for name, values in loaded.items():
+        assert mapped[name].dtype == values.dtype
+        assert mapped[name].shape == values.shape, name
+        np.testing.assert_array_equal(mapped[name], values)
+    assert isinstance(mapped["matrix"], np.memmap)
+    with pytest.raises(ValueError, match="read-only"):
+        mapped["matrix"][0, 0] = 1
+
+
+def test_what_cannot_be_mapped_is_told(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "small.npz", a=np.zeros(5))
+    (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04")
+    for name in ("small", "broken", "missing"):
+        with pytest.raises(DataError, match=rf"{name}\.npz: cannot be read as a model"):
+            store.map_arrays(tmp_path / f"{name}.npz")

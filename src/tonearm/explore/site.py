@@ -1,12 +1,13 @@
 """The pages of the explorer: what each shows, and how it is answered."""
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from random import Random
 from typing import Any
-from urllib.parse import quote, unquote, urlencode
+from urllib.parse import quote, urlencode
 
 import polars as pl
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -65,11 +66,11 @@ class Links:
     def __init__(self, root: str) -> None:
         self.root = root
 
-    def to(self, page: str = "", **query: object) -> str:
+    def to(self, page: str = "", /, **query: object) -> str:
         """A page that needs no id."""
         return f"{self.root}/{page}" + (f"?{urlencode(query)}" if query else "")
 
-    def listener(self, user: Id, **query: object) -> str:
+    def listener(self, user: Id, /, **query: object) -> str:
         return self.to(f"listener/{token(user)}", **query)
 
     def track(self, item: Id) -> str:
@@ -80,9 +81,14 @@ class Links:
 
 
 def token(value: Id) -> str:
-    """An id as one part of a path; slashes, which servers unquote, and dots, which browsers drop, are quoted twice."""
-    inner = str(value).replace("%", "%25").replace("/", "%2F")
-    return quote(inner.replace(".", "%2E") if inner in (".", "..") else inner, safe="")
+    """An id as one part of a path; what servers and browsers take for parts of the path themselves is written ~XX."""
+    odd = r"[~%/.]" if str(value) in (".", "..") else r"[~%/]"
+    return quote(re.sub(odd, lambda found: f"~{ord(found[0]):02X}", str(value)), safe="~")
+
+
+def untoken(text: str) -> str:
+    """The id that `token` wrote, the path being unquoted already."""
+    return re.sub(r"~([0-9A-F]{2})", lambda found: chr(int(found[1], 16)), text)
 
 
 class Site:
@@ -240,7 +246,7 @@ class Site:
 
     def listener(self, request: Request) -> Response:
         """A listener's history beside all lists of the run."""
-        user, asked = unquote(request.path_params["user"]), request.query_params
+        user, asked = untoken(request.path_params["user"]), request.query_params
         k = WHOLE if asked.get("k") == "all" else SHOWN
         found = self.run.listener(user, k, self.events)
         if found is None:
@@ -259,7 +265,7 @@ class Site:
 
     def track(self, request: Request) -> Response:
         """A track: who listens to it, what is near it, and a map of what lies around."""
-        item = unquote(request.path_params["item"])
+        item = untoken(request.path_params["item"])
         track = self.tracks.track(item)
         try:
             heard, note = self.run.events_of(item, self.events, "item_id"), None
@@ -288,7 +294,7 @@ class Site:
 
     def why(self, request: Request) -> Response:
         """Why a listener gets a track, or why not."""
-        user, item = (unquote(request.path_params[name]) for name in ("user", "item"))
+        user, item = (untoken(request.path_params[name]) for name in ("user", "item"))
         restored = self.restored.get(SECONDS)
         if restored is None:
             return self._wait(request, "Loading the log and the models of the run", self.restored.progress)
