@@ -41,7 +41,7 @@ def test_every_command_is_documented() -> None:
     page = PAGE.read_text(encoding="utf-8")
     documented = re.findall(r"^## tonearm (.+)$", page, re.MULTILINE)
     assert documented == [" ".join(words) for words in commands(app)]
-    names = "run check evaluate compare tune explain"
+    names = "run check evaluate compare tune explain explore"
     assert {*names.split(), "synth", "prepare yandex", "show user", "show item"} <= {*documented}
 
 
