@@ -65,8 +65,17 @@ def who(run: Path) -> tuple[int, int]:
     return int(row["user_id"][0]), int(row["item_id"][0])
 
 
-def shoot(page: Page, address: str, name: str, size: tuple[int, int], *, dark: bool = False, height: int = 0) -> None:
-    """One picture; height: more than the window's, from the top."""
+def shoot(
+    page: Page,
+    address: str,
+    name: str,
+    size: tuple[int, int],
+    *,
+    dark: bool = False,
+    height: int = 0,
+    part: str | None = None,
+) -> None:
+    """One picture; height: more than the window's, from the top; part: of the page, in CSS."""
     page.set_viewport_size({"width": size[0], "height": height or size[1]})
     page.emulate_media(color_scheme="dark" if dark else "light")
     page.goto(address)
@@ -74,7 +83,10 @@ def shoot(page: Page, address: str, name: str, size: tuple[int, int], *, dark: b
     while page.locator("h1", has_text="Loading").count():
         page.wait_for_timeout(300)
     path = IMAGES / f"{name}.png"
-    page.screenshot(path=path)
+    if part is None:
+        page.screenshot(path=path)
+    else:
+        page.locator(part).screenshot(path=path)
     with Image.open(path) as picture:
         picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
     print(f"{path.name}: {path.stat().st_size / 1024:.0f} kB")
@@ -100,6 +112,7 @@ def main() -> None:
             shoot(page, f"{address}/listener/{user}", "explore-listener", WIDE, height=1000)
             shoot(page, f"{address}/track/{item}", "explore-track", WIDE, height=1250)
             shoot(page, f"{address}/why/{user}/{item}", "explore-why", WIDE, height=1250)
+            shoot(page, f"{address}/why/{user}/{item}", "explore-why-ranker", WIDE, part="section:has(> #ranker)")
             shoot(page, f"{address}/listener/{user}", "explore-phone", PHONE, dark=True)
             browser.close()
 

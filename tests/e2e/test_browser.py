@@ -219,6 +219,14 @@ def test_every_page_is_fit_for_all(kind: str, address: str, odd_run: Path, open_
     assert faults(one.page) == []
 
 
+def test_axe_sees_a_fault_where_there_is_one(address: str, open_page: Any) -> None:
+    one = open_page()
+    one.go(address)
+    one.page.evaluate("document.querySelector('main').insertAdjacentHTML('beforeend', '<button></button>')")
+    (fault,) = faults(one.page)
+    assert fault.startswith("button-name")
+
+
 def test_the_report_works_from_a_file(odd_run: Path, open_page: Any) -> None:
     one = open_page(390, dark=True)
     one.go((odd_run / "report.html").as_uri())

@@ -75,15 +75,16 @@ def ranking_words(ranking: Ranking) -> str:
     return f"The ranker: place {ranking.place:,} of {ranking.of:,} candidates, score {ranking.score:.3f} = {how}."
 
 
-def history_parts(part: SourcePart) -> tuple[list[Entry], str | None, str | None]:
-    """The tracks of the history that add most to a source's score; words for the others, and for what fitting adds."""
+def history_parts(part: SourcePart) -> tuple[list[Entry], list[tuple[float, str]]]:
+    """The tracks of the history that add most to a source's score; and, in words, what the others and fitting add."""
     shown = [entry for entry in part.history[:TOP] if entry.value > 0]
     others = sum(entry.value for entry in part.history[len(shown) :])
     n = len(part.history) - len(shown)
-    more = f"{others:.3g} {'another' if n == 1 else f'{n:,} others'}" if n else None
+    more = [(others, "another" if n == 1 else f"{n:,} others")] if n else []
     rest = part.rest or 0.0
-    told = abs(rest) >= 0.001 * abs(part.score or 0) and abs(rest) > 1e-4
-    return shown, more, f"{rest:.3g} from fitting, not of one track" if told else None
+    if abs(rest) >= 0.001 * abs(part.score or 0) and abs(rest) > 1e-4:
+        more.append((rest, "from fitting, not of one track"))
+    return shown, more
 
 
 def _facts(facts: Facts) -> RenderableType:
@@ -118,9 +119,9 @@ def _sources(e: Explanation) -> RenderableType:
 def _history(part: SourcePart, names: dict[int | str, str]) -> Text:
     if not part.history:
         return Text("the same for everybody" if part.score is not None else "", style="dim")
-    shown, others, rest = history_parts(part)
+    shown, more = history_parts(part)
     lines = [f"{entry.value:.3g} {_short(names[entry.item])}" for entry in shown]
-    lines += [words for words in (others, rest) if words is not None]
+    lines += [f"{value:.3g} {words}" for value, words in more]
     return Text("\n".join(lines))
 
 

@@ -11,6 +11,9 @@ WIDTH, HEIGHT, MARGIN = 960, 520, 26
 LETTER, LINE = 7.4, 17
 """Width and height that a letter of a label takes, generously."""
 
+AIR = 7
+"""Kept free between a label and the middle of a dot of another track."""
+
 LABEL = 26
 """Characters of a label."""
 
@@ -37,6 +40,7 @@ def dots(points: Sequence[Point], titles: Sequence[str], plays: Sequence[float])
     middles = [(MARGIN + point.x * (WIDTH - 2 * MARGIN), MARGIN + point.y * (HEIGHT - 2 * MARGIN)) for point in points]
     found = []
     for (x, y), title, played in zip(middles, titles, plays, strict=True):
+        others = [middle for middle in middles if middle != (x, y)]
         radius = 4 + 6 * (max(played, 0.0) / most) ** 0.5
         words = title if len(title) <= LABEL else title[: LABEL - 1] + "…"
         long = len(words) * LETTER
@@ -47,7 +51,9 @@ def dots(points: Sequence[Point], titles: Sequence[str], plays: Sequence[float])
         ):
             box = (start, y - LINE / 2, start + long, y + LINE / 2)
             clear = not any(_meet(box, other) for other in taken)
-            clear = clear and not any(box[0] - 4 < a < box[2] + 4 and box[1] < b < box[3] for a, b in middles if b != y)
+            wide = (box[0] - AIR, y - AIR - 4, box[2] + AIR, y + AIR + 4)
+            clear = clear and not any(wide[0] < a < wide[2] and wide[1] < b < wide[3] for a, b in others)
+            clear = clear or not found  # the track itself is always named
             if box[0] >= 0 and box[2] <= WIDTH and clear:
                 label, at, anchor = words, place, side
                 taken.append(box)

@@ -23,7 +23,7 @@ from tonearm.explore.neighbours import Models
 from tonearm.explore.tracks import SIMILAR, Tracks
 from tonearm.progress import Progress
 from tonearm.report import REPORT, headline
-from tonearm.report.answers import answers, lead, title
+from tonearm.report.answers import answers, lead
 from tonearm.report.parts import figure, written
 from tonearm.restored import Restored, restore
 from tonearm.runs import LIST_FILES, Id, Run, as_id
@@ -116,7 +116,7 @@ class Site:
             lstrip_blocks=True,
             auto_reload=False,
         )
-        self.templates.filters |= {"written": written, "figure": figure, "title": title}
+        self.templates.filters |= {"written": written, "figure": figure, "title": views.called}
         self.templates.globals |= {"day": _day}
 
     def _restore(self, progress: Progress) -> Restored:

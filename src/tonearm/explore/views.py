@@ -11,6 +11,7 @@ from tonearm.explanation.view import history_parts, history_words, place_words, 
 from tonearm.explore import drawing
 from tonearm.explore.neighbours import Models
 from tonearm.explore.tracks import Track, Tracks
+from tonearm.report.answers import title
 from tonearm.runs import Id, Listener, summed
 
 Content = dict[str, Any]
@@ -20,6 +21,12 @@ FEATURES = 12
 
 CHOSEN = 50
 """Test tracks that are shown."""
+
+
+def called(name: str) -> str:
+    """A list or source as the explorer calls it."""
+    words = title(name)
+    return "EASE" if name == "ease" else words[:1].upper() + words[1:]
 
 
 def listener(found: Listener, tracks: Tracks, filter_seen: bool, by: str, number: int, size: int) -> Content:

@@ -38,7 +38,8 @@ document.addEventListener("keydown", (event) => {
     event.preventDefault();
     input.focus();
     input.select();
-  } else if (event.key === "Escape" && form.contains(active)) {
+  } else if (event.key === "Escape" && form.contains(active) && !live.hidden) {
+    event.preventDefault();
     live.hidden = true;
     input.focus();
   } else if (event.key === "ArrowDown" || event.key === "ArrowUp") {
