@@ -410,10 +410,11 @@ def explore(
     try:
         from tonearm.explore import serve
     except ModuleNotFoundError as error:
-        if error.name not in ("starlette", "uvicorn"):
+        if error.name not in ("starlette", "threadpoolctl", "uvicorn"):
             raise
         raise MissingExtra(
-            "tonearm explore needs Starlette and uvicorn. Install them by pip install 'tonearm[explore]'."
+            "tonearm explore needs Starlette, uvicorn and threadpoolctl. "
+            "Install them by pip install 'tonearm[explore]'."
         ) from error
     serve(run, against, host=host, port=port, events=events, items=items)
 

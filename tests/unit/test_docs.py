@@ -70,7 +70,7 @@ def test_there_are_examples() -> None:
     assert EXAMPLES
 
 
-PAGES = [README, ROOT / "docs" / "explain.md", ROOT / "docs" / "shaping.md"]
+PAGES = [README, ROOT / "docs" / "explain.md", ROOT / "docs" / "explore.md", ROOT / "docs" / "shaping.md"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

@@ -1,6 +1,7 @@
 """The explorer: a finished run to look into by browser, on this machine alone unless asked otherwise."""
 
 import socket
+import threading
 from pathlib import Path
 
 import uvicorn
@@ -8,6 +9,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.routing import Route
+from threadpoolctl import threadpool_limits
 
 from tonearm.errors import ConfigError, DataError
 from tonearm.explore.site import Site
@@ -47,11 +49,13 @@ def app(
         "/report": site.report,
         "/assets/{name:path}": site.asset,
     }
-    return Starlette(
+    application = Starlette(
         routes=[Route(path, page) for path, page in pages.items()],
         exception_handlers={404: site.not_found, DataError: site.unreadable},
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))],
     )
+    threading.Thread(target=site.models.warm, daemon=True).start()
+    return application
 
 
 def serve(
@@ -85,7 +89,8 @@ def serve(
     print(f"Explorer: http://{shown}:{listening.getsockname()[1]}/ (Ctrl-C stops it)", flush=True)
     if not local:
         print("Whoever reaches this address reads what every listener played.", flush=True)
-    with listening:
+    # one thread a page: the matrices are small, and threads that wait for one another cost more than they compute
+    with listening, threadpool_limits(1, "blas"):
         try:
             uvicorn.Server(uvicorn.Config(application, log_level="warning")).run(sockets=[listening])
         except KeyboardInterrupt:

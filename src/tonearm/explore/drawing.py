@@ -38,7 +38,7 @@ def dots(points: Sequence[Point], titles: Sequence[str], plays: Sequence[float])
     most = max([*plays, 1.0])
     taken: list[tuple[float, float, float, float]] = []
     middles = [(MARGIN + point.x * (WIDTH - 2 * MARGIN), MARGIN + point.y * (HEIGHT - 2 * MARGIN)) for point in points]
-    found = []
+    found: list[Dot] = []
     for (x, y), title, played in zip(middles, titles, plays, strict=True):
         others = [middle for middle in middles if middle != (x, y)]
         radius = 4 + 6 * (max(played, 0.0) / most) ** 0.5

@@ -1,12 +1,14 @@
 """A track's neighbours by each model of a run, and a map of those nearest; models are read from disk as memory maps."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from tonearm import store
+from tonearm.errors import DataError
 from tonearm.explore.tracks import SIMILAR, Tracks
 from tonearm.runs import Run
 from tonearm.types import AnyArray, Float32s, Int64s
@@ -48,6 +50,12 @@ class Models:
         self.run = run
         self.tracks = tracks
         self._mapped: dict[str, Arrays] = {}
+
+    def warm(self) -> None:
+        """Take the lengths of all vectors, so that the first map need not wait for it."""
+        with suppress(DataError):
+            if self._arrays("als") is not None:
+                _ = self._lengths
 
     def neighbours(self, place: int, k: int) -> list[Neighbours]:
         """The k nearest tracks by each model that has any notion of it, in the order of the run's sources."""

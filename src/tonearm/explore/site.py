@@ -21,6 +21,7 @@ from tonearm.explore import views
 from tonearm.explore.later import KERNELS, Later
 from tonearm.explore.neighbours import Models
 from tonearm.explore.tracks import SIMILAR, Tracks
+from tonearm.pipeline import threads
 from tonearm.progress import Progress
 from tonearm.report import REPORT, headline
 from tonearm.report.answers import answers, lead
@@ -299,7 +300,7 @@ class Site:
         if restored is None:
             return self._wait(request, "Loading the log and the models of the run", self.restored.progress)
         try:
-            with KERNELS:
+            with KERNELS, threads(1):
                 told = explanation.explain(user, item, restored, events=self.events)
         except DataError as error:
             return self.missing(
