@@ -78,10 +78,9 @@ def shoot(
     """One picture; height: more than the window's, from the top; part: of the page, in CSS."""
     page.set_viewport_size({"width": size[0], "height": height or size[1]})
     page.emulate_media(color_scheme="dark" if dark else "light")
-    page.goto(address)
-    page.wait_for_load_state("networkidle")
-    while page.locator("h1", has_text="Loading").count():
+    while (answer := page.goto(address)) is not None and answer.status == 202:
         page.wait_for_timeout(300)
+    page.wait_for_load_state("networkidle")
     path = IMAGES / f"{name}.png"
     if part is None:
         page.screenshot(path=path)
@@ -112,7 +111,7 @@ def main() -> None:
             shoot(page, f"{address}/listener/{user}", "explore-listener", WIDE, height=1000)
             shoot(page, f"{address}/track/{item}", "explore-track", WIDE, height=1250)
             shoot(page, f"{address}/why/{user}/{item}", "explore-why", WIDE, height=1250)
-            shoot(page, f"{address}/why/{user}/{item}", "explore-why-ranker", WIDE, part="section:has(> #ranker)")
+            shoot(page, f"{address}/why/{user}/{item}", "explore-why-ranker", (720, 860), part="section:has(> #ranker)")
             shoot(page, f"{address}/listener/{user}", "explore-phone", PHONE, dark=True)
             browser.close()
 

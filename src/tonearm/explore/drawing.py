@@ -11,7 +11,7 @@ WIDTH, HEIGHT, MARGIN = 960, 520, 26
 LETTER, LINE = 7.4, 17
 """Width and height that a letter of a label takes, generously."""
 
-AIR = 7
+AIR = 12
 """Kept free between a label and the middle of a dot of another track."""
 
 LABEL = 26
@@ -51,7 +51,7 @@ def dots(points: Sequence[Point], titles: Sequence[str], plays: Sequence[float])
         ):
             box = (start, y - LINE / 2, start + long, y + LINE / 2)
             clear = not any(_meet(box, other) for other in taken)
-            wide = (box[0] - AIR, y - AIR - 4, box[2] + AIR, y + AIR + 4)
+            wide = (box[0] - AIR, y - AIR, box[2] + AIR, y + AIR)
             clear = clear and not any(wide[0] < a < wide[2] and wide[1] < b < wide[3] for a, b in others)
             clear = clear or not found  # the track itself is always named
             if box[0] >= 0 and box[2] <= WIDTH and clear:
