@@ -410,12 +410,8 @@ def explore(
     try:
         from tonearm.explore import serve
     except ModuleNotFoundError as error:
-        if error.name not in ("starlette", "threadpoolctl", "uvicorn"):
-            raise
-        raise MissingExtra(
-            "tonearm explore needs Starlette, uvicorn and threadpoolctl. "
-            "Install them by pip install 'tonearm[explore]'."
-        ) from error
+        hint = "tonearm explore needs more packages. Install them by pip install 'tonearm[explore]'."
+        raise MissingExtra(f"{hint} ({error})") from error
     serve(run, against, host=host, port=port, events=events, items=items)
 
 

@@ -21,8 +21,7 @@ EPOCH = datetime(2000, 1, 1)
 
 DAY = 86_400
 
-NOW = 7
-"""Days before the cut that count as now for popularity."""
+NOW = 7  # days before the cut that count as now for popularity
 
 
 def to_seconds(moment: datetime) -> int:
@@ -354,8 +353,7 @@ class Dataset:
         log, since = self.log, np.array([self.now - NOW * DAY], np.int64)
         if log.time is None:
             return np.zeros(self.n_items, np.int64)
-        counts: Int64s = window_counts(log.start, log.stop, log.item, log.time, since, self.n_items)[0].astype(np.int64)
-        return counts
+        return np.asarray(window_counts(log.start, log.stop, log.item, log.time, since, self.n_items)[0], np.int64)
 
     @cached_property
     def popularity_order(self) -> Int32s:
