@@ -54,7 +54,10 @@ def recommended(
 ) -> list[list[tuple[int, float]]]:
     indptr, item, weight = csr_of(histories)
     model_indptr, model_item, value = csr_of(model)
-    indptr, item, score = recommend_sparse(indptr, item, weight, model_indptr, model_item, value, seen_indptr, seen, k)
+    model_place, targets, _ = by_place(model_item, model.shape[1])
+    indptr, item, score = recommend_sparse(
+        indptr, item, weight, model_indptr, model_place, value, targets, seen_indptr, seen, k
+    )
     pairs = list(zip(item.tolist(), score.tolist(), strict=True))
     return [pairs[indptr[r] : indptr[r + 1]] for r in range(len(indptr) - 1)]
 
@@ -62,7 +65,16 @@ def recommended(
 def scored(histories: Float64s, model: Float64s, candidate_indptr: Int64s, candidate: Int32s) -> Float32s:
     indptr, item, weight = csr_of(histories)
     model_indptr, model_item, value = csr_of(model)
-    return score_sparse(indptr, item, weight, model_indptr, model_item, value, candidate_indptr, candidate)
+    model_place, _, place = by_place(model_item, model.shape[1])
+    return score_sparse(indptr, item, weight, model_indptr, model_place, value, place, candidate_indptr, candidate)
+
+
+def by_place(model_item: Int32s, n_items: int) -> tuple[Int32s, Int32s, Int32s]:
+    """The columns as places in the targets, in an order of their own; the targets; and each item's place."""
+    targets = np.unique(model_item)[::-1].astype(np.int32)
+    place = np.full(n_items, -1, np.int32)
+    place[targets] = np.arange(len(targets), dtype=np.int32)
+    return place[model_item], targets, place
 
 
 @pytest.mark.parametrize("k", [1, 4, 60])
