@@ -45,7 +45,7 @@ class EASE:
         progress("EASE", 1, 1)
         cost = int(data.listeners[items].sum()) * len(items)
         by_target = _by_target(weights, items, data.n_items, best_first=cost > self.work)
-        return ItemItemModel.of("ease", by_target, data.listeners, self.work, self.recency)
+        return ItemItemModel.of("ease", by_target, items, data.listeners, self.work, self.recency)
 
     def _weights(self, by_user: Csr) -> Float32s:
         """B, (n, n) float32."""
@@ -77,7 +77,5 @@ def _by_target(weights: Float32s, items: Int32s, n_items: int, best_first: bool)
     order = np.broadcast_to(np.arange(n), (n, n))
     if best_first:
         order = np.argsort(-np.abs(weights.T), axis=1, kind="stable")
-    lengths = np.zeros(n_items, np.int64)
-    lengths[items] = n
-    indptr = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
+    indptr = np.arange(n + 1, dtype=np.int64) * n
     return Csr(indptr, items[order].ravel(), np.take_along_axis(weights.T, order, axis=1).ravel(), n_items)

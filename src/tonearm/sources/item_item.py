@@ -1,7 +1,7 @@
 """Item-item: what is heard by the same listeners."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated, Self
 
@@ -49,9 +49,11 @@ class ItemItem:
         """Count co-occurrences and keep the best sources of each target."""
         del rng
         progress("item-item", 0, 1)
-        n_played = int((data.plays > 0).sum())
-        size = min(n_played, max(1, int(self.entries) // max(n_played, 1)))
+        targets = np.argsort(-data.listeners, kind="stable")[: np.count_nonzero(data.listeners)].astype(np.int32)
+        size = min(len(targets), max(1, int(self.entries) // max(len(targets), 1)))
         by_user = sampled(data.pairs, self.fit_work)
+        # counted by place: the sums of much-heard items stand together and stay in the processor's cache
+        by_user = replace(by_user, index=places(targets, data.n_items)[by_user.index], n_columns=len(targets))
         by_item = transpose_csr(by_user)
         degree, heard = (np.maximum(np.diff(side.indptr), 1).astype(np.float32) for side in (by_user, by_item))
         indptr, source, similarity = kernels.neighbours(
@@ -66,8 +68,8 @@ class ItemItem:
             size,
         )
         progress("item-item", 1, 1)
-        by_target = Csr(indptr, source, similarity, data.n_items)
-        return ItemItemModel.of("item_item", by_target, data.listeners, self.work, self.recency)
+        by_target = Csr(indptr, targets[source], similarity, data.n_items)
+        return ItemItemModel.of("item_item", by_target, targets, data.listeners, self.work, self.recency)
 
 
 def affordable(cost: Int64s, work: float) -> int:
@@ -83,7 +85,7 @@ class ItemItemModel:
     """Weights from each item of a history to the items it speaks for, CSR by source item.
 
     indptr: (n_items + 1,) int64; place: int32 into `targets`; weight: float32; recency: as in the recipe
-    targets: (n_targets,) int32, the items that have a weight from any, those with most weights first
+    targets: (n_targets,) int32, the items that may have a weight from any
     """
 
     name: str
@@ -94,21 +96,19 @@ class ItemItemModel:
     recency: float
 
     @classmethod
-    def of(cls, name: str, by_target: Csr, listeners: Int64s, work: float, recency: float) -> Self:
-        """A model of the sources of each target, best first, as many as can be afforded."""
+    def of(
+        cls, name: str, by_target: Csr, targets: Int32s, listeners: Int64s, work: float, recency: float
+    ) -> "ItemItemModel":
+        """A model of the source items of each target, best first, as many as can be afforded."""
         indptr, source, value = by_target.indptr, by_target.index, by_target.value
         assert value is not None
-        lengths = np.diff(indptr)
-        size = affordable(kernels.cost_by_rank(indptr, source, listeners, int(lengths.max(initial=0))), work)
-        if size < lengths.max(initial=0):
+        most = int(np.diff(indptr).max(initial=0))
+        size = affordable(kernels.cost_by_rank(indptr, source, listeners, most), work)
+        if size < most:
             indptr, source, value = kernels.first_of_rows(indptr, source, value, size)
-        order = np.argsort(-np.diff(indptr), kind="stable")
         by_source = transpose_csr(Csr(indptr, source, value, by_target.n_columns))
         assert by_source.value is not None
-        targets = order[: int((np.diff(indptr) > 0).sum())].astype(np.int32)
-        return cls(
-            name, by_source.indptr, _places(targets, len(lengths))[by_source.index], by_source.value, targets, recency
-        )
+        return cls(name, by_source.indptr, by_source.index, by_source.value, targets, recency)
 
     def recommend(self, block: Block, k: int) -> Lists:
         """The k items with the highest summed similarity to the history."""
@@ -170,10 +170,10 @@ class ItemItemModel:
 
     @cached_property
     def _place_of(self) -> Int32s:
-        return _places(self.targets, len(self.indptr) - 1)
+        return places(self.targets, len(self.indptr) - 1)
 
 
-def _places(targets: Int32s, n_items: int) -> Int32s:
+def places(targets: Int32s, n_items: int) -> Int32s:
     """Where each item stands among the targets, (n_items,); −1 for one that does not."""
     place = np.full(n_items, -1, np.int32)
     place[targets] = np.arange(len(targets), dtype=np.int32)
