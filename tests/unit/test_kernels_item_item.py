@@ -38,10 +38,13 @@ def test_neighbours_are_the_best_of_the_dense_formula(size: int) -> None:
     for shrink in (0.0, 4.0):
         table = (played.T @ (weight[:, None] * played)) / (shrink + row_norm[:, None] * column_norm[None, :])
         np.fill_diagonal(table, 0)
-        indptr, item, value = neighbours(*by_user, weight.astype(np.float32), *by_item, rows, columns, shrink, size)
-        found = list(zip(item.tolist(), value.tolist(), strict=True))
-        for i, row in enumerate(table.astype(np.float32).astype(np.float64)):
-            assert found[indptr[i] : indptr[i + 1]] == best_of(row, size)
+        for lo, hi in ((0, 17), (0, 5), (5, 17), (9, 9)):
+            indptr, item, value = neighbours(
+                2, lo, hi, *by_user, weight.astype(np.float32), *by_item, rows, columns, shrink, size
+            )
+            found = list(zip(item.tolist(), value.tolist(), strict=True))
+            for i, row in enumerate(table[lo:hi].astype(np.float32).astype(np.float64)):
+                assert found[indptr[i] : indptr[i + 1]] == best_of(row, size)
 
 
 def test_users_of_two_items_are_counted() -> None:

@@ -4,6 +4,7 @@ import numpy as np
 
 from tonearm.kernels._heap import contains, offer, pack_rows, sort_best_first
 from tonearm.kernels._jit import jit, jit_parallel, prange
+from tonearm.kernels._simd import take_next
 from tonearm.types import Float32s, Int32s, Int64s
 
 UNTOUCHED = np.float32(-np.inf)
@@ -69,6 +70,9 @@ def cooccurrence(user_indptr: Int64s, user_item: Int32s, item_indptr: Int64s, it
 
 @jit_parallel
 def neighbours(
+    threads: int,
+    lo: int,
+    hi: int,
     user_indptr: Int64s,
     user_item: Int32s,
     user_weight: Float32s,
@@ -79,26 +83,29 @@ def neighbours(
     shrink: float,
     size: int,
 ) -> tuple[Int64s, Int32s, Float32s]:
-    """The `size` most similar items j of every item i.
+    """The `size` most similar items j of each item i from lo to hi (exclusive).
 
     sim(i, j) = c_ij / (shrink + row_norm_i · column_norm_j),  c_ij = Σ_u weight_u over the users with both
 
     user_indptr, user_item: items by user; item_indptr, item_user: the same matrix by item (its users)
     user_weight: (n_users,) float32, positive
     row_norm, column_norm: (n_items,) float32, positive; size: at least 1
-    Returns indptr (n_items + 1,) int64, neighbour and similarity, best first, ties by ascending item. An item is no
+    Returns indptr (hi − lo + 1,) int64, neighbour and similarity, best first, ties by ascending item. An item is no
     neighbour of its own.
     """
     n_items = len(item_indptr) - 1
     # never filled with zeros: of the most room that there could be, only what is used takes up memory
-    out_item = np.empty((n_items, size), np.int32)
-    out_value = np.empty((n_items, size), np.float32)
-    count = np.zeros(n_items, np.int64)
-    n_blocks = 64
-    for block in prange(n_blocks):
+    out_item = np.empty((hi - lo, size), np.int32)
+    out_value = np.empty((hi - lo, size), np.float32)
+    count = np.zeros(hi - lo, np.int64)
+    counter = np.full(1, lo, np.int64)
+    for _ in prange(threads):
         total = np.zeros(n_items, np.float32)
         touched = np.empty(n_items, np.int32)
-        for i in range(block, n_items, n_blocks):
+        while True:
+            i = take_next(counter)
+            if i >= hi:
+                break
             n_touched = 0
             for a in range(item_indptr[i], item_indptr[i + 1]):
                 u = item_user[a]
@@ -109,7 +116,7 @@ def neighbours(
                         touched[n_touched] = j
                         n_touched += 1
                     total[j] += w
-            best_value, best_item, n = out_value[i], out_item[i], 0
+            best_value, best_item, n = out_value[i - lo], out_item[i - lo], 0
             for t in range(n_touched):
                 j = touched[t]
                 if j != i:
@@ -118,7 +125,7 @@ def neighbours(
                         n = offer(float(value), j, best_value, best_item, n)
                 total[j] = 0
             sort_best_first(best_value, best_item, n)
-            count[i] = n
+            count[i - lo] = n
     return pack_rows(out_value, out_item, count)
 
 

@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Annotated, Self
 
 import numpy as np
+from numba import get_num_threads
 from pydantic import Field
 from pydantic.dataclasses import dataclass as options
 
@@ -48,7 +50,6 @@ class ItemItem:
     def fit(self, data: Dataset, rng: np.random.Generator, progress: Progress = no_progress) -> "ItemItemModel":
         """Count co-occurrences and keep the best sources of each target."""
         del rng
-        progress("item-item", 0, 1)
         targets = np.argsort(-data.listeners, kind="stable")[: np.count_nonzero(data.listeners)].astype(np.int32)
         size = min(len(targets), max(1, int(self.entries) // max(len(targets), 1)))
         by_user = sampled(data.pairs, self.fit_work)
@@ -56,19 +57,30 @@ class ItemItem:
         by_user = replace(by_user, index=places(targets, data.n_items)[by_user.index], n_columns=len(targets))
         by_item = transpose_csr(by_user)
         degree, heard = (np.maximum(np.diff(side.indptr), 1).astype(np.float32) for side in (by_user, by_item))
-        indptr, source, similarity = kernels.neighbours(
-            by_user.indptr,
-            by_user.index,
-            degree**-self.user_power,
-            by_item.indptr,
-            by_item.index,
-            heard**self.target_power,
-            heard**self.source_power,
-            self.shrink,
-            size,
-        )
-        progress("item-item", 1, 1)
-        by_target = Csr(indptr, targets[source], similarity, data.n_items)
+        steps = 32
+        cuts = np.searchsorted(by_item.indptr, len(by_item.index) * np.arange(steps + 1) / steps)
+        cuts[-1] = len(targets)
+        parts: list[Lists] = []
+        for lo, hi in pairwise(cuts.tolist()):
+            progress("item-item", len(parts), steps)
+            found = kernels.neighbours(
+                get_num_threads(),
+                lo,
+                hi,
+                by_user.indptr,
+                by_user.index,
+                degree**-self.user_power,
+                by_item.indptr,
+                by_item.index,
+                heard**self.target_power,
+                heard**self.source_power,
+                self.shrink,
+                size,
+            )
+            parts.append(Lists(*found))
+        best = Lists.concat(parts)
+        del parts
+        by_target = Csr(best.indptr, targets[best.item], best.score, data.n_items)
         return ItemItemModel.of("item_item", by_target, targets, data.listeners, self.work, self.recency)
 
 
