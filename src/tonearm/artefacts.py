@@ -93,7 +93,7 @@ def write_similar(
     if n <= options.similar_exact:
         lists = als.similar_to_all(options.similar, progress)
     else:
-        lists, recall = als.similar_approximate(options.similar, rng)
+        lists, recall = als.similar_approximate(options.similar, rng, progress)
     table = {
         "item_id_1": ids.decode(lists.row),
         "item_id_2": ids.decode(lists.item),

@@ -198,14 +198,12 @@ class Pairs:
     item: (n_pairs,) int32
     plays: (n_pairs,) float32, events or summed weight
     last: (n_pairs,) int32 seconds of the latest event, or None
-    first: (n_pairs,) int32 seconds of the earliest event, or None
     """
 
     indptr: Int64s
     item: Int32s
     plays: Float32s
     last: Int32s | None
-    first: Int32s | None
     n_items: int
 
     @property
@@ -219,14 +217,14 @@ class Pairs:
         moved = place[self.item]
         kept = moved >= 0
         indptr = np.concatenate(([0], np.cumsum(kept, dtype=np.int64)))[self.indptr]
-        last, first = (None if times is None else times[kept] for times in (self.last, self.first))
-        return Pairs(indptr, moved[kept], self.plays[kept], last, first, len(items))
+        last = None if self.last is None else self.last[kept]
+        return Pairs(indptr, moved[kept], self.plays[kept], last, len(items))
 
     @classmethod
     def of(cls, log: Log) -> "Pairs":
         """Sum a log over repeats."""
         indptr = kernels.count_pairs(log.start, log.stop, log.item)
-        item, plays, last, first = kernels.sum_pairs(
+        item, plays, last = kernels.sum_pairs(
             log.start,
             log.stop,
             log.item,
@@ -234,8 +232,7 @@ class Pairs:
             log.weight if log.weight is not None else np.empty(0, np.float32),
             indptr,
         )
-        timed = log.time is not None
-        return cls(indptr, item, plays, last if timed else None, first if timed else None, log.n_items)
+        return cls(indptr, item, plays, last if log.time is not None else None, log.n_items)
 
     def row(self, user: int) -> slice:
         """Where one user's entries stand."""

@@ -53,21 +53,12 @@ class Features:
 
     def compute(self, block: Block, candidates: Candidates) -> Float32s:
         """The features of every candidate, (n_candidates, n_features) float32; NaN where unknown."""
-        n = len(candidates)
-        indptr, row, item = candidates.lists.indptr, candidates.lists.row, candidates.lists.item
-        out = np.empty((n, len(self.names)), np.float32)
-        n_sources = candidates.scores.shape[1]
-        out[:, 0 : 3 * n_sources : 3] = candidates.scores
-        out[:, 1 : 3 * n_sources : 3] = np.where(candidates.ranks > 0, candidates.ranks, np.nan)
-        out[:, 2 : 3 * n_sources : 3] = kernels.standardize(indptr, candidates.scores)
-        at = 3 * n_sources
-        out[:, at] = (candidates.ranks > 0).sum(axis=1)
-        at += 1
-        out[:, at : at + self.item.shape[1]] = self.item[item]
-        at += self.item.shape[1]
+        indptr, item = candidates.lists.indptr, candidates.lists.item
+        out = np.empty((len(candidates), len(self.names)), np.float32)
+        z = kernels.standardize(indptr, candidates.scores)
         user = _user_features(block, self.item[:, 0])
-        out[:, at : at + user.shape[1]] = user[row]
-        at += user.shape[1]
+        kernels.place_known(indptr, item, candidates.scores, candidates.ranks, z, self.item, user, out)
+        at = 3 * z.shape[1] + 1 + self.item.shape[1] + user.shape[1]
         pairs, timed = block.pairs, block.pairs.last is not None
         last = pairs.last if pairs.last is not None else np.empty(0, np.int32)
         for _, tags in self.tags:

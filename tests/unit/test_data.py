@@ -136,9 +136,7 @@ class TestPairs:
         assert pairs.item.tolist() == [0, 2, 1]
         assert pairs.plays.tolist() == [1, 2, 1]
         assert pairs.last is not None
-        assert pairs.first is not None
         assert pairs.last.tolist() == [6, 9, 6]
-        assert pairs.first.tolist() == [6, 5, 6]
         assert pairs.row(2) == slice(2, 3)
 
     def test_weights(self) -> None:

@@ -148,13 +148,12 @@ def test_pairs(users: list[list[Event]], timed: bool, weighted: bool) -> None:
     start, stop, item, time, weight = columns(users)
     indptr = kernels.count_pairs(start, stop, item)
     got = kernels.sum_pairs(start, stop, item, time if timed else NO_TIME, weight if weighted else NONE, indptr)
-    items, plays, last, first = got
+    items, plays, last = got
     expected = [(i, [e for e in events if e[1] == i]) for events in users for i in sorted({e[1] for e in events})]
     assert np.diff(indptr).tolist() == [len({i for _, i, _ in events}) for events in users]
     assert items.tolist() == [i for i, _ in expected]
     assert plays.tolist() == [sum(w for _, _, w in same) if weighted else len(same) for _, same in expected]
     assert last.tolist() == ([max(t for t, _, _ in same) for _, same in expected] if timed else [])
-    assert first.tolist() == ([min(t for t, _, _ in same) for _, same in expected] if timed else [])
 
 
 def test_item_counts_of_many_users() -> None:

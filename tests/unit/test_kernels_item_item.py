@@ -38,10 +38,13 @@ def test_neighbours_are_the_best_of_the_dense_formula(size: int) -> None:
     for shrink in (0.0, 4.0):
         table = (played.T @ (weight[:, None] * played)) / (shrink + row_norm[:, None] * column_norm[None, :])
         np.fill_diagonal(table, 0)
-        indptr, item, value = neighbours(*by_user, weight.astype(np.float32), *by_item, rows, columns, shrink, size)
-        found = list(zip(item.tolist(), value.tolist(), strict=True))
-        for i, row in enumerate(table.astype(np.float32).astype(np.float64)):
-            assert found[indptr[i] : indptr[i + 1]] == best_of(row, size)
+        for lo, hi in ((0, 17), (0, 5), (5, 17), (9, 9)):
+            indptr, item, value = neighbours(
+                2, lo, hi, *by_user, weight.astype(np.float32), *by_item, rows, columns, shrink, size
+            )
+            found = list(zip(item.tolist(), value.tolist(), strict=True))
+            for i, row in enumerate(table[lo:hi].astype(np.float32).astype(np.float64)):
+                assert found[indptr[i] : indptr[i + 1]] == best_of(row, size)
 
 
 def test_users_of_two_items_are_counted() -> None:
@@ -54,7 +57,10 @@ def recommended(
 ) -> list[list[tuple[int, float]]]:
     indptr, item, weight = csr_of(histories)
     model_indptr, model_item, value = csr_of(model)
-    indptr, item, score = recommend_sparse(indptr, item, weight, model_indptr, model_item, value, seen_indptr, seen, k)
+    model_place, targets, _ = by_place(model_item, model.shape[1])
+    indptr, item, score = recommend_sparse(
+        indptr, item, weight, model_indptr, model_place, value, targets, seen_indptr, seen, k
+    )
     pairs = list(zip(item.tolist(), score.tolist(), strict=True))
     return [pairs[indptr[r] : indptr[r + 1]] for r in range(len(indptr) - 1)]
 
@@ -62,7 +68,16 @@ def recommended(
 def scored(histories: Float64s, model: Float64s, candidate_indptr: Int64s, candidate: Int32s) -> Float32s:
     indptr, item, weight = csr_of(histories)
     model_indptr, model_item, value = csr_of(model)
-    return score_sparse(indptr, item, weight, model_indptr, model_item, value, candidate_indptr, candidate)
+    model_place, _, place = by_place(model_item, model.shape[1])
+    return score_sparse(indptr, item, weight, model_indptr, model_place, value, place, candidate_indptr, candidate)
+
+
+def by_place(model_item: Int32s, n_items: int) -> tuple[Int32s, Int32s, Int32s]:
+    """The columns as places in the targets, in an order of their own; the targets; and each item's place."""
+    targets = np.unique(model_item)[::-1].astype(np.int32)
+    place = np.full(n_items, -1, np.int32)
+    place[targets] = np.arange(len(targets), dtype=np.int32)
+    return place[model_item], targets, place
 
 
 @pytest.mark.parametrize("k", [1, 4, 60])

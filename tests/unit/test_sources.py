@@ -11,7 +11,7 @@ from tonearm.errors import ConfigError
 from tonearm.kernels import item_item as kernels
 from tonearm.sources.ease import EASE
 from tonearm.sources.history import longest_history, recency_weights, sampled
-from tonearm.sources.item_item import ItemItem, ItemItemModel, budget
+from tonearm.sources.item_item import ItemItem, ItemItemModel, affordable
 from tonearm.sources.spectral import Spectral
 from tonearm.sources.trend import Trend, trend_ratio
 from tonearm.types import Float64s
@@ -46,7 +46,7 @@ def dense_weights(model: ItemItemModel) -> Float64s:
     matrix = np.zeros((N_ITEMS, N_ITEMS))
     for item in range(N_ITEMS):
         own = slice(int(model.indptr[item]), int(model.indptr[item + 1]))
-        matrix[item, model.target[own]] = model.weight[own]
+        matrix[item, model.targets[model.place[own]]] = model.weight[own]
     return matrix
 
 
@@ -68,9 +68,32 @@ def test_ease_keeps_the_most_heard_items_and_the_largest_weights() -> None:
     few = dense_weights(EASE(regularization=3.0, items=6).fit(data, np.random.default_rng(0)))
     most = np.sort(np.argsort(-data.listeners, kind="stable")[:6])
     assert np.flatnonzero(np.abs(few).sum(axis=0) > 0).tolist() == most.tolist()
-    assert budget(1e6, 5_000, 10_000) == 200
-    assert budget(1e6, 10**9, 10_000) == 100
-    assert budget(1e6, 10, 70) == 70
+
+
+@pytest.mark.parametrize("recipe", [ItemItem, EASE])
+def test_scoring_all_histories_stays_within_the_work(recipe: type[ItemItem] | type[EASE]) -> None:
+    lengths = np.full(400, 50)
+    rng = np.random.default_rng(0)
+    items = np.concatenate([np.sort(rng.choice(200, 50, replace=False)) for _ in lengths]).astype(np.int32)
+    stop = np.cumsum(lengths).astype(np.int64)
+    log = Log(stop - lengths, stop, items, np.zeros(len(items), np.int32), None, 200)
+    data = Dataset(Vocabulary(pl.Series(range(400))), Catalogue(Vocabulary(pl.Series(range(200)))), log, NOW)
+
+    def weights(work: float) -> Float64s:
+        model = recipe(work=work).fit(data, rng)
+        steps = int((np.diff(model.indptr) * data.listeners).sum())
+        assert steps <= work
+        out = np.zeros((200, 200))
+        out[np.repeat(np.arange(200), np.diff(model.indptr)), model.targets[model.place]] = model.weight
+        return out
+
+    whole, part = weights(1e9), weights(1e6)
+    kept = (part != 0).sum(axis=0)
+    assert (kept == kept[0]).all()
+    assert 30 < kept[0] < 100
+    best = -np.sort(-np.abs(whole), axis=0)[: kept[0]]
+    np.testing.assert_array_equal(-np.sort(-np.abs(part), axis=0)[: kept[0]], best)
+    assert affordable(np.full(100, 10**9), 1e6) == 20
 
 
 @pytest.mark.parametrize(("user", "source", "target", "shrink"), [(0, 0.5, 0.5, 0), (1, 1, 0.4, 0), (0.5, 0.5, 0.3, 2)])
@@ -187,8 +210,10 @@ def test_item_item_sees_only_what_the_cut_left() -> None:
     small = Log(cut.indptr[:-1], cut.indptr[1:], cut.index, np.zeros(len(cut.index), np.int32), None, 300)
     expected = ItemItem().fit(dataclasses.replace(data, log=small), rng)
     found = ItemItem(fit_work=1.0).fit(data, rng)
-    np.testing.assert_array_equal(found.weight, expected.weight)
-    np.testing.assert_array_equal(found.target, expected.target)
+    assert found.indptr.tolist() == expected.indptr.tolist()
+    for own in map(slice, found.indptr[:-1], found.indptr[1:]):
+        both = (dict(zip(m.targets[m.place[own]], m.weight[own], strict=True)) for m in (found, expected))
+        assert next(both) == next(both)
 
 
 def test_ease_sees_only_what_the_cut_left() -> None:
@@ -206,5 +231,5 @@ def test_ease_sees_only_what_the_cut_left() -> None:
     np.fill_diagonal(expected, 0)
     found = EASE(regularization=3.0, fit_work=1.0).fit(data, np.random.default_rng(0))
     dense_ = np.zeros((300, 300))
-    dense_[np.repeat(np.arange(300), np.diff(found.indptr)), found.target] = found.weight
+    dense_[np.repeat(np.arange(300), np.diff(found.indptr)), found.targets[found.place]] = found.weight
     np.testing.assert_allclose(dense_, expected, atol=2e-5)

@@ -5,6 +5,8 @@ of Sivic and Zisserman 2003; Jégou, Douze and Schmid 2011). Items of one cluste
 the products are done for many of them at once.
 """
 
+from collections.abc import Callable
+
 import numba
 import numpy as np
 
@@ -18,13 +20,20 @@ from tonearm.types import Bools, Float32s, Int32s, Int64s
 
 
 def similar_approximate(
-    unit: Float32s, k: int, allowed: Bools, rng: np.random.Generator, probes: int = 24, sample: int = 1000
+    unit: Float32s,
+    k: int,
+    allowed: Bools,
+    rng: np.random.Generator,
+    probes: int = 24,
+    sample: int = 1000,
+    progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Rows, float]:
     """The k items of highest cosine for every allowed item, approximately, and the share of the exact lists found.
 
     unit: (n, d) float32 as `unit_vectors` makes them; allowed: (n,) bool
     probes: clusters that each item looks into, of about √n in all
     sample: items whose exact lists are made to measure the recall
+    progress: called as progress(clusters done, clusters in all)
     Returns rows for all n items (empty where not allowed) and the recall, 1.0 when there is nothing to find.
     """
     rows = np.flatnonzero(allowed).astype(np.int32)
@@ -43,10 +52,14 @@ def similar_approximate(
     k = max(0, min(k, len(rows) - 1))
     scores, items = np.empty((len(unit), k), np.float32), np.empty((len(unit), k), np.int32)
     size = np.zeros(len(unit), np.int64)
-    if k > 0:
+    vectors, step = np.ascontiguousarray(unit), max(64, len(centres) // 32)
+    panels, members, near = pack_items(vectors, item), rows[by_home], near[by_home]
+    for lo in range(0, len(centres) if k > 0 else 0, step):
+        if progress is not None:
+            progress(lo, len(centres))
         _scan_clusters(
-            numba.get_num_threads(), np.ascontiguousarray(unit), rows[by_home], bounds, near[by_home],
-            pack_items(np.ascontiguousarray(unit), item), item, panel_bounds, scores, items, size,
+            numba.get_num_threads(), lo, min(lo + step, len(centres)), vectors, members, bounds, near, panels, item,
+            panel_bounds, scores, items, size,
         )  # fmt: skip
     found = pack_rows(scores, items, size)
     return found, _recall(found, unit, k, rows, allowed, rng, sample)
@@ -78,6 +91,8 @@ def _recall(
 @jit_parallel
 def _scan_clusters(
     threads: int,
+    first: int,
+    end: int,
     unit: Float32s,
     members: Int32s,
     bounds: Int64s,
@@ -89,18 +104,17 @@ def _scan_clusters(
     items: Int32s,
     size: Int64s,
 ) -> None:
-    """Every cluster's members look into the clusters near them.
+    """The members of the clusters from first to end (exclusive) look into the clusters near them.
 
     members: items by cluster, cluster c's at bounds[c] to bounds[c + 1]; near: (n_members, probes) their clusters
     panels, item: as in `ItemIndex`, cluster c's panels at panel_bounds[c] to panel_bounds[c + 1]
     scores, items: (n, k) and size (n,), by item
     """
-    n_clusters = len(bounds) - 1
-    counter = np.zeros(1, np.int64)
-    for _ in prange(min(threads, n_clusters)):
+    counter = np.full(1, first, np.int64)
+    for _ in prange(min(threads, end - first)):
         while True:
             cluster = take_next(counter)
-            if cluster >= n_clusters:
+            if cluster >= end:
                 break
             lo, hi = bounds[cluster], bounds[cluster + 1]
             if lo < hi:

@@ -200,17 +200,16 @@ def count_pairs(start: Int64s, stop: Int64s, item: Int32s) -> Int64s:
 @jit_parallel
 def sum_pairs(
     start: Int64s, stop: Int64s, item: Int32s, time: Int32s, weight: Float32s, indptr: Int64s
-) -> tuple[Int32s, Float32s, Int32s, Int32s]:
-    """Item, summed weight (or count), last and first time of each (user, item).
+) -> tuple[Int32s, Float32s, Int32s]:
+    """Item, summed weight (or count) and last time of each (user, item).
 
-    `time` and `weight` may be empty; then the times come back empty and each event counts 1.
+    `time` and `weight` may be empty; then the last times come back empty and each event counts 1.
     """
     timed, weighted = len(time) > 0, len(weight) > 0
     n_pairs = indptr[-1]
     out_item = np.empty(n_pairs, np.int32)
     plays = np.empty(n_pairs, np.float32)
     last = np.empty(n_pairs if timed else 0, np.int32)
-    first = np.empty(n_pairs if timed else 0, np.int32)
     for u in prange(len(start)):
         lo, hi = start[u], stop[u]
         key = np.empty(hi - lo, np.int64)
@@ -227,10 +226,8 @@ def sum_pairs(
                 n += 1
                 out_item[n] = i
                 total = 0.0
-                if timed:
-                    first[n] = time[place]
             total += amount
             plays[n] = total
             if timed:
                 last[n] = time[place]
-    return out_item, plays, last, first
+    return out_item, plays, last

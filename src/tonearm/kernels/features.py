@@ -3,7 +3,7 @@
 import numpy as np
 
 from tonearm.kernels._jit import jit, jit_parallel, prange
-from tonearm.types import Float32s, Int32s, Int64s
+from tonearm.types import AnyArray, Float32s, Int32s, Int64s
 
 NEVER = -(2**31)
 """The time of what did not happen; earlier than any event."""
@@ -40,6 +40,41 @@ def standardize(indptr: Int64s, scores: Float32s) -> Float32s:
 @jit
 def _known(score: float, otherwise: float) -> float:
     return otherwise if np.isnan(score) else score
+
+
+@jit_parallel
+def place_known(
+    indptr: Int64s,
+    item: Int32s,
+    scores: Float32s,
+    ranks: AnyArray,
+    z: Float32s,
+    of_item: Float32s,
+    of_user: Float32s,
+    out: Float32s,
+) -> None:
+    """Write the first columns of each candidate's row in one pass over the output.
+
+    They are, of each source, score, rank (NaN for 0) and z; how many sources have a rank; what is known of the item;
+    what is known of the user.
+
+    scores, ranks, z: (n, n_sources); of_item: (n_items, a); of_user: (b, c); out: (n, ≥ 3 n_sources + 1 + a + c)
+    """
+    n_sources, a, c = scores.shape[1], of_item.shape[1], of_user.shape[1]
+    for row in prange(len(indptr) - 1):
+        for place in range(indptr[row], indptr[row + 1]):
+            line, found = out[place], 0
+            for s in range(n_sources):
+                line[3 * s] = scores[place, s]
+                line[3 * s + 1] = ranks[place, s] if ranks[place, s] > 0 else np.nan
+                line[3 * s + 2] = z[place, s]
+                found += ranks[place, s] > 0
+            at = 3 * n_sources
+            line[at] = found
+            for f in range(a):
+                line[at + 1 + f] = of_item[item[place], f]
+            for f in range(c):
+                line[at + 1 + a + f] = of_user[row, f]
 
 
 @jit_parallel

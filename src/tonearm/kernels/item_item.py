@@ -4,7 +4,11 @@ import numpy as np
 
 from tonearm.kernels._heap import contains, offer, pack_rows, sort_best_first
 from tonearm.kernels._jit import jit, jit_parallel, prange
-from tonearm.types import Float32s, Int32s, Int64s, UInt8s
+from tonearm.kernels._simd import take_next
+from tonearm.types import Float32s, Int32s, Int64s
+
+UNTOUCHED = np.float32(-np.inf)
+"""The sum of a target that no item of the history speaks for."""
 
 
 @jit_parallel
@@ -66,6 +70,9 @@ def cooccurrence(user_indptr: Int64s, user_item: Int32s, item_indptr: Int64s, it
 
 @jit_parallel
 def neighbours(
+    threads: int,
+    lo: int,
+    hi: int,
     user_indptr: Int64s,
     user_item: Int32s,
     user_weight: Float32s,
@@ -76,26 +83,29 @@ def neighbours(
     shrink: float,
     size: int,
 ) -> tuple[Int64s, Int32s, Float32s]:
-    """The `size` most similar items j of every item i.
+    """The `size` most similar items j of each item i from lo to hi (exclusive).
 
     sim(i, j) = c_ij / (shrink + row_norm_i · column_norm_j),  c_ij = Σ_u weight_u over the users with both
 
     user_indptr, user_item: items by user; item_indptr, item_user: the same matrix by item (its users)
     user_weight: (n_users,) float32, positive
     row_norm, column_norm: (n_items,) float32, positive; size: at least 1
-    Returns indptr (n_items + 1,) int64, neighbour and similarity, best first, ties by ascending item. An item is no
+    Returns indptr (hi − lo + 1,) int64, neighbour and similarity, best first, ties by ascending item. An item is no
     neighbour of its own.
     """
     n_items = len(item_indptr) - 1
     # never filled with zeros: of the most room that there could be, only what is used takes up memory
-    out_item = np.empty((n_items, size), np.int32)
-    out_value = np.empty((n_items, size), np.float32)
-    count = np.zeros(n_items, np.int64)
-    n_blocks = 64
-    for block in prange(n_blocks):
+    out_item = np.empty((hi - lo, size), np.int32)
+    out_value = np.empty((hi - lo, size), np.float32)
+    count = np.zeros(hi - lo, np.int64)
+    counter = np.full(1, lo, np.int64)
+    for _ in prange(threads):
         total = np.zeros(n_items, np.float32)
         touched = np.empty(n_items, np.int32)
-        for i in range(block, n_items, n_blocks):
+        while True:
+            i = take_next(counter)
+            if i >= hi:
+                break
             n_touched = 0
             for a in range(item_indptr[i], item_indptr[i + 1]):
                 u = item_user[a]
@@ -106,7 +116,7 @@ def neighbours(
                         touched[n_touched] = j
                         n_touched += 1
                     total[j] += w
-            best_value, best_item, n = out_value[i], out_item[i], 0
+            best_value, best_item, n = out_value[i - lo], out_item[i - lo], 0
             for t in range(n_touched):
                 j = touched[t]
                 if j != i:
@@ -115,8 +125,34 @@ def neighbours(
                         n = offer(float(value), j, best_value, best_item, n)
                 total[j] = 0
             sort_best_first(best_value, best_item, n)
-            count[i] = n
+            count[i - lo] = n
     return pack_rows(out_value, out_item, count)
+
+
+@jit
+def cost_by_rank(indptr: Int64s, source: Int32s, listeners: Int64s, size: int) -> Int64s:
+    """What the r-th entry of every target costs in scoring all histories, (size,) int64: the listeners of its source.
+
+    indptr, source: sources of each target, best first; size: the most that a target has
+    """
+    out = np.zeros(size, np.int64)
+    for i in range(len(indptr) - 1):
+        for a in range(indptr[i], indptr[i + 1]):
+            out[a - indptr[i]] += listeners[source[a]]
+    return out
+
+
+@jit
+def first_of_rows(indptr: Int64s, item: Int32s, value: Float32s, size: int) -> tuple[Int64s, Int32s, Float32s]:
+    """The first `size` entries of each row."""
+    out_indptr = np.zeros(len(indptr), np.int64)
+    for i in range(len(indptr) - 1):
+        out_indptr[i + 1] = out_indptr[i] + min(size, indptr[i + 1] - indptr[i])
+    out_item, out_value = np.empty(out_indptr[-1], np.int32), np.empty(out_indptr[-1], np.float32)
+    for i in range(len(indptr) - 1):
+        for a in range(out_indptr[i + 1] - out_indptr[i]):
+            out_item[out_indptr[i] + a], out_value[out_indptr[i] + a] = item[indptr[i] + a], value[indptr[i] + a]
+    return out_indptr, out_item, out_value
 
 
 @jit_parallel
@@ -125,8 +161,9 @@ def recommend_sparse(
     item: Int32s,
     weight: Float32s,
     model_indptr: Int64s,
-    model_item: Int32s,
+    model_place: Int32s,
     model_value: Float32s,
+    targets: Int32s,
     seen_indptr: Int64s,
     seen: Int32s,
     k: int,
@@ -134,30 +171,28 @@ def recommend_sparse(
     """The k best items of each history by score_i = Σ_j weight_j · W_ji, those with a positive score only.
 
     indptr, item, weight: the histories, (b + 1,) and (n,)
-    model_*: W by source item j, CSR
+    model_*: W by source item j, CSR; columns are places in `targets`
+    targets: (n_targets,) the item of each place; sums are kept by place, so those used most should stand together
     seen_*: what to leave out, ascending in a row; k: at least 1
     Returns indptr (b + 1,) int64, item, score.
     """
-    b, n_items = len(indptr) - 1, len(model_indptr) - 1
+    b = len(indptr) - 1
     out_item = np.empty((b, k), np.int32)
     out_score = np.empty((b, k), np.float32)
     count = np.zeros(b, np.int64)
     n_blocks = min(b, 32)
     for block in prange(n_blocks):
-        total = np.zeros(n_items, np.float32)
-        mark = np.zeros(n_items, np.uint8)
-        touched = np.empty(n_items, np.int32)
+        total = np.full(len(targets), UNTOUCHED, np.float32)
+        touched = np.empty(len(targets), np.int32)
         for row in range(block, b, n_blocks):
-            n_touched = _accumulate(
-                indptr, item, weight, model_indptr, model_item, model_value, row, total, mark, touched
-            )
+            n_touched = _accumulate(indptr, item, weight, model_indptr, model_place, model_value, row, total, touched)
             best_score, best_item, n = out_score[row], out_item[row], 0
             for t in range(n_touched):
-                i = touched[t]
-                value = total[i]
-                total[i], mark[i] = 0, 0
+                value = total[touched[t]]
+                total[touched[t]] = UNTOUCHED
                 if value <= 0 or (n == k and value < best_score[0]):
                     continue
+                i = targets[touched[t]]
                 if not contains(seen, seen_indptr[row], seen_indptr[row + 1], i):
                     n = offer(value, i, best_score, best_item, n)
             sort_best_first(best_score, best_item, n)
@@ -171,27 +206,31 @@ def score_sparse(
     item: Int32s,
     weight: Float32s,
     model_indptr: Int64s,
-    model_item: Int32s,
+    model_place: Int32s,
     model_value: Float32s,
+    place: Int32s,
     candidate_indptr: Int64s,
     candidate: Int32s,
 ) -> Float32s:
-    """Σ_j weight_j · W_ji of each candidate i, (n_candidates,) float32; arguments as in `recommend_sparse`."""
-    b, n_items = len(indptr) - 1, len(model_indptr) - 1
+    """Σ_j weight_j · W_ji of each candidate i, (n_candidates,) float32; arguments as in `recommend_sparse`.
+
+    place: (n_items,) where each item stands in the targets, −1 where it is none
+    """
+    b = len(indptr) - 1
+    n_targets = place.max() + 1 if len(place) else 0
     out = np.zeros(len(candidate), np.float32)
     n_blocks = min(b, 32)
     for block in prange(n_blocks):
-        total = np.zeros(n_items, np.float32)
-        mark = np.zeros(n_items, np.uint8)
-        touched = np.empty(n_items, np.int32)
+        total = np.full(n_targets, UNTOUCHED, np.float32)
+        touched = np.empty(n_targets, np.int32)
         for row in range(block, b, n_blocks):
-            n_touched = _accumulate(
-                indptr, item, weight, model_indptr, model_item, model_value, row, total, mark, touched
-            )
+            n_touched = _accumulate(indptr, item, weight, model_indptr, model_place, model_value, row, total, touched)
             for c in range(candidate_indptr[row], candidate_indptr[row + 1]):
-                out[c] = total[candidate[c]]
+                at = place[candidate[c]]
+                if at >= 0 and total[at] != UNTOUCHED:
+                    out[c] = total[at]
             for t in range(n_touched):
-                total[touched[t]], mark[touched[t]] = 0, 0
+                total[touched[t]] = UNTOUCHED
     return out
 
 
@@ -201,11 +240,10 @@ def _accumulate(
     item: Int32s,
     weight: Float32s,
     model_indptr: Int64s,
-    model_item: Int32s,
+    model_place: Int32s,
     model_value: Float32s,
     row: int,
     total: Float32s,
-    mark: UInt8s,
     touched: Int32s,
 ) -> int:
     n_touched = 0
@@ -213,10 +251,11 @@ def _accumulate(
         j = item[a]
         w = weight[a]
         for c in range(model_indptr[j], model_indptr[j + 1]):
-            i = model_item[c]
-            if mark[i] == 0:
-                mark[i] = 1
-                touched[n_touched] = i
+            at = model_place[c]
+            before = total[at]
+            if before == UNTOUCHED:
+                touched[n_touched] = at
                 n_touched += 1
-            total[i] += w * model_value[c]
+                before = np.float32(0)
+            total[at] = before + w * model_value[c]
     return n_touched

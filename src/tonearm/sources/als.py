@@ -167,9 +167,13 @@ class ALSModel:
             *similar_to_all(self._unit, k, self._unit_index, lambda done, total: progress("similar items", done, total))
         )
 
-    def similar_approximate(self, k: int, rng: np.random.Generator, probes: int = 24) -> tuple[Lists, float]:
+    def similar_approximate(
+        self, k: int, rng: np.random.Generator, progress: Progress = no_progress
+    ) -> tuple[Lists, float]:
         """`similar_to_all` for very many items: nearly the same lists, and the share of the exact ones found."""
-        found, recall = similar_approximate(self._unit, k, self.known_items, rng, probes)
+        found, recall = similar_approximate(
+            self._unit, k, self.known_items, rng, progress=lambda done, total: progress("similar items", done, total)
+        )
         return Lists(*found), recall
 
     def contributions(self, block: Block, item: int) -> Float64s | None:

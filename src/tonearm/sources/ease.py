@@ -12,8 +12,8 @@ from tonearm.kernels import item_item as kernels
 from tonearm.kernels.als import Csr, transpose_csr
 from tonearm.progress import Progress, no_progress
 from tonearm.sources.history import sampled
-from tonearm.sources.item_item import ItemItemModel, budget
-from tonearm.types import Float32s
+from tonearm.sources.item_item import ItemItemModel
+from tonearm.types import Float32s, Int32s
 
 
 @options(frozen=True)
@@ -42,17 +42,10 @@ class EASE:
         order = np.argsort(-data.listeners, kind="stable")
         items = np.sort(order[: min(self.items, int((data.listeners > 0).sum()))]).astype(np.int32)
         weights = self._weights(sampled(data.pairs.of_items(items), self.fit_work))
-        keep = budget(self.work, len(data.pairs.item), len(items))
-        kept = np.ones(weights.shape, np.bool_)
-        if keep < len(items):
-            size = np.abs(weights)
-            kept = size >= np.partition(size, len(items) - keep, axis=0)[len(items) - keep]
         progress("EASE", 1, 1)
-        lengths = np.zeros(data.n_items, np.int64)
-        lengths[items] = kept.sum(axis=1)
-        indptr = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
-        target = np.broadcast_to(items, weights.shape)[kept]
-        return ItemItemModel("ease", indptr, target, weights[kept], self.recency)
+        cost = int(data.listeners[items].sum()) * len(items)
+        by_target = _by_target(weights, items, data.n_items, best_first=cost > self.work)
+        return ItemItemModel.of("ease", by_target, items, data.listeners, self.work, self.recency)
 
     def _weights(self, by_user: Csr) -> Float32s:
         """B, (n, n) float32."""
@@ -76,3 +69,13 @@ class EASE:
         weights: Float32s = np.divide(-p, np.diag(p), dtype=np.float32)
         weights[np.diag_indices(n)] = 0
         return weights
+
+
+def _by_target(weights: Float32s, items: Int32s, n_items: int, best_first: bool) -> Csr:
+    """The weights of each target by source, or those of largest size first."""
+    n = len(items)
+    order = np.broadcast_to(np.arange(n), (n, n))
+    if best_first:
+        order = np.argsort(-np.abs(weights.T), axis=1, kind="stable")
+    indptr = np.arange(n + 1, dtype=np.int64) * n
+    return Csr(indptr, items[order].ravel(), np.take_along_axis(weights.T, order, axis=1).ravel(), n_items)

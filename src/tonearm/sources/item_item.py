@@ -1,10 +1,13 @@
 """Item-item: what is heard by the same listeners."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
 from typing import Annotated, Self
 
 import numpy as np
+from numba import get_num_threads
 from pydantic import Field
 from pydantic.dataclasses import dataclass as options
 
@@ -47,47 +50,77 @@ class ItemItem:
     def fit(self, data: Dataset, rng: np.random.Generator, progress: Progress = no_progress) -> "ItemItemModel":
         """Count co-occurrences and keep the best sources of each target."""
         del rng
-        progress("item-item", 0, 1)
-        pairs = data.pairs
-        n_played = int((data.plays > 0).sum())
-        size = min(budget(self.work, len(pairs.item), n_played), max(1, int(self.entries) // max(n_played, 1)))
-        by_user = sampled(pairs, self.fit_work)
+        targets = np.argsort(-data.listeners, kind="stable")[: np.count_nonzero(data.listeners)].astype(np.int32)
+        size = min(len(targets), max(1, int(self.entries) // max(len(targets), 1)))
+        by_user = sampled(data.pairs, self.fit_work)
+        # counted by place: the sums of much-heard items stand together and stay in the processor's cache
+        by_user = replace(by_user, index=places(targets, data.n_items)[by_user.index], n_columns=len(targets))
         by_item = transpose_csr(by_user)
         degree, heard = (np.maximum(np.diff(side.indptr), 1).astype(np.float32) for side in (by_user, by_item))
-        indptr, source, similarity = kernels.neighbours(
-            by_user.indptr,
-            by_user.index,
-            degree**-self.user_power,
-            by_item.indptr,
-            by_item.index,
-            heard**self.target_power,
-            heard**self.source_power,
-            self.shrink,
-            size,
-        )
-        by_source = transpose_csr(Csr(indptr, source, similarity, data.n_items))
-        assert by_source.value is not None
-        progress("item-item", 1, 1)
-        return ItemItemModel("item_item", by_source.indptr, by_source.index, by_source.value, self.recency)
+        steps = 32
+        cuts = np.searchsorted(by_item.indptr, len(by_item.index) * np.arange(steps + 1) / steps)
+        cuts[-1] = len(targets)
+        parts: list[Lists] = []
+        for lo, hi in pairwise(cuts.tolist()):
+            progress("item-item", len(parts), steps)
+            found = kernels.neighbours(
+                get_num_threads(),
+                lo,
+                hi,
+                by_user.indptr,
+                by_user.index,
+                degree**-self.user_power,
+                by_item.indptr,
+                by_item.index,
+                heard**self.target_power,
+                heard**self.source_power,
+                self.shrink,
+                size,
+            )
+            parts.append(Lists(*found))
+        best = Lists.concat(parts)
+        del parts
+        by_target = Csr(best.indptr, targets[best.item], best.score, data.n_items)
+        return ItemItemModel.of("item_item", by_target, targets, data.listeners, self.work, self.recency)
 
 
-def budget(work: float, n_pairs: int, n_items: int) -> int:
-    """Sources to keep for each target, 100 at least, so that scoring all histories takes about `work` steps."""
-    return int(min(n_items, max(100, work / max(n_pairs, 1))))
+def affordable(cost: Int64s, work: float) -> int:
+    """How many sources each target may keep so that scoring all histories takes at most `work` steps; 20 at least.
+
+    cost: (n,) steps that the best, second, … source of every target take
+    """
+    return max(20, int(np.searchsorted(np.cumsum(cost), work, side="right")))
 
 
 @dataclass(frozen=True)
 class ItemItemModel:
     """Weights from each item of a history to the items it speaks for, CSR by source item.
 
-    indptr: (n_items + 1,) int64; target: int32; weight: float32; recency: as in the recipe
+    indptr: (n_items + 1,) int64; place: int32 into `targets`; weight: float32; recency: as in the recipe
+    targets: (n_targets,) int32, the items that may have a weight from any
     """
 
     name: str
     indptr: Int64s
-    target: Int32s
+    place: Int32s
     weight: Float32s
+    targets: Int32s
     recency: float
+
+    @classmethod
+    def of(
+        cls, name: str, by_target: Csr, targets: Int32s, listeners: Int64s, work: float, recency: float
+    ) -> "ItemItemModel":
+        """A model of the source items of each target, best first, as many as can be afforded."""
+        indptr, source, value = by_target.indptr, by_target.index, by_target.value
+        assert value is not None
+        most = int(np.diff(indptr).max(initial=0))
+        size = affordable(kernels.cost_by_rank(indptr, source, listeners, most), work)
+        if size < most:
+            indptr, source, value = kernels.first_of_rows(indptr, source, value, size)
+        by_source = transpose_csr(Csr(indptr, source, value, by_target.n_columns))
+        assert by_source.value is not None
+        return cls(name, by_source.indptr, by_source.index, by_source.value, targets, recency)
 
     def recommend(self, block: Block, k: int) -> Lists:
         """The k items with the highest summed similarity to the history."""
@@ -98,8 +131,9 @@ class ItemItemModel:
                 pairs.item,
                 recency_weights(pairs, self.recency),
                 self.indptr,
-                self.target,
+                self.place,
                 self.weight,
+                self.targets,
                 *block.seen,
                 k,
             )
@@ -113,8 +147,9 @@ class ItemItemModel:
             pairs.item,
             recency_weights(pairs, self.recency),
             self.indptr,
-            self.target,
+            self.place,
             self.weight,
+            self._place_of,
             candidates.indptr,
             candidates.item,
         )
@@ -126,15 +161,16 @@ class ItemItemModel:
 
     def _weight_between(self, source: int, target: int) -> float:
         own = slice(self.indptr[source], self.indptr[source + 1])
-        return float(self.weight[own][self.target[own] == target].sum())
+        return float(self.weight[own][self.targets[self.place[own]] == target].sum())
 
     def save(self) -> dict[str, AnyArray]:
         """The weights, and how a history is weighed."""
         return {
             "name": np.array(self.name),
             "indptr": self.indptr,
-            "target": self.target,
+            "place": self.place,
             "weight": self.weight,
+            "targets": self.targets,
             "recency": np.array(self.recency),
         }
 
@@ -142,4 +178,15 @@ class ItemItemModel:
     def load(cls, arrays: Mapping[str, AnyArray]) -> Self:
         """The model that `save` took apart."""
         name, recency = str(arrays["name"]), float(arrays["recency"])
-        return cls(name, arrays["indptr"], arrays["target"], arrays["weight"], recency)
+        return cls(name, arrays["indptr"], arrays["place"], arrays["weight"], arrays["targets"], recency)
+
+    @cached_property
+    def _place_of(self) -> Int32s:
+        return places(self.targets, len(self.indptr) - 1)
+
+
+def places(targets: Int32s, n_items: int) -> Int32s:
+    """Where each item stands among the targets, (n_items,); −1 for one that does not."""
+    place = np.full(n_items, -1, np.int32)
+    place[targets] = np.arange(len(targets), dtype=np.int32)
+    return place
