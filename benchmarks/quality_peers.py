@@ -71,8 +71,8 @@ def implicit_als(train: Dataset, params: Params) -> ListsOf:
     from implicit.cpu.als import AlternatingLeastSquares
 
     matrix = Matrix.of(train)
-    model = AlternatingLeastSquares(**params, iterations=15, random_state=0)
     with threadpool_limits(1, "blas"):
+        model = AlternatingLeastSquares(**params, iterations=15, random_state=0)
         model.fit(matrix.x, show_progress=False)
     return recommended(model, matrix)
 
@@ -162,6 +162,7 @@ PEERS: dict[str, Peer] = {
         (
             {"regularization": (1.0, 10.0, 100.0), "alpha": (1.0, 10.0, 40.0)},
             {"factors": (16, 32, 128, 256)},
+            {"regularization": (0.1, 3.0, 30.0, 300.0, 1000.0)},
         ),
     ),
     "EASE": Peer(
@@ -254,7 +255,7 @@ def row_of_rectools(given: Inputs, run_folder: Path, python: Path, reranker: str
             "k": K,
         }
         (folder / "options.json").write_text(json.dumps(options), encoding="utf-8")
-        subprocess.run([str(python), str(RECTOOLS), name], check=True)
+        subprocess.run([str(python.absolute()), str(RECTOOLS), name], check=True, cwd=name)
         lists = read_lists(folder / "lists.parquet", test)
         meter = measure(test.truth, rows_of(test.truth, lists))
     settings = {"sources": ", ".join(["popular", *options["peers"]])}
