@@ -2,8 +2,8 @@
 
 python benchmarks/quality.py ../shared/data OUT [hetrec retail ml gowalla]
                              [--only ours blend peers rectools] [--rectools .venv-rectools/bin/python]
-python benchmarks/quality.py ../shared/data OUT [SETS] --ablation      each source and feature group removed once
-python benchmarks/quality.py ../shared/data OUT [SETS] --losses        ranking losses compared
+python benchmarks/quality.py ../shared/data OUT [SETS] --ablation [--seeds 3]   each source and feature group left out
+python benchmarks/quality.py ../shared/data OUT [SETS] --losses [--seeds 3]     ranking losses compared
 
 OUT/SET is the run; OUT/SET.peers.json and so on hold the rows with every trial. What --only leaves out is taken from
 OUT. The last two see the inner window of train alone.
@@ -130,6 +130,7 @@ def main() -> None:
     parser.add_argument("--rectools", type=Path, default=Path(".venv-rectools/bin/python"))
     parser.add_argument("--ablation", action="store_true")
     parser.add_argument("--losses", action="store_true")
+    parser.add_argument("--seeds", type=int, default=3, help="rankers of each variant in --ablation and --losses")
     options = parser.parse_args()
     every = inputs(options.data)
     unknown = [name for name in options.sets if name not in every]
@@ -139,7 +140,7 @@ def main() -> None:
     if options.ablation or options.losses:
         print(head(HEADER_WITHOUT if options.ablation else HEADER_LOSSES), flush=True)
         for name, inputs_ in given.items():
-            row = apart(ablation if options.ablation else losses, inputs_)
+            row = apart(ablation if options.ablation else losses, inputs_, options.seeds)
             save(options.out / f"{name}.{'ablation' if options.ablation else 'losses'}.json", [row])
             for one in row["rows"]:
                 print(line([name, *one["cells"]]), flush=True)

@@ -3,6 +3,7 @@
 Sources are fitted and candidates gathered once; a ranker is trained anew for each variant, as a run would train it.
 """
 
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -178,11 +179,14 @@ class Bench:
             if sum(len(part.answers) for part in self.learnt) >= config.ranker.many:
                 break
 
-    def fit(self, variant: Variant) -> tuple[RankerModel, Float32s]:
-        """A variant's ranker, and ndcg@K of its final list for each user of the target."""
-        tables = [self._table(part, variant) for part in self.learnt]
-        model = variant.ranker.fit(join_tables(tables), stage_rng(self.config.seed, "ranker"))
-        return model, self.measure(model, variant)
+    def fit(self, variant: Variant, seeds: range) -> tuple[RankerModel, Float32s]:
+        """A variant's ranker by the last seed, and ndcg@K of each user of the target, the mean over seeds."""
+        table = join_tables([self._table(part, variant) for part in self.learnt])
+        values = []
+        for seed in seeds:
+            model = variant.ranker.fit(table, stage_rng(seed, "ranker"))
+            values.append(self.measure(model, variant))
+        return model, np.mean(values, axis=0, dtype=np.float32)
 
     def measure(self, model: RankerModel, variant: Variant) -> Float32s:
         """ndcg@K of a ranker's list for each user of the target."""
@@ -225,11 +229,15 @@ class Bench:
         return join_tables(tables)
 
 
-def ablation(given: Inputs) -> Row:
-    """Each source and feature group removed once, on the inner window."""
+def ablation(given: Inputs, seeds: int) -> Row:
+    """Each source and feature group removed once, on the inner window.
+
+    seeds: rankers of each variant, whose figures are averaged for each user; the row "nothing, other seeds" holds as
+        many rankers of the whole against as many more, and so tells what is luck of training
+    """
     config = Config()
     bench = Bench(given, config)
-    _, whole = bench.fit(Variant(config.ranker))
+    _, whole = bench.fit(Variant(config.ranker), range(seeds))
     rows: list[Row] = [
         {"without": "nothing", "ndcg": float(whole.mean()), "cells": ["nothing", f"{whole.mean():.4f}", ""]}
     ]
@@ -237,15 +245,16 @@ def ablation(given: Inputs) -> Row:
     variants = {f"source: {name}": Variant(config.ranker, place) for place, name in enumerate(bench.target.names)}
     groups = {label: group for label, group in GROUPS.items() if any(group(name) for name in names)}
     variants |= {label: Variant(config.ranker, group=group) for label, group in groups.items()}
-    for label, variant in variants.items():
-        _, values = bench.fit(variant)
+    for label, variant in ({"nothing, other seeds": Variant(config.ranker)} | variants).items():
+        _, values = bench.fit(variant, range(seeds) if label in variants else range(seeds, 2 * seeds))
         effect = difference(whole, values)
         cells = [label, f"{values.mean():.4f}", shown(effect)]
         rows.append({"without": label, "ndcg": float(values.mean()), "cells": cells} | effect)
+        print(*cells, sep="  ", file=sys.stderr, flush=True)
     return {"users": len(whole), "rows": rows}
 
 
-def losses(given: Inputs) -> Row:
+def losses(given: Inputs, seeds: int) -> Row:
     """Ranking losses at otherwise default settings, on the inner window; trees in the chosen share, and alone."""
     config = Config()
     bench = Bench(given, config)
@@ -255,7 +264,7 @@ def losses(given: Inputs) -> Row:
     rankers["lambdarank (LightGBM)"] = LightGBM()
     for name, ranker in rankers.items():
         start = time.perf_counter()
-        model, values = bench.fit(Variant(ranker))
+        model, values = bench.fit(Variant(ranker), range(seeds))
         seconds = time.perf_counter() - start
         alone = bench.measure(replace(model, mix=1.0), Variant(ranker))
         default = values if default is None else default
@@ -263,4 +272,5 @@ def losses(given: Inputs) -> Row:
         cells = [name, f"{values.mean():.4f}", shown(effect) if values is not default else ""]
         cells += [f"{alone.mean():.4f}", f"{model.mix:g}", f"{seconds:.0f}"]
         rows.append({"loss": name, "ndcg": float(values.mean()), "cells": cells} | effect)
+        print(*cells, sep="  ", file=sys.stderr, flush=True)
     return {"users": len(bench.target.answers), "rows": rows}

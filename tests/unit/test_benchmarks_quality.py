@@ -103,7 +103,7 @@ def test_a_search_goes_on_from_the_best_of_each_round() -> None:
 
     def score(params: dict[str, Any]) -> float:
         tried.append(params)
-        return -abs(params["a"] - 2) - abs(params["b"] - 30) - abs(params["c"] - 9)
+        return -float(abs(params["a"] - 2) + abs(params["b"] - 30) + abs(params["c"] - 9))
 
     def never(*_: Any) -> Any:
         raise AssertionError("a search does not fit by itself")
