@@ -25,8 +25,6 @@ HEADER = (
     "| final − best source, NDCG@20 | limits | s | MB |"
 )
 HEADER_PEERS = "| set | list | Recall@20 / NDCG@20 | final − it, NDCG@20 | settings | s | MB |"
-HEADER_WITHOUT = "| set | without | NDCG@20 | all − without, NDCG@20 |"
-HEADER_LOSSES = "| set | loss | NDCG@20 | default − it, NDCG@20 | trees alone | share of trees | s |"
 
 
 def both(values: dict[str, float]) -> str:
@@ -91,6 +89,24 @@ def row_of_peers(name: str, row: Row) -> str:
     )
 
 
+def side_by_side(found: dict[str, Row]) -> list[str]:
+    """Variants of all sets in one table: the first with its ndcg@20, the others with the first less them."""
+    labels = list(dict.fromkeys(one["label"] for row in found.values() for one in row["rows"]))
+    cells = {
+        (name, one["label"]): shown(one) if "difference" in one else f"{one['ndcg']:.4f}"
+        for name, row in found.items()
+        for one in row["rows"]
+    }
+    lines = [head(line(["", *(f"{name}, {row['users']:,} users" for name, row in found.items())]))]
+    lines += [line([label, *(cells.get((name, label), "") for name in found)]) for label in labels]
+    return [
+        *lines,
+        line(["rankers of each", *(str(row["seeds"]) for row in found.values())]),
+        line(["s", *(f"{row['seconds']:.0f}" for row in found.values())]),
+        line(["MB", *(f"{row['mb']:,.0f}" for row in found.values())]),
+    ]
+
+
 def quality(given: dict[str, Inputs], out: Path, parts: list[str], rectools: Path) -> None:
     """Run the parts for each set, then print the tables of all that OUT holds."""
     for name, inputs_ in given.items():
@@ -126,7 +142,9 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("sets", nargs="*")
-    parser.add_argument("--only", nargs="+", choices=PARTS)
+    parser.add_argument(
+        "--only", nargs="*", help=f"some of {', '.join(PARTS)}; none: only the tables of what OUT holds"
+    )
     parser.add_argument("--rectools", type=Path, default=Path(".venv-rectools/bin/python"))
     parser.add_argument("--ablation", action="store_true")
     parser.add_argument("--losses", action="store_true")
@@ -138,15 +156,18 @@ def main() -> None:
         parser.error(f"there is no set {', '.join(unknown)}; known: {', '.join(every)}")
     given = {name: every[name] for name in options.sets or every}
     if options.ablation or options.losses:
-        print(head(HEADER_WITHOUT if options.ablation else HEADER_LOSSES), flush=True)
+        what, make = ("ablation", ablation) if options.ablation else ("losses", losses)
         for name, inputs_ in given.items():
-            row = apart(ablation if options.ablation else losses, inputs_, options.seeds)
-            save(options.out / f"{name}.{'ablation' if options.ablation else 'losses'}.json", [row])
-            for one in row["rows"]:
-                print(line([name, *one["cells"]]), flush=True)
-            print(f"<!-- {name}: {row['users']:,} users, {row['seconds']:.0f} s, {row['mb']:,.0f} MB -->", flush=True)
+            if options.only is None:
+                save(options.out / f"{name}.{what}.json", [apart(make, inputs_, options.seeds)])
+        found = {name: path for name in given if (path := options.out / f"{name}.{what}.json").exists()}
+        print("\n".join(side_by_side({name: load(path)[0] for name, path in found.items()})))
         return
-    parts = options.only or [part for part in PARTS if part != "rectools" or options.rectools.exists()]
+    parts = options.only
+    if parts is None:
+        parts = [part for part in PARTS if part != "rectools" or options.rectools.exists()]
+    if not set(parts) <= set(PARTS):
+        parser.error(f"--only {' '.join(parts)}: known are {', '.join(PARTS)}")
     quality(given, options.out, parts, options.rectools)
 
 

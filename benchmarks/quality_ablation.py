@@ -238,39 +238,34 @@ def ablation(given: Inputs, seeds: int) -> Row:
     config = Config()
     bench = Bench(given, config)
     _, whole = bench.fit(Variant(config.ranker), range(seeds))
-    rows: list[Row] = [
-        {"without": "nothing", "ndcg": float(whole.mean()), "cells": ["nothing", f"{whole.mean():.4f}", ""]}
-    ]
+    rows: list[Row] = [{"label": "all", "ndcg": float(whole.mean())}]
     names = Features.fit(bench.target.history, bench.target.names, config.filter_seen).names
     variants = {f"source: {name}": Variant(config.ranker, place) for place, name in enumerate(bench.target.names)}
     groups = {label: group for label, group in GROUPS.items() if any(group(name) for name in names)}
     variants |= {label: Variant(config.ranker, group=group) for label, group in groups.items()}
     for label, variant in ({"nothing, other seeds": Variant(config.ranker)} | variants).items():
         _, values = bench.fit(variant, range(seeds) if label in variants else range(seeds, 2 * seeds))
-        effect = difference(whole, values)
-        cells = [label, f"{values.mean():.4f}", shown(effect)]
-        rows.append({"without": label, "ndcg": float(values.mean()), "cells": cells} | effect)
-        print(*cells, sep="  ", file=sys.stderr, flush=True)
-    return {"users": len(whole), "rows": rows}
+        rows.append({"label": label, "ndcg": float(values.mean())} | difference(whole, values))
+        print(label, shown(rows[-1]), file=sys.stderr, flush=True)
+    return {"users": len(whole), "seeds": seeds, "rows": rows}
 
 
 def losses(given: Inputs, seeds: int) -> Row:
     """Ranking losses at otherwise default settings, on the inner window; trees in the chosen share, and alone."""
     config = Config()
     bench = Bench(given, config)
-    rows: list[Row] = []
-    default: Float32s | None = None
     rankers: dict[str, Ranker] = {loss: replace(config.ranker, loss=loss) for loss in LOSSES}
     rankers["lambdarank (LightGBM)"] = LightGBM()
+    rows: list[Row] = []
+    default: Float32s | None = None
     for name, ranker in rankers.items():
         start = time.perf_counter()
         model, values = bench.fit(Variant(ranker), range(seeds))
-        seconds = time.perf_counter() - start
-        alone = bench.measure(replace(model, mix=1.0), Variant(ranker))
+        row = {"label": name, "ndcg": float(values.mean()), "seconds": time.perf_counter() - start, "mix": model.mix}
         default = values if default is None else default
-        effect = difference(default, values)
-        cells = [name, f"{values.mean():.4f}", shown(effect) if values is not default else ""]
-        cells += [f"{alone.mean():.4f}", f"{model.mix:g}", f"{seconds:.0f}"]
-        rows.append({"loss": name, "ndcg": float(values.mean()), "cells": cells} | effect)
-        print(*cells, sep="  ", file=sys.stderr, flush=True)
-    return {"users": len(bench.target.answers), "rows": rows}
+        rows.append(row | (difference(default, values) if values is not default else {}))
+        alone = bench.measure(replace(model, mix=1.0), Variant(ranker))
+        if model.mix < 1:
+            rows.append({"label": f"{name}, trees alone", "ndcg": float(alone.mean())} | difference(default, alone))
+        print(name, row["ndcg"], row["mix"], f"{row['seconds']:.0f} s", file=sys.stderr, flush=True)
+    return {"users": len(bench.target.answers), "seeds": seeds, "rows": rows}

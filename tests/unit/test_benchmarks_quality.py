@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 import scipy.sparse
 
+from quality import side_by_side
 from quality_ablation import GROUPS, rows_of_truth, without_source
 from quality_peers import Peer, best, combinations, ease_scores, search
 from quality_sets import Window, difference, measure, ndcg_of, padded, read_lists, rows_of
@@ -139,3 +140,14 @@ def test_a_feature_is_in_one_group_or_is_a_standardised_score() -> None:
     groups = {name: [label for label, inside in GROUPS.items() if inside(name)] for name in names.split()}
     assert groups.pop("als_z") == []
     assert {name: len(found) for name, found in groups.items()} == dict.fromkeys(groups, 1)
+
+
+def test_sets_stand_side_by_side() -> None:
+    effect = {"difference": 0.01, "low": -0.002, "high": 0.02}
+    more = {"seconds": 9.6, "mb": 1234.5, "seeds": 3}
+    a = {"users": 1200, "rows": [{"label": "all", "ndcg": 0.1}, {"label": "x", "ndcg": 0.09} | effect]} | more
+    b = {"users": 7, "rows": [{"label": "all", "ndcg": 0.25}]} | more
+    header, *lines = "\n".join(side_by_side({"a": a, "b": b})).splitlines()
+    assert header == "|  | a, 1,200 users | b, 7 users |"
+    assert lines[:3] == ["|---|---|---|", "| all | 0.1000 | 0.2500 |", "| x | +0.0100 [-0.0020, +0.0200] |  |"]
+    assert lines[-1] == "| MB | 1,234 | 1,234 |"
