@@ -229,18 +229,17 @@ def row_of_rectools(given: Inputs, run_folder: Path, python: Path, reranker: str
     tuned: settings of each peer in `PEERS`
     """
     inner, test = windows(given, Config())
-    pairs, train = test.train.pairs, test.train
-    user = np.repeat(np.arange(train.n_users, dtype=np.int32), np.diff(pairs.indptr))
-    first = pairs.first if pairs.first is not None else np.zeros(len(user), np.int32)
+    train = test.train
+    pairs = first_plays(train)
     since = pl.lit(EPOCH).cast(pl.Datetime("us"))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         pl.DataFrame(
             {
-                "user_id": train.users.decode(user),
-                "item_id": train.catalogue.items.decode(pairs.item),
-                "weight": np.ones(len(user), np.float32),
-                "seconds": first,
+                "user_id": train.users.decode(pairs["user"].to_numpy()),
+                "item_id": train.catalogue.items.decode(pairs["item"].to_numpy()),
+                "weight": np.ones(len(pairs), np.float32),
+                "seconds": pairs["time"],
             }
         ).with_columns((since + pl.duration(seconds="seconds")).alias("datetime")).drop("seconds").write_parquet(
             folder / "train.parquet"
@@ -260,6 +259,17 @@ def row_of_rectools(given: Inputs, run_folder: Path, python: Path, reranker: str
         meter = measure(test.truth, rows_of(test.truth, lists))
     settings = {"sources": ", ".join(["popular", *options["peers"]])}
     return against_final(f"RecTools, {reranker}", settings, meter, run_folder, test)
+
+
+def first_plays(train: Dataset) -> pl.DataFrame:
+    """user, item and time of the first play of each pair, by index and in seconds; 0 in a log without time."""
+    log = train.log
+    lengths = log.stop - log.start
+    place = np.arange(log.n_events) + np.repeat(log.start - (lengths.cumsum() - lengths), lengths)
+    user = np.repeat(np.arange(log.n_users, dtype=np.int32), lengths)
+    time = log.time[place] if log.time is not None else np.zeros(len(place), np.int32)
+    events = pl.DataFrame({"user": user, "item": log.item[place], "time": time})
+    return events.group_by("user", "item").agg(pl.col("time").min()).sort("user", "item")
 
 
 def against_final(name: str, params: Params, meter: AccuracyMeter, run_folder: Path, test: Window) -> Row:

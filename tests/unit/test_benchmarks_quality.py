@@ -1,5 +1,6 @@
 """The benchmark of quality: what it makes lists, differences and choices of settings by."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import scipy.sparse
 
 from quality import side_by_side
 from quality_ablation import GROUPS, rows_of_truth, without_source
-from quality_peers import Peer, best, combinations, ease_scores, search
+from quality_peers import Peer, best, combinations, ease_scores, first_plays, search
 from quality_sets import Window, difference, measure, ndcg_of, padded, read_lists, rows_of
 from tonearm.candidates import Candidates
 from tonearm.data import Catalogue, Dataset, Lists, Log, Vocabulary
@@ -151,3 +152,10 @@ def test_sets_stand_side_by_side() -> None:
     assert header == "|  | a, 1,200 users | b, 7 users |"
     assert lines[:3] == ["|---|---|---|", "| all | 0.1000 | 0.2500 |", "| x | +0.0100 [-0.0020, +0.0200] |  |"]
     assert lines[-1] == "| MB | 1,234 | 1,234 |"
+
+
+def test_first_plays_of_each_pair(window: Window) -> None:
+    log = Log(np.array([1, 3]), np.array([3, 6]), np.array([9, 2, 1, 0, 4, 0], np.int32), None, None, 10)
+    timed = replace(window.train, log=replace(log, time=np.array([0, 5, 6, 3, 4, 8], np.int32)))
+    assert first_plays(timed).rows() == [(0, 1, 6), (0, 2, 5), (1, 0, 3), (1, 4, 4)]
+    assert first_plays(replace(window.train, log=log))["time"].to_list() == [0, 0, 0, 0]
