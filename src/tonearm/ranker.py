@@ -28,7 +28,7 @@ MIXES = (0.0, 0.25, 0.5, 0.75, 1.0)
 K = 20
 """The shares are compared by ndcg at this cut-off."""
 
-LOSSES = {"logloss": "Logloss", "yetirank": "YetiRank", "querysoftmax": "QuerySoftMax"}
+LOSSES = {"logloss": "Logloss", "yetirank": "YetiRank", "querysoftmax": "QuerySoftMax", "pairlogit": "PairLogit"}
 
 
 @options(frozen=True)
@@ -44,7 +44,7 @@ class Ranker:
     many: users from which on one held-out part is enough
     """
 
-    loss: Literal["logloss", "yetirank", "querysoftmax"] = "logloss"
+    loss: Literal["logloss", "yetirank", "querysoftmax", "pairlogit"] = "logloss"
     iterations: Annotated[int, Field(ge=1)] = 600
     depth: Annotated[int, Field(ge=1, le=12)] = 6
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.06
@@ -87,12 +87,15 @@ class Ranker:
             unseen[row_fold == held] = model.predict(table.features[row_fold == held], thread_count=threads)
             models.append(model)
         progress("trees", rounds, rounds)
-        trees = models[0] if rounds == 1 else catboost.sum_models(models, weights=[1 / rounds] * rounds)
+        trees = models[0] if rounds == 1 else self._mean(models)
         # A part held out for good is kept from the blend too; where every part takes its turn, the blend's few weights
         # gain nothing by having seen it.
         blend = fit_blend(table, row_fold > 0 if rounds == 1 else row_fold >= 0)
         model = RankerModel(table.names, table.z, trees, blend, 1.0, {})
         return model.with_best_mix(table, unseen, self, [m.tree_count_ for m in models])
+
+    def _mean(self, models: Sequence[Any]) -> Any:
+        return catboost.sum_models(models, weights=[1 / len(models)] * len(models))
 
     def _train(self, table: "TrainingTable", fit: Bools, held: Bools, seed: int, threads: int) -> Any:
         model = catboost.CatBoost(

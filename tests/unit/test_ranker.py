@@ -99,8 +99,8 @@ def test_saved_trees_score_the_same(fitted: RankerModel, tmp_path: Path) -> None
     assert len(fitted.score(np.zeros(3, np.int64), new.features[:0])) == 0
 
 
-@pytest.mark.parametrize("loss", ["logloss", "yetirank", "querysoftmax"])
-def test_every_loss_learns(loss: Literal["logloss", "yetirank", "querysoftmax"]) -> None:
+@pytest.mark.parametrize("loss", ["logloss", "yetirank", "querysoftmax", "pairlogit"])
+def test_every_loss_learns(loss: Literal["logloss", "yetirank", "querysoftmax", "pairlogit"]) -> None:
     model = replace(QUICK, loss=loss, iterations=20, folds=2).fit(planted(30, seed=1), np.random.default_rng(0), 1)
     assert model.validation["loss"] == loss
     assert model.validation["by_share_of_trees"]["1.0"] > model.validation["by_share_of_trees"]["0.0"] + 0.05

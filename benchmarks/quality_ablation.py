@@ -1,0 +1,271 @@
+"""What each source, each feature group and each ranking loss is worth, on the inner window of train alone.
+
+Sources are fitted and candidates gathered once; a ranker is trained anew for each variant, as a run would train it.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from pydantic.dataclasses import dataclass as options_class
+
+from quality_sets import K, Row, difference, shown
+from tonearm import Config, Inputs
+from tonearm.candidates import Candidates, gather
+from tonearm.data import Block, Dataset, Lists
+from tonearm.features import Features
+from tonearm.kernels.lists import best_of_rows
+from tonearm.metrics import AccuracyMeter, Truth, truth
+from tonearm.pipeline import depth, stage_rng
+from tonearm.progress import no_progress
+from tonearm.ranker import Ranker, RankerModel, TrainingTable, join_tables, label_candidates, sample_negatives
+from tonearm.sources import fit_sources, left_out
+from tonearm.split import inner_split, inner_splits
+from tonearm.types import Bools, Float32s, Int64s
+
+USERS = 10_000
+"""Users that variants are measured on, drawn at random where there are more."""
+
+LOSSES: tuple[Literal["logloss", "yetirank", "querysoftmax", "pairlogit"], ...] = (
+    "logloss",
+    "yetirank",
+    "querysoftmax",
+    "pairlogit",
+)
+
+GROUPS: dict[str, Callable[[str], bool]] = {
+    "features: scores": lambda name: name.endswith("_score"),
+    "features: ranks": lambda name: name.endswith("_rank"),
+    "features: number of sources": lambda name: name == "sources",
+    "features: item plays": lambda name: name in ("item_plays", "item_plays_per_user"),
+    "features: item plays by window": lambda name: name.startswith(("item_plays_", "item_trend_")) and name[-1] == "d",
+    "features: item age and recency": lambda name: name in ("item_age", "item_recency"),
+    "features: user": lambda name: name.startswith("user_"),
+    "features: genre": lambda name: name.startswith("genre_"),
+    "features: artist": lambda name: name.startswith("artist_"),
+    "features: album": lambda name: name.startswith("album_"),
+}
+"""Feature groups by name. The standardised scores are not among them: the blend is made of them."""
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """Candidates of some users before a window, and what they went on to play in it.
+
+    answers: of the users of all blocks, in order
+    """
+
+    history: Dataset
+    names: tuple[str, ...]
+    answers: Truth
+    blocks: tuple[tuple[Block, Candidates], ...]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A ranker's input less a source (its place), or less a feature group, and the ranker's settings."""
+
+    ranker: Ranker
+    source: int | None = None
+    group: Callable[[str], bool] | None = None
+
+
+@options_class(frozen=True)
+class LightGBM(Ranker):
+    """The same ranker with LightGBM's lambdarank in place of CatBoost's trees, at the same settings."""
+
+    def _train(self, table: TrainingTable, fit: Bools, held: Bools, seed: int, threads: int) -> Any:
+        import lightgbm
+
+        def pool(rows: Bools, reference: Any = None) -> Any:
+            group = np.repeat(np.arange(len(table.indptr) - 1), np.diff(table.indptr))[rows]
+            sizes = np.unique(group, return_counts=True)[1]
+            return lightgbm.Dataset(table.features[rows], table.label[rows], group=sizes, reference=reference)
+
+        train = pool(fit)
+        params = {
+            "objective": "lambdarank",
+            "metric": "ndcg",
+            "eval_at": [K],
+            "learning_rate": self.learning_rate,
+            "num_leaves": 2**self.depth,
+            "lambda_l2": self.l2,
+            "seed": seed,
+            "num_threads": max(threads, 0),
+            "deterministic": True,
+            "verbosity": -1,
+        }
+        stop = lightgbm.early_stopping(self.patience, verbose=False)
+        booster = lightgbm.train(params, train, self.iterations, valid_sets=[pool(held, train)], callbacks=[stop])
+        return Boosters((booster,))
+
+    def _mean(self, models: Sequence[Any]) -> Any:
+        return Boosters(tuple(booster for model in models for booster in model.boosters))
+
+
+@dataclass(frozen=True)
+class Boosters:
+    """The mean of some LightGBM models, called as CatBoost's are."""
+
+    boosters: tuple[Any, ...]
+
+    @property
+    def tree_count_(self) -> int:
+        """Trees in all of them."""
+        return sum(int(booster.best_iteration) for booster in self.boosters)
+
+    def predict(self, features: Float32s, thread_count: int) -> Float32s:
+        """The mean prediction, (n,) float32."""
+        threads = max(thread_count, 0)
+        total = sum(booster.predict(features, num_threads=threads) for booster in self.boosters)
+        return np.asarray(total / len(self.boosters), np.float32)
+
+
+def without_source(candidates: Candidates, place: int) -> Candidates:
+    """The candidates that the other sources retrieve, scored by those."""
+    ranks, scores = np.delete(candidates.ranks, place, axis=1), np.delete(candidates.scores, place, axis=1)
+    kept = (ranks > 0).any(axis=1)
+    indptr = np.concatenate(([0], np.cumsum(kept)))[candidates.lists.indptr].astype(np.int64)
+    lists = Lists(indptr, candidates.lists.item[kept], candidates.lists.score[kept])
+    return Candidates(lists, np.ascontiguousarray(ranks[kept]), np.ascontiguousarray(scores[kept]))
+
+
+def rows_of_truth(whole: Truth, rows: Int64s) -> Truth:
+    """The truth of some of its users, ascending."""
+    sizes = np.diff(whole.indptr)[rows]
+    keep = np.zeros(len(whole), np.bool_)
+    keep[rows] = True
+    indptr = np.concatenate(([0], np.cumsum(sizes))).astype(np.int64)
+    return replace(
+        whole, users=whole.users[rows], indptr=indptr, item=whole.item[keep[whole.row]], history=whole.history[rows]
+    )
+
+
+def gathered(history: Dataset, answers: Truth, most: int, config: Config, recipes: dict[str, Any]) -> Gathered:
+    """Fit the sources on a history and gather candidates of at most some users."""
+    sources = fit_sources(history, recipes, config.seed)
+    rows = np.arange(len(answers))
+    if len(rows) > most:
+        rows = np.sort(stage_rng(config.seed, "training table").choice(rows, most, replace=False))
+    some = rows_of_truth(answers, rows)
+    blocks = []
+    for lo in range(0, len(some), config.block):
+        block = history.block_of(some.users[lo : lo + config.block], config.filter_seen)
+        blocks.append((block, gather(block, sources, depth(config))[0]))
+    return Gathered(history, tuple(source.name for source in sources), some, tuple(blocks))
+
+
+class Bench:
+    """The inner window of a set with all that a ranker before it learns from.
+
+    target: what variants are measured on; learnt: what rankers learn from, label windows before it
+    """
+
+    def __init__(self, given: Inputs, config: Config) -> None:
+        self.config = config
+        train = given.load(config, no_progress).train
+        recipes: dict[str, Any] = config.recipes()
+        for name in left_out(train, recipes):
+            del recipes[name]
+        split = inner_split(train, config.split, stage_rng(config.seed, "split"))
+        self.target = gathered(split.history, truth(split.history.log, split.labels), USERS, config, recipes)
+        self.learnt: list[Gathered] = []
+        for earlier in inner_splits(split.history, config.split, stage_rng(config.seed, "split again")):
+            answers = truth(earlier.history.log, earlier.labels)
+            self.learnt.append(gathered(earlier.history, answers, config.ranker.users, config, recipes))
+            if sum(len(part.answers) for part in self.learnt) >= config.ranker.many:
+                break
+
+    def fit(self, variant: Variant, seeds: range) -> tuple[RankerModel, Float32s]:
+        """A variant's ranker by the last seed, and ndcg@K of each user of the target, the mean over seeds."""
+        table = join_tables([self._table(part, variant) for part in self.learnt])
+        values = []
+        for seed in seeds:
+            model = variant.ranker.fit(table, stage_rng(seed, "ranker"))
+            values.append(self.measure(model, variant))
+        return model, np.mean(values, axis=0, dtype=np.float32)
+
+    def measure(self, model: RankerModel, variant: Variant) -> Float32s:
+        """ndcg@K of a ranker's list for each user of the target."""
+        features, names = self._features(self.target, variant)
+        meter = AccuracyMeter(self.target.answers, (K,))
+        for block, every in self.target.blocks:
+            candidates = every if variant.source is None else without_source(every, variant.source)
+            matrix = features.compute(block, candidates)[:, names]
+            score = model.score(candidates.lists.indptr, matrix)
+            indptr, item, best, _ = best_of_rows(candidates.lists.indptr, candidates.lists.item, score, K)
+            meter.count(block.users, Lists(indptr, item, best))
+        values: Float32s = meter.values[:, meter.columns.index(f"ndcg@{K}")]
+        return values
+
+    def _features(self, part: Gathered, variant: Variant) -> tuple[Features, Int64s]:
+        """How features are made, and the columns that the variant keeps."""
+        sources = [name for place, name in enumerate(part.names) if place != variant.source]
+        features = Features.fit(part.history, sources, self.config.filter_seen)
+        group = variant.group
+        kept = [i for i, name in enumerate(features.names) if group is None or not group(name)]
+        return features, np.array(kept, np.int64)
+
+    def _table(self, part: Gathered, variant: Variant) -> TrainingTable:
+        """As `pipeline.training_table` makes it."""
+        features, columns = self._features(part, variant)
+        names = tuple(features.names[column] for column in columns)
+        z = np.array([i for i, name in enumerate(names) if name.endswith("_z")], np.int64)
+        rng = stage_rng(self.config.seed, "training table")
+        tables, lo = [], 0
+        for block, every in part.blocks:
+            candidates = every if variant.source is None else without_source(every, variant.source)
+            bounds = part.answers.indptr[lo : lo + len(block) + 1]
+            wanted = part.answers.item[bounds[0] : bounds[-1]]
+            lists = candidates.lists
+            label = label_candidates(lists.indptr, lists.item, bounds - bounds[0], wanted)
+            indptr, kept = sample_negatives(lists.indptr, label, self.config.ranker.negatives, rng)
+            matrix = features.compute(block, candidates)[:, columns][kept]
+            tables.append(TrainingTable(names, z, matrix, label[kept], indptr))
+            lo += len(block)
+        return join_tables(tables)
+
+
+def ablation(given: Inputs, seeds: int) -> Row:
+    """Each source and feature group removed once, on the inner window.
+
+    seeds: rankers of each variant, whose figures are averaged for each user; the row "nothing, other seeds" holds as
+        many rankers of the whole against as many more, and so tells what is luck of training
+    """
+    config = Config()
+    bench = Bench(given, config)
+    _, whole = bench.fit(Variant(config.ranker), range(seeds))
+    rows: list[Row] = [{"label": "all", "ndcg": float(whole.mean())}]
+    names = Features.fit(bench.target.history, bench.target.names, config.filter_seen).names
+    variants = {f"source: {name}": Variant(config.ranker, place) for place, name in enumerate(bench.target.names)}
+    groups = {label: group for label, group in GROUPS.items() if any(group(name) for name in names)}
+    variants |= {label: Variant(config.ranker, group=group) for label, group in groups.items()}
+    for label, variant in ({"nothing, other seeds": Variant(config.ranker)} | variants).items():
+        _, values = bench.fit(variant, range(seeds) if label in variants else range(seeds, 2 * seeds))
+        rows.append({"label": label, "ndcg": float(values.mean())} | difference(whole, values))
+        print(label, shown(rows[-1]), file=sys.stderr, flush=True)
+    return {"users": len(whole), "seeds": seeds, "rows": rows}
+
+
+def losses(given: Inputs, seeds: int) -> Row:
+    """Ranking losses at otherwise default settings, on the inner window; trees in the chosen share, and alone."""
+    config = Config()
+    bench = Bench(given, config)
+    rankers: dict[str, Ranker] = {loss: replace(config.ranker, loss=loss) for loss in LOSSES}
+    rankers["lambdarank (LightGBM)"] = LightGBM()
+    rows: list[Row] = []
+    default: Float32s | None = None
+    for name, ranker in rankers.items():
+        start = time.perf_counter()
+        model, values = bench.fit(Variant(ranker), range(seeds))
+        row = {"label": name, "ndcg": float(values.mean()), "seconds": time.perf_counter() - start, "mix": model.mix}
+        default = values if default is None else default
+        rows.append(row | (difference(default, values) if values is not default else {}))
+        alone = bench.measure(replace(model, mix=1.0), Variant(ranker))
+        if model.mix < 1:
+            rows.append({"label": f"{name}, trees alone", "ndcg": float(alone.mean())} | difference(default, alone))
+        print(name, row["ndcg"], row["mix"], f"{row['seconds']:.0f} s", file=sys.stderr, flush=True)
+    return {"users": len(bench.target.answers), "seeds": seeds, "rows": rows}

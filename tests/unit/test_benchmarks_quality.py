@@ -1,0 +1,161 @@
+"""The benchmark of quality: what it makes lists, differences and choices of settings by."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import scipy.sparse
+
+from quality import side_by_side
+from quality_ablation import GROUPS, rows_of_truth, without_source
+from quality_peers import Peer, best, combinations, ease_scores, first_plays, search
+from quality_sets import Window, difference, measure, ndcg_of, padded, read_lists, rows_of
+from tonearm.candidates import Candidates
+from tonearm.data import Catalogue, Dataset, Lists, Log, Vocabulary
+from tonearm.metrics import Truth
+
+
+def make_log(histories: list[list[int]], n_items: int) -> Log:
+    stop = np.cumsum([len(history) for history in histories]).astype(np.int64)
+    item = np.array([item for history in histories for item in history], np.int32)
+    return Log(np.concatenate(([0], stop[:-1])).astype(np.int64), stop, item, None, None, n_items)
+
+
+def make_truth(users: list[int], items: list[list[int]]) -> Truth:
+    indptr = np.concatenate(([0], np.cumsum([len(row) for row in items]))).astype(np.int64)
+    flat = np.array([item for row in items for item in row], np.int32)
+    return Truth(np.array(users, np.int32), indptr, flat, np.ones(len(users), np.int64), True, {})
+
+
+@pytest.fixture
+def window() -> Window:
+    """Users u0 to u3, of whom u1 and u3 are evaluated; items 10 to 14."""
+    catalogue = Catalogue(Vocabulary(pl.Series([10, 11, 12, 13, 14])))
+    users = Vocabulary(pl.Series(["u0", "u1", "u2", "u3"]))
+    train = Dataset(users, catalogue, make_log([[0], [0, 1], [2], [4]], 5), 0)
+    return Window(train, make_truth([1, 3], [[2, 3], [0]]))
+
+
+def test_lists_of_a_file_stand_in_the_order_of_the_truth_and_unknown_items_keep_their_place(
+    window: Window, tmp_path: Path
+) -> None:
+    rows = [("u3", 10, 2), ("u3", 99, 1), ("u0", 11, 1), ("u1", 12, 1), ("nobody", 12, 1), ("u3", 11, 21)]
+    path = tmp_path / "lists.parquet"
+    pl.DataFrame(rows, schema=["user_id", "item_id", "rank"], orient="row").write_parquet(path)
+    lists = read_lists(path, window)
+    assert lists.indptr.tolist() == [0, 1, 3]
+    assert lists.item.tolist() == [2, -1, 0]
+    values = ndcg_of(measure(window.truth, rows_of(window.truth, lists)))
+    # u1 has 1 of 2 at the top, u3 its only one in second place
+    np.testing.assert_allclose(values, [1 / (1 + 1 / np.log2(3)), 1 / np.log2(3)], rtol=1e-6)
+
+
+def test_rows_of_gives_the_lists_of_the_users_asked_for(window: Window) -> None:
+    lists = Lists(np.array([0, 2, 3]), np.array([4, 2, 0], np.int32), np.zeros(3, np.float32))
+    second = rows_of(window.truth, lists)(np.array([3], np.int32))
+    assert second.indptr.tolist() == [0, 1]
+    assert second.item.tolist() == [0]
+
+
+def test_padded_leaves_out_what_is_no_entry() -> None:
+    ids = np.array([[2, 0, -1], [1, 2, 0]])
+    scores = np.array([[3.0, 2.0, 1.0], [5.0, -np.inf, np.finfo(np.float32).min]], np.float32)
+    lists = padded(ids, scores, np.array([7, 8, 9], np.int32))
+    assert lists.indptr.tolist() == [0, 2, 3]
+    assert lists.item.tolist() == [9, 7, 8]
+
+
+def test_a_difference_is_paired() -> None:
+    other = np.random.default_rng(0).random(500).astype(np.float32)
+    found = difference(other + np.float32(0.01), other)
+    assert found["difference"] == pytest.approx(0.01, abs=1e-5)
+    # every user gains the same, so that no resample says anything else
+    assert found["low"] == pytest.approx(0.01, abs=1e-5)
+    assert found["high"] == pytest.approx(0.01, abs=1e-5)
+    apart = difference(np.roll(other, 1), other)
+    assert apart["low"] < 0 < apart["high"]
+
+
+@pytest.mark.parametrize("shape", [(9, 5), (5, 9)])
+def test_ease_equals_the_least_squares_of_each_item(shape: tuple[int, int]) -> None:
+    x = scipy.sparse.csr_matrix((np.random.default_rng(1).random(shape) < 0.4).astype(np.float32))
+    dense = x.toarray().astype(np.float64)
+    expected = np.zeros(shape)
+    for item in range(shape[1]):
+        others = np.delete(dense, item, axis=1)
+        gram = others.T @ others + 2.0 * np.eye(shape[1] - 1)
+        expected[:, item] = others @ np.linalg.solve(gram, others.T @ dense[:, item])
+    users = np.array([3, 0], np.int32)
+    np.testing.assert_allclose(ease_scores(x, 2.0)(users), expected[users], atol=1e-5)
+
+
+def test_best_items_are_unseen_and_ties_go_to_the_lower_item() -> None:
+    scores = np.array([[1.0, 3.0, 2.0, 2.0], [0.0, 1.0, 0.0, 5.0]], np.float32)
+    seen = scipy.sparse.csr_matrix(np.array([[0, 1, 0, 0], [0, 0, 0, 1]], np.float32))
+    lists = best(scores, seen, np.array([2, 3, 5, 8], np.int32))
+    assert lists.indptr.tolist() == [0, 3, 6]
+    assert lists.item.tolist() == [5, 8, 2, 3, 2, 5]
+
+
+def test_a_search_goes_on_from_the_best_of_each_round() -> None:
+    tried: list[dict[str, Any]] = []
+
+    def score(params: dict[str, Any]) -> float:
+        tried.append(params)
+        return -float(abs(params["a"] - 2) + abs(params["b"] - 30) + abs(params["c"] - 9))
+
+    def never(*_: Any) -> Any:
+        raise AssertionError("a search does not fit by itself")
+
+    peer = Peer(never, {"a": 1, "b": 10, "c": 5}, ({"a": (1, 2), "b": (10, 30)}, {"c": (1, 5, 8)}))
+    params, trials = search(peer, score)
+    assert params == {"a": 2, "b": 30, "c": 8}
+    assert len(trials) == len(tried) == 6, "what was tried is not tried again"
+    assert list(combinations({"a": (1, 2)}, {"a": 0, "b": 3})) == [{"a": 1, "b": 3}, {"a": 2, "b": 3}]
+
+
+def test_without_a_source_go_its_scores_and_what_only_it_found() -> None:
+    lists = Lists(np.array([0, 3, 4]), np.array([1, 4, 6, 2], np.int32), np.zeros(4, np.float32))
+    ranks = np.array([[1, 0, 2], [0, 1, 0], [2, 2, 1], [0, 3, 0]], np.int16)
+    scores = np.arange(12, dtype=np.float32).reshape(4, 3)
+    left = without_source(Candidates(lists, ranks, scores), 1)
+    assert left.lists.indptr.tolist() == [0, 2, 2]
+    assert left.lists.item.tolist() == [1, 6]
+    assert left.ranks.tolist() == [[1, 2], [2, 1]]
+    assert left.scores.tolist() == [[0, 2], [6, 8]]
+
+
+def test_some_users_of_a_truth() -> None:
+    some = rows_of_truth(make_truth([1, 4, 6], [[2, 3], [0], [5, 7]]), np.array([0, 2]))
+    assert some.users.tolist() == [1, 6]
+    assert some.indptr.tolist() == [0, 2, 4]
+    assert some.item.tolist() == [2, 3, 5, 7]
+
+
+def test_a_feature_is_in_one_group_or_is_a_standardised_score() -> None:
+    names = "als_score als_rank als_z sources item_plays item_plays_per_user item_plays_7d item_trend_90d item_age"
+    names += " item_recency user_tracks user_recent_share genre_plays artist_recency album_items"
+    groups = {name: [label for label, inside in GROUPS.items() if inside(name)] for name in names.split()}
+    assert groups.pop("als_z") == []
+    assert {name: len(found) for name, found in groups.items()} == dict.fromkeys(groups, 1)
+
+
+def test_sets_stand_side_by_side() -> None:
+    effect = {"difference": 0.01, "low": -0.002, "high": 0.02}
+    more = {"seconds": 9.6, "mb": 1234.5, "seeds": 3}
+    a = {"users": 1200, "rows": [{"label": "all", "ndcg": 0.1}, {"label": "x", "ndcg": 0.09} | effect]} | more
+    b = {"users": 7, "rows": [{"label": "all", "ndcg": 0.25}]} | more
+    header, *lines = "\n".join(side_by_side({"a": a, "b": b})).splitlines()
+    assert header == "|  | a, 1,200 users | b, 7 users |"
+    assert lines[:3] == ["|---|---|---|", "| all | 0.1000 | 0.2500 |", "| x | +0.0100 [-0.0020, +0.0200] |  |"]
+    assert lines[-1] == "| MB | 1,234 | 1,234 |"
+
+
+def test_first_plays_of_each_pair(window: Window) -> None:
+    log = Log(np.array([1, 3]), np.array([3, 6]), np.array([9, 2, 1, 0, 4, 0], np.int32), None, None, 10)
+    timed = replace(window.train, log=replace(log, time=np.array([0, 5, 6, 3, 4, 8], np.int32)))
+    assert first_plays(timed).rows() == [(0, 1, 6), (0, 2, 5), (1, 0, 3), (1, 4, 4)]
+    assert first_plays(replace(window.train, log=log))["time"].to_list() == [0, 0, 0, 0]
