@@ -64,7 +64,7 @@ class Models:
             arrays = self._arrays(name)
             if arrays is None:
                 continue
-            if "target" in arrays and "indptr" in arrays:
+            if "targets" in arrays and "indptr" in arrays:
                 found.append(_weights(name, arrays, place, k))
             elif "target" in arrays and "source" in arrays and "played" in arrays:
                 found.append(_products(name, arrays, place, k))
