@@ -15,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from catboost import CatBoostRanker, Pool
 from implicit.cpu.als import AlternatingLeastSquares
 from scipy.sparse import csr_matrix
@@ -79,15 +81,20 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     options.out.mkdir(parents=True, exist_ok=True)
     with stage("read"):
-        log = pd.read_parquet(options.events)
+        table = pq.read_table(options.events)
+        place = table.schema.get_field_index("started_at")
+        moment = table.column(place).cast(pa.timestamp("s"))  # else dates become 222 million Python objects
+        log = table.set_column(place, "started_at", moment).to_pandas()
+        del table, moment
     with stage("split and encode"):
         log["user"], users = pd.factorize(log["user_id"])
         log["item"], items = pd.factorize(log["item_id"])
         log = log.drop(columns=["user_id", "item_id"])
-        train = log[log["started_at"] < options.test_from]
+        train = log[log["started_at"] < pd.Timestamp(options.test_from)]
         cutoff = train["started_at"].quantile(0.9)
         del log
-    history, labels = train[train["started_at"] < cutoff], train[train["started_at"] >= cutoff]
+    with stage("history and label window"):
+        history, labels = train[train["started_at"] < cutoff], train[train["started_at"] >= cutoff]
     some = np.random.default_rng(0).choice(np.intersect1d(history["user"], labels["user"]), 20_000, replace=False)
     first = personal(history, len(users), len(items), np.sort(some))
     with stage("training table"):
