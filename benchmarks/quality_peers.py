@@ -35,6 +35,7 @@ from tonearm.data import EPOCH, Dataset, Lists
 from tonearm.metrics import AccuracyMeter
 from tonearm.pipeline import depth, rank
 from tonearm.restored import restore
+from tonearm.sources.history import of_items
 from tonearm.types import Float32s, Int32s
 
 Params = dict[str, Any]
@@ -61,7 +62,7 @@ class Matrix:
         """The matrix of a data set, or of its most-heard items."""
         order = np.argsort(-train.listeners, kind="stable")[: int((train.listeners > 0).sum())]
         items = np.sort(order[:most]).astype(np.int32)
-        pairs = train.pairs.of_items(items)
+        pairs = of_items(train.pairs, items)
         values = np.ones(len(pairs.item), np.float32)
         return cls(scipy.sparse.csr_matrix((values, pairs.item, pairs.indptr), (train.n_users, len(items))), items)
 

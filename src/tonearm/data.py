@@ -210,16 +210,6 @@ class Pairs:
     def n_users(self) -> int:
         return len(self.indptr) - 1
 
-    def of_items(self, items: Int32s) -> "Pairs":
-        """The entries of some items, which become items 0, 1, … in the order given, an ascending one."""
-        place = np.full(self.n_items, -1, np.int32)
-        place[items] = np.arange(len(items), dtype=np.int32)
-        moved = place[self.item]
-        kept = moved >= 0
-        indptr = np.concatenate(([0], np.cumsum(kept, dtype=np.int64)))[self.indptr]
-        last = None if self.last is None else self.last[kept]
-        return Pairs(indptr, moved[kept], self.plays[kept], last, len(items))
-
     @classmethod
     def of(cls, log: Log) -> "Pairs":
         """Sum a log over repeats."""

@@ -11,7 +11,7 @@ from tonearm.data import Dataset
 from tonearm.kernels import item_item as kernels
 from tonearm.kernels.als import Csr, transpose_csr
 from tonearm.progress import Progress, no_progress
-from tonearm.sources.history import sampled
+from tonearm.sources.history import of_items, sampled
 from tonearm.sources.item_item import ItemItemModel
 from tonearm.types import Float32s, Int32s
 
@@ -41,7 +41,7 @@ class EASE:
         progress("EASE", 0, 1)
         order = np.argsort(-data.listeners, kind="stable")
         items = np.sort(order[: min(self.items, int((data.listeners > 0).sum()))]).astype(np.int32)
-        weights = self._weights(sampled(data.pairs.of_items(items), self.fit_work))
+        weights = self._weights(sampled(of_items(data.pairs, items), self.fit_work))
         progress("EASE", 1, 1)
         cost = int(data.listeners[items].sum()) * len(items)
         by_target = _by_target(weights, items, data.n_items, best_first=cost > self.work)

@@ -5,7 +5,7 @@ import numpy as np
 from tonearm.data import Pairs
 from tonearm.kernels import item_item as kernels
 from tonearm.kernels.als import Csr
-from tonearm.types import Float32s, Int64s
+from tonearm.types import Float32s, Int32s, Int64s
 
 
 def recency_weights(pairs: Pairs, recency: float) -> Float32s:
@@ -42,3 +42,19 @@ def longest_history(lengths: Int64s, work: float) -> int:
     if fits == len(ascending):
         return int(ascending[-1]) if len(ascending) else 0
     return max(50, int(np.sqrt((work - below[fits]) / (len(ascending) - fits))))
+
+
+def places(items: Int32s, n_items: int) -> Int32s:
+    """Where each item stands among some items, (n_items,); −1 for one that does not."""
+    place = np.full(n_items, -1, np.int32)
+    place[items] = np.arange(len(items), dtype=np.int32)
+    return place
+
+
+def of_items(pairs: Pairs, items: Int32s) -> Pairs:
+    """The entries of some items, which become items 0, 1, … in the order given, an ascending one."""
+    moved = places(items, pairs.n_items)[pairs.item]
+    kept = moved >= 0
+    indptr = np.concatenate(([0], np.cumsum(kept, dtype=np.int64)))[pairs.indptr]
+    last = None if pairs.last is None else pairs.last[kept]
+    return Pairs(indptr, moved[kept], pairs.plays[kept], last, len(items))

@@ -15,7 +15,7 @@ from tonearm.data import Block, Dataset, Lists
 from tonearm.kernels import item_item as kernels
 from tonearm.kernels.als import Csr, transpose_csr
 from tonearm.progress import Progress, no_progress
-from tonearm.sources.history import recency_weights, sampled
+from tonearm.sources.history import places, recency_weights, sampled
 from tonearm.types import AnyArray, Float32s, Float64s, Int32s, Int64s
 
 
@@ -183,10 +183,3 @@ class ItemItemModel:
     @cached_property
     def _place_of(self) -> Int32s:
         return places(self.targets, len(self.indptr) - 1)
-
-
-def places(targets: Int32s, n_items: int) -> Int32s:
-    """Where each item stands among the targets, (n_items,); −1 for one that does not."""
-    place = np.full(n_items, -1, np.int32)
-    place[targets] = np.arange(len(targets), dtype=np.int32)
-    return place
