@@ -40,6 +40,11 @@ bench: $(VENV)/.installed
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python benchmarks/als.py
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python benchmarks/topk.py
 	$(BIN)/python benchmarks/metrics.py
+	bash tools/rectools.sh
+	rm -rf build/bench
+	$(BIN)/tonearm synth --preset medium --out build/bench/log
+	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python benchmarks/content.py build/bench/log/events.parquet build/bench/log/items.parquet 2022-12-16
+	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python benchmarks/pipeline.py build/bench/log/events.parquet build/bench/log/items.parquet 2022-12-16 build/bench/pipeline
 
 clean:
 	rm -rf $(VENV) demo
