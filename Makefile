@@ -40,6 +40,7 @@ bench: $(VENV)/.installed
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python benchmarks/als.py
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python benchmarks/topk.py
 	$(BIN)/python benchmarks/metrics.py
+	$(BIN)/python benchmarks/startup.py
 	bash tools/rectools.sh
 	rm -rf build/bench
 	$(BIN)/tonearm synth --preset medium --out build/bench/log

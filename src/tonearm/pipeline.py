@@ -32,10 +32,11 @@ from tonearm.repeat import own_rules, parts_of, rule_names
 from tonearm.rule_costs import RuleCosts
 from tonearm.shape import Shaper
 from tonearm.sources import fit_sources, left_out
+from tonearm.sources.als import ALSModel
 from tonearm.sources.base import Source
 from tonearm.split import InnerSplit, inner_splits
 from tonearm.stages import Stages
-from tonearm.types import Int64s
+from tonearm.types import Float16s, Int64s
 
 
 @dataclass(frozen=True)
@@ -89,9 +90,10 @@ def run(
             loaded = inputs.load(config, stages.progress)
             shaper = config.shape.fit(loaded.train, inputs.items)
         assert loaded.test is not None
-        ranker = learn_to_rank(loaded.train, config, stages)
+        ranker, als_start = learn_to_rank(loaded.train, config, stages)
         with stages.stage("fit sources on all of train"):
-            sources = fit_sources(loaded.train, config.recipes(), config.seed, stages.progress)
+            sources = fit_sources(loaded.train, config.recipes(), config.seed, stages.progress, als_start)
+            del als_start
         with stages.stage("similar items"):
             similar = artefacts.write_similar(
                 folder, loaded.train, sources, config.output, stage_rng(config.seed, "similar"), stages.progress
@@ -130,25 +132,31 @@ def run(
     return metrics
 
 
-def learn_to_rank(train: Dataset, config: Config, stages: Stages) -> RankerModel:
+def learn_to_rank(train: Dataset, config: Config, stages: Stages) -> tuple[RankerModel, Float16s | None]:
     """Fit sources on the history, label their candidates by the label window, and train the ranker on that.
 
-    Where a window has labels for few users, earlier windows, each with a history of its own, add to them.
+    Where a window has labels for few users, earlier windows, each with a history of its own, add to them. Returned with
+    the ranker are the items of ALS in the latest history, from which the fit on all of train may go on.
     """
     tables: list[TrainingTable] = []
+    als_start: Float16s | None = None
     recipes = config.recipes()
     for name in left_out(train, recipes):  # a shorter history might carry what all of train cannot
         del recipes[name]
     for split in inner_splits(train, config.split, stage_rng(config.seed, "split")):
         with stages.stage(f"fit sources on history {len(tables) + 1}"):
             sources = fit_sources(split.history, recipes, config.seed, stages.progress)
+        if als_start is None:  # a place to begin needs half of the digits, and half of the memory
+            als = next(source for source in sources if isinstance(source, ALSModel))
+            als_start = als.item_factors.astype(np.float16)
         with stages.stage(f"training table {len(tables) + 1}"):
             tables.append(training_table(split, sources, config, stages.progress))
         if sum(len(table.indptr) - 1 for table in tables) >= config.ranker.many:
             break
     with stages.stage("ranker"):
         rng = stage_rng(config.seed, "ranker")
-        return config.ranker.fit(join_tables(tables), rng, threads=_threads(config), progress=stages.progress)
+        table = join_tables(tables)
+        return config.ranker.fit(table, rng, threads=_threads(config), progress=stages.progress), als_start
 
 
 def training_table(split: InnerSplit, sources: Sequence[Source], config: Config, progress: Progress) -> TrainingTable:

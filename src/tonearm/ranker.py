@@ -37,6 +37,7 @@ class Ranker:
 
     loss: what CatBoost minimises
     iterations, depth, learning_rate, l2: trees at most, their depth, shrinkage, and the penalty on leaf values
+    subsample: share of the candidates that each tree is grown on, drawn at random
     patience: trees without a better held-out score before training stops
     users: users of the label window to train on, drawn at random where there are more
     negatives: candidates without a play kept for each user in training, drawn at random where there are more
@@ -45,11 +46,12 @@ class Ranker:
     """
 
     loss: Literal["logloss", "yetirank", "querysoftmax", "pairlogit"] = "logloss"
-    iterations: Annotated[int, Field(ge=1)] = 600
+    iterations: Annotated[int, Field(ge=1)] = 400
     depth: Annotated[int, Field(ge=1, le=12)] = 6
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.06
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.1
     l2: Annotated[float, Field(ge=0)] = 10.0
-    patience: Annotated[int, Field(ge=1)] = 60
+    subsample: Annotated[float, Field(gt=0, le=1)] = 0.3
+    patience: Annotated[int, Field(ge=1)] = 40
     users: Annotated[int, Field(ge=2)] = 20_000
     negatives: Annotated[int, Field(ge=1)] = 100
     folds: Annotated[int, Field(ge=2)] = 5
@@ -105,6 +107,11 @@ class Ranker:
                 "depth": self.depth,
                 "learning_rate": self.learning_rate,
                 "l2_leaf_reg": self.l2,
+                "bootstrap_type": "Bernoulli",
+                "subsample": self.subsample,
+                "sampling_frequency": "PerTree",
+                "leaf_estimation_iterations": 1,
+                "random_strength": 0,
                 "random_seed": seed,
                 "thread_count": threads,
                 "eval_metric": "NDCG:top=20;type=Base" if self.loss != "logloss" else "Logloss",
@@ -190,10 +197,11 @@ class RankerModel:
         indptr, rows = _rows_of_known(table.indptr, ~np.isnan(unseen))
         z = table.features[rows][:, self.z]
         blend = blended(z, self.blend)
-        by_mix = {mix: ndcg(indptr, mixed(indptr, unseen[rows], blend, mix), table.label[rows]) for mix in MIXES}
-        best = max(MIXES, key=lambda mix: (round(by_mix[mix], 6), mix))
+        label = table.label[rows]
+        by_user = {mix: ndcgs(indptr, mixed(indptr, unseen[rows], blend, mix), label) for mix in MIXES}
+        best = best_mix(by_user)
         alone = {
-            self.names[column].removesuffix("_z"): ndcg(indptr, z[:, i], table.label[rows])
+            self.names[column].removesuffix("_z"): float(ndcgs(indptr, z[:, i], label).mean())
             for i, column in enumerate(self.z)
         }
         validation = {
@@ -202,7 +210,7 @@ class RankerModel:
             "held_out_users": len(indptr) - 1,
             "rows": len(table.label),
             "positives": int(table.label.sum()),
-            "by_share_of_trees": {str(mix): value for mix, value in by_mix.items()},
+            "by_share_of_trees": {str(mix): float(values.mean()) for mix, values in by_user.items()},
             "share_of_trees": best,
             "sources_alone": alone,
             "blend": {self.names[c].removesuffix("_z"): float(w) for c, w in zip(self.z, self.blend, strict=True)},
@@ -256,8 +264,19 @@ def mixed(indptr: Int64s, trees: Float32s | None, blend: Float32s, mix: float) -
     return (np.float32(mix) * both[:, 0] + np.float32(1 - mix) * both[:, 1]).astype(np.float32)
 
 
-def ndcg(indptr: Int64s, score: Float32s, label: Float32s, k: int = K) -> float:
-    """Mean binary ndcg@k of rows, each with a positive label; ties by place."""
+def best_mix(by_user: Mapping[float, Float64s]) -> float:
+    """The share of the trees to take: all, unless users' ndcg is higher at another by more than a standard error.
+
+    by_user: (n_users,) ndcg of each share
+    """
+    trees = by_user[1.0]
+    gain = {mix: values - trees for mix, values in by_user.items()}
+    clear = [mix for mix, g in gain.items() if g.mean() > max(1e-6, g.std() / np.sqrt(len(g)))]
+    return max(clear, key=lambda mix: (gain[mix].mean(), mix), default=1.0)
+
+
+def ndcgs(indptr: Int64s, score: Float32s, label: Float32s, k: int = K) -> Float64s:
+    """Binary ndcg@k of each row, all with a positive label, (n_rows,) float64; ties by place."""
     place = np.arange(len(score), dtype=np.int32)
     top, _, _, at = best_of_rows(indptr, place, score.astype(np.float32), k)
     rank = np.arange(len(at)) - np.repeat(top[:-1], np.diff(top))
@@ -266,7 +285,7 @@ def ndcg(indptr: Int64s, score: Float32s, label: Float32s, k: int = K) -> float:
     dcg = np.bincount(row, weights=gain, minlength=len(indptr) - 1)
     positives = np.add.reduceat(label, indptr[:-1]).astype(np.int64)
     ideal = np.concatenate(([0.0], np.cumsum(1 / np.log2(np.arange(k) + 2))))
-    return float((dcg / ideal[np.minimum(positives, k)]).mean())
+    return np.asarray(dcg / ideal[np.minimum(positives, k)])
 
 
 def fit_blend(table: TrainingTable, rows: Bools) -> Float32s:

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 Int32s: TypeAlias = NDArray[np.int32]
 Int64s: TypeAlias = NDArray[np.int64]
+Float16s: TypeAlias = NDArray[np.float16]
 Float32s: TypeAlias = NDArray[np.float32]
 Float64s: TypeAlias = NDArray[np.float64]
 UInt8s: TypeAlias = NDArray[np.uint8]

@@ -99,6 +99,9 @@ def test_confidence_of_repeats() -> None:
 
 
 def test_a_warm_start_begins_where_the_earlier_model_stopped(model: ALSModel) -> None:
-    recipe = ALS(factors=2, regularization=0.1, alpha=3.0, iterations=1, confidence="plays")
-    again = recipe.fit(some_data(), np.random.default_rng(5), start=model)
+    recipe = ALS(factors=2, regularization=0.1, alpha=3.0, iterations=9, more_iterations=2, confidence="plays")
+    again = recipe.fit(some_data(), np.random.default_rng(5), start=model.item_factors)
+    assert len(again.losses) == 2
     assert again.losses[0] <= model.losses[-1] * (1 + 1e-6)
+    about = recipe.fit(some_data(), np.random.default_rng(5), start=model.item_factors.astype(np.float16))
+    assert about.losses[0] <= model.losses[-1] * (1 + 1e-3)

@@ -331,15 +331,21 @@ def test_what_takes_long_is_made_once_and_asked_for_again() -> None:
     assert made == [1]
 
 
-def test_what_goes_wrong_in_the_background_is_raised_for_each_who_asks() -> None:
-    def fail(progress: Progress) -> int:
-        del progress
-        raise DataError("gone")
+def test_what_goes_wrong_in_the_background_is_raised_and_tried_anew_when_next_asked_for() -> None:
+    tries = iter(["gone", "gone again", "there"])
 
-    later = Later(fail)
-    for _ in range(2):
-        with pytest.raises(DataError, match="gone"):
+    def make(progress: Progress) -> int:
+        del progress
+        said = next(tries)
+        if said != "there":
+            raise DataError(said)
+        return 7
+
+    later = Later(make)
+    for said in ("gone", "gone again"):
+        with pytest.raises(DataError, match=f"^{said}$"):
             later.get(10)
+    assert later.get(10) == later.get(0) == 7
 
 
 @pytest.mark.parametrize("given", ["a/b", "100%", "..", ".", "a b?c#d", "%2F", "~2F", "~", "ü/..", "<i>"])

@@ -14,11 +14,12 @@ from tonearm.ranker import (
     Ranker,
     RankerModel,
     TrainingTable,
+    best_mix,
     fit_blend,
     join_tables,
     label_candidates,
     mixed,
-    ndcg,
+    ndcgs,
     sample_negatives,
 )
 from tonearm.types import Float32s, Int64s
@@ -47,8 +48,8 @@ def fitted() -> RankerModel:
 
 def test_a_planted_rule_is_learnt(fitted: RankerModel) -> None:
     new = planted(50, seed=2)
-    found = ndcg(new.indptr, fitted.score(new.indptr, new.features, 1), new.label)
-    blend = ndcg(new.indptr, new.features[:, new.z] @ fitted.blend, new.label)
+    found = ndcgs(new.indptr, fitted.score(new.indptr, new.features, 1), new.label).mean()
+    blend = ndcgs(new.indptr, new.features[:, new.z] @ fitted.blend, new.label).mean()
     assert found > 0.9 > blend + 0.1
     assert fitted.mix >= 0.75
     importances = fitted.importances()
@@ -70,7 +71,7 @@ def test_what_the_validation_says(fitted: RankerModel) -> None:
     assert (said["rows"], said["positives"]) == (len(table.label), int(table.label.sum()))
     assert said["share_of_trees"] == fitted.mix
     assert said["by_share_of_trees"][str(fitted.mix)] == max(said["by_share_of_trees"].values())
-    assert said["sources_alone"]["a"] == ndcg(table.indptr, table.features[:, 1], table.label)
+    assert said["sources_alone"]["a"] == ndcgs(table.indptr, table.features[:, 1], table.label).mean()
     assert said["blend"] == {"a": float(fitted.blend[0]), "b": float(fitted.blend[1])}
     assert len(said["trees"]) == 3
     assert all(1 <= n <= 40 for n in said["trees"])
@@ -161,6 +162,15 @@ def test_the_share_of_the_trees_is_the_best_on_held_out_users() -> None:
     assert half.validation["by_share_of_trees"]["0.5"] == 1
 
 
+def test_a_gain_within_a_standard_error_leaves_the_trees_alone() -> None:
+    trees = np.zeros(100)
+    luck = np.where(np.arange(100) % 2 > 0, 1.0, -0.9)  # mean .05, standard error .095
+    clear = np.where(np.arange(100) % 2 > 0, 1.0, -0.7)
+    assert best_mix({0.5: trees + luck, 1.0: trees}) == 1
+    assert best_mix({0.5: trees + clear, 1.0: trees}) == 0.5
+    assert best_mix({0.0: trees + 0.2, 0.5: trees + clear, 1.0: trees}) == 0
+
+
 def test_mixed_by_hand() -> None:
     indptr = np.array([0, 3, 5])
     trees, blend = np.array([1, 2, 3, 5, 5], np.float32), np.array([0, 10, 5, -1, 1], np.float32)
@@ -178,9 +188,10 @@ def test_ndcg_by_hand() -> None:
     label = np.array([0, 1, 0, 1, 0, 1, 1, 1, 1], np.float32)
     gain = 1 / np.log2(np.arange(2, 9))  # of ranks 1, 2, ...
     first = (gain[1] + gain[3]) / (gain[0] + gain[1])
-    assert ndcg(indptr, score, label) == pytest.approx((first + gain[1] + 1) / 3)  # a tie goes to the first place
-    at_two = (gain[1] / (gain[0] + gain[1]) + gain[1] + 1) / 3
-    assert ndcg(indptr, score, label, k=2) == pytest.approx(at_two)
+    # a tie goes to the first place
+    np.testing.assert_allclose(ndcgs(indptr, score, label), [first, gain[1], 1])
+    at_two = [gain[1] / (gain[0] + gain[1]), gain[1], 1]
+    np.testing.assert_allclose(ndcgs(indptr, score, label, k=2), at_two)
 
 
 def blend_loss(table: TrainingTable, rows: list[int], w: Float32s) -> float:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tonearm.data import DAY, Block, Dataset, Pairs, Tags, to_moment
+from tonearm.data import DAY, Block, Dataset, Tags, to_moment
 from tonearm.runs import Id
 from tonearm.types import Int64s
 
@@ -109,7 +109,7 @@ def _fellows(data: Dataset, block: Block, item: int) -> tuple[int, tuple[Fellow,
     users = np.searchsorted(log.start, events, side="right") - 1
     users = np.unique(users[events < log.stop[users]])
     users = users[users != me].astype(np.int32)
-    both = np.bincount(Pairs.of(log.users(users)).item, minlength=data.n_items)
+    _, both = log.users(users).item_counts()
     history = block.pairs.item[block.pairs.item != item]
     others = data.listeners[history] - 1
     expected = len(users) * others / max(data.n_users - 1, 1)

@@ -14,7 +14,7 @@ KERNELS = threading.Lock()
 
 
 class Later(Generic[T]):
-    """A value that a thread of its own begins to make when it is first asked for."""
+    """A value that a thread of its own begins to make when it is first asked for, and anew where that went wrong."""
 
     def __init__(self, make: Callable[[Progress], T]) -> None:
         self._make = make
@@ -33,6 +33,11 @@ class Later(Generic[T]):
             return future.result(seconds)
         except TimeoutError:
             return None
+        except BaseException:
+            with self._lock:
+                if self._future is future:
+                    self._future = None
+            raise
 
     def _run(self, future: "Future[T]") -> None:
         try:

@@ -23,7 +23,7 @@ import numpy as np
 from tonearm.kernels._als_rows import plan, solve_rows, sum_rows
 from tonearm.kernels._dense import gram, jacobi, rotate
 from tonearm.kernels._jit import jit_parallel, prange
-from tonearm.types import Float32s, Float64s, Int32s, Int64s
+from tonearm.types import Float16s, Float32s, Float64s, Int32s, Int64s
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def fit_als(
     rng: np.random.Generator,
     cg_steps: int = 3,
     frequency_exponent: float = 0.0,
-    init: tuple[Float32s | None, Float32s | None] = (None, None),
+    init: tuple[Float32s | None, Float16s | Float32s | None] = (None, None),
     progress: Callable[[int, int, float], None] | None = None,
 ) -> Factors:
     """Alternate between users and items; the same data and generator give the same bytes on any number of threads.
@@ -129,7 +129,7 @@ def _random_start(matrix: Csr, factors: int, rng: np.random.Generator) -> Float3
     return start
 
 
-def _adopt(side: _Side, start: Float32s) -> None:
+def _adopt(side: _Side, start: Float16s | Float32s) -> None:
     seen = np.diff(side.matrix.indptr) > 0
     side.tilde[:, : start.shape[1]] = start * seen[:, None]
 

@@ -9,13 +9,14 @@ import numpy as np
 from tonearm.data import Dataset
 from tonearm.progress import Progress, no_progress
 from tonearm.sources.again import AgainModel
-from tonearm.sources.als import ALSModel
+from tonearm.sources.als import ALS, ALSModel
 from tonearm.sources.base import Recipe, Source
 from tonearm.sources.content import ContentModel
 from tonearm.sources.item_item import ItemItemModel
 from tonearm.sources.popularity import PopularityModel
 from tonearm.sources.spectral import Spectral, SpectralModel
 from tonearm.sources.trend import Trend
+from tonearm.types import Float16s
 
 __all__ = ["MODELS", "Recipe", "Source", "Trend", "fit_sources", "left_out"]
 
@@ -34,18 +35,28 @@ MODELS: dict[str, type[Source]] = {
 
 
 def fit_sources(
-    data: Dataset, recipes: Mapping[str, Recipe | Trend], seed: int, progress: Progress = no_progress
+    data: Dataset,
+    recipes: Mapping[str, Recipe | Trend],
+    seed: int,
+    progress: Progress = no_progress,
+    als_start: Float16s | None = None,
 ) -> list[Source]:
-    """Fit every recipe that the data can carry, each with a generator of its own; `left_out` says which cannot be."""
+    """Fit every recipe that the data can carry, each with a generator of its own; `left_out` says which cannot be.
+
+    als_start: item vectors of an earlier ALS model, to go on from
+    """
     data = replace(data)  # a copy without what was counted on it: the pairs, made on it below, go when this is done
     fitted: dict[str, Source] = {}
     for name, recipe in recipes.items():
         if name in left_out(data, recipes):
             continue
+        rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
         if isinstance(recipe, Trend):
             fitted[name] = recipe.derive(data, fitted)
+        elif isinstance(recipe, ALS):
+            fitted[name] = recipe.fit(data, rng, progress, als_start)
         else:
-            fitted[name] = recipe.fit(data, np.random.default_rng([seed, zlib.crc32(name.encode())]), progress)
+            fitted[name] = recipe.fit(data, rng, progress)
     return list(fitted.values())
 
 

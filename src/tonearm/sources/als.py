@@ -22,7 +22,7 @@ from tonearm.kernels.topk import (
     unit_vectors,
 )
 from tonearm.progress import Progress, no_progress
-from tonearm.types import AnyArray, Bools, Float32s, Float64s, Int32s
+from tonearm.types import AnyArray, Bools, Float16s, Float32s, Float64s, Int32s
 
 Confidence = Literal["plays", "log", "one"]
 
@@ -37,6 +37,7 @@ class ALS:
     regularization: λ
     alpha: confidence of a played pair is alpha times its value
     iterations: passes over users and items
+    more_iterations: passes where an earlier model's items are gone on from
     confidence: the value of a played pair: its plays, log2(1 + plays), or 1
     cg_steps: steps of conjugate gradients for each row and pass
     frequency_exponent: above 0, λ grows with (events of the row + size of the other side) to this power
@@ -46,6 +47,7 @@ class ALS:
     regularization: Annotated[float, Field(ge=0)] = 30.0
     alpha: Annotated[float, Field(gt=0)] = 20.0
     iterations: Annotated[int, Field(ge=1)] = 10
+    more_iterations: Annotated[int, Field(ge=1)] = 3
     confidence: Confidence = "log"
     cg_steps: Annotated[int, Field(ge=1)] = 3
     frequency_exponent: Annotated[float, Field(ge=0, le=2)] = 0.0
@@ -55,9 +57,13 @@ class ALS:
         data: Dataset,
         rng: np.random.Generator,
         progress: Progress = no_progress,
-        start: "ALSModel | None" = None,
+        start: Float16s | Float32s | None = None,
     ) -> "ALSModel":
-        """Learn the vectors; `start` is an earlier model of the same users and items to go on from."""
+        """Learn the vectors.
+
+        start: (n_items, factors), the items of an earlier model to go on from; its users are not needed, as
+            they are solved first
+        """
         pairs = data.pairs
         by_user = Csr(pairs.indptr, pairs.item, values(pairs.plays, self.confidence), data.n_items)
         by_item = transpose_csr(by_user)
@@ -67,11 +73,11 @@ class ALS:
             factors=self.factors,
             regularization=self.regularization,
             alpha=self.alpha,
-            iterations=self.iterations,
+            iterations=self.iterations if start is None else self.more_iterations,
             rng=rng,
             cg_steps=self.cg_steps,
             frequency_exponent=self.frequency_exponent,
-            init=(None, None) if start is None else (start.user_factors, start.item_factors),
+            init=(None, start),
             progress=lambda done, total, _loss: progress("als", done, total),
         )
         return ALSModel(
