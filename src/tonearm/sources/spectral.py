@@ -59,9 +59,23 @@ def right_singular_vectors(
     transposed = matrix.T.tocsr()
     for done in range(passes):
         progress("spectral", done, passes)
-        basis, _ = np.linalg.qr(transposed @ (matrix @ basis))
-    _, _, right = np.linalg.svd(np.linalg.qr(matrix @ basis)[1], full_matrices=False)
-    return np.ascontiguousarray(basis @ right[:factors].T, np.float32)
+        basis = _orthonormal(transposed @ (matrix @ basis))
+    basis = _orthonormal(basis)
+    _, right = _squares(matrix @ basis)
+    return np.ascontiguousarray(basis @ right[:, ::-1][:, :factors].astype(np.float32))
+
+
+def _orthonormal(basis: Float32s) -> Float32s:
+    """Another basis of the same space by way of its Gram matrix: faster than a QR, and good to 1e-6 the second time."""
+    size, vectors = _squares(basis)
+    some = size > 1e-7 * size[-1]
+    return np.asarray(basis @ (vectors[:, some] / np.sqrt(size[some])).astype(np.float32))
+
+
+def _squares(tall: Float32s) -> tuple[Float64s, Float64s]:
+    """The squared singular values of a tall matrix, ascending, and its right singular vectors as columns."""
+    size, vectors = np.linalg.eigh((tall.T @ tall).astype(np.float64))
+    return size, vectors
 
 
 @dataclass
