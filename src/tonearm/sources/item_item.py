@@ -96,7 +96,8 @@ def affordable(cost: Int64s, work: float) -> int:
 class ItemItemModel:
     """Weights from each item of a history to the items it speaks for, CSR by source item.
 
-    indptr: (n_items + 1,) int64; place: int32 into `targets`; weight: float32; recency: as in the recipe
+    indptr: (n_items + 1,) int64; place: int32 into `targets`, ascending within a row; weight: float32
+    recency: as in the recipe
     targets: (n_targets,) int32, the items that may have a weight from any
     """
 
@@ -156,12 +157,15 @@ class ItemItemModel:
 
     def contributions(self, block: Block, item: int) -> Float64s | None:
         """The weight from each history item to the item, times the entry's recency; they sum to the score."""
-        entries = zip(block.pairs.item, recency_weights(block.pairs, self.recency), strict=True)
-        return np.array([float(recency) * self._weight_between(j, item) for j, recency in entries])
+        wanted = self._place_of[item]
+        entries = zip(block.pairs.item.tolist(), recency_weights(block.pairs, self.recency).tolist(), strict=True)
+        return np.array([recency * self._weight(j, wanted) for j, recency in entries])
 
-    def _weight_between(self, source: int, target: int) -> float:
-        own = slice(self.indptr[source], self.indptr[source + 1])
-        return float(self.weight[own][self.targets[self.place[own]] == target].sum())
+    def _weight(self, source: int, wanted: np.int32) -> float:
+        """From an item to the target at a place; places ascend within a row."""
+        lo, hi = int(self.indptr[source]), int(self.indptr[source + 1])
+        at = lo + int(np.searchsorted(self.place[lo:hi], wanted))
+        return float(self.weight[at]) if at < hi and self.place[at] == wanted else 0.0
 
     def save(self) -> dict[str, AnyArray]:
         """The weights, and how a history is weighed."""
