@@ -157,13 +157,11 @@ class ItemItemModel:
 
     def contributions(self, block: Block, item: int) -> Float64s | None:
         """The weight from each history item to the item, times the entry's recency; they sum to the score."""
-        wanted = self._place_of[item]
         entries = zip(block.pairs.item.tolist(), recency_weights(block.pairs, self.recency).tolist(), strict=True)
-        return np.array([recency * self._weight(j, wanted) for j, recency in entries])
+        return np.array([recency * self._weight_between(j, item) for j, recency in entries])
 
-    def _weight(self, source: int, wanted: np.int32) -> float:
-        """From an item to the target at a place; places ascend within a row."""
-        lo, hi = int(self.indptr[source]), int(self.indptr[source + 1])
+    def _weight_between(self, source: int, target: int) -> float:
+        wanted, lo, hi = self._place_of[target], int(self.indptr[source]), int(self.indptr[source + 1])
         at = lo + int(np.searchsorted(self.place[lo:hi], wanted))
         return float(self.weight[at]) if at < hi and self.place[at] == wanted else 0.0
 
