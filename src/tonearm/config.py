@@ -118,7 +118,14 @@ PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
     "notebook": {
         "filter_seen": False,
-        "als": {"factors": 50, "iterations": 50, "regularization": 0.05, "alpha": 1.0, "confidence": "plays"},
+        "als": {
+            "factors": 50,
+            "iterations": 50,
+            "more_iterations": 50,
+            "regularization": 0.05,
+            "alpha": 1.0,
+            "confidence": "plays",
+        },
         "output": {"k": 100, "similar": 10},
     },
 }
