@@ -7,7 +7,9 @@ import numpy as np
 
 from tonearm.data import Block, Lists
 from tonearm.kernels import lists as kernels
+from tonearm.sources import item_item
 from tonearm.sources.base import Source
+from tonearm.sources.item_item import ItemItemModel
 from tonearm.types import AnyArray, Float32s
 
 
@@ -30,12 +32,25 @@ class Candidates:
 
 def gather(block: Block, sources: Sequence[Source], k: int) -> tuple[Candidates, list[Lists]]:
     """Unite the k best of every source and let every source score them all; also each source's own lists."""
-    own = [source.recommend(block, k) for source in sources]
-    indptrs = np.stack([lists.indptr for lists in own])
-    offsets = np.concatenate(([0], np.cumsum([len(lists.item) for lists in own])[:-1])).astype(np.int64)
-    indptr, item, ranks = kernels.union(indptrs, offsets, np.concatenate([lists.item for lists in own]))
-    united = Lists(indptr, item, np.zeros(len(item), np.float32))
-    scores = np.empty((len(item), len(sources)), np.float32)
-    for column, source in enumerate(sources):
-        scores[:, column] = source.score(block, united)
-    return Candidates(united, ranks, scores), own
+    # What takes the sums of an item-item model again only to score is saved: these search last, and score as they go.
+    summing = [source for source in sources if isinstance(source, ItemItemModel)]
+    own = {source.name: source.recommend(block, k) for source in sources if not isinstance(source, ItemItemModel)}
+    scores: dict[str, Float32s] = {}
+    if summing:
+        wanted, _ = _unite(list(own.values()), len(block))
+        lists, _, sums = item_item.search(summing, block, k, wanted)
+        own |= {source.name: found for source, found in zip(summing, lists, strict=True)}
+        scores |= {source.name: column for source, column in zip(summing, sums.T, strict=True)}
+    united, ranks = _unite([own[source.name] for source in sources], len(block))
+    columns = [scores[s.name] if s.name in scores else s.score(block, united) for s in sources]
+    return Candidates(united, ranks, np.stack(columns, axis=1)), [own[source.name] for source in sources]
+
+
+def _unite(lists: Sequence[Lists], n_rows: int) -> tuple[Lists, AnyArray]:
+    """The distinct items of each row, ascending and scored 0, and the rank that each list gave them."""
+    if not lists:
+        return Lists.empty(n_rows), np.empty((0, 0), np.int16)
+    offsets = np.concatenate(([0], np.cumsum([len(one.item) for one in lists])[:-1])).astype(np.int64)
+    indptrs = np.stack([one.indptr for one in lists])
+    indptr, item, ranks = kernels.union(indptrs, offsets, np.concatenate([one.item for one in lists]))
+    return Lists(indptr, item, np.zeros(len(item), np.float32)), ranks

@@ -420,6 +420,11 @@ class Lists:
         return Lists(np.concatenate(([0], lengths.cumsum())), self.item[keep], self.score[keep])
 
     @staticmethod
+    def empty(n: int) -> "Lists":
+        """n rows without an entry."""
+        return Lists(np.zeros(n + 1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32))
+
+    @staticmethod
     def concat(parts: "list[Lists]") -> "Lists":
         """The rows of several, one after the other."""
         lengths = np.concatenate([np.diff(p.indptr) for p in parts]) if parts else np.empty(0, np.int64)

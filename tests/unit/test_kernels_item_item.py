@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tonearm.kernels.item_item import cooccurrence, neighbours, recommend_sparse, score_sparse
+from tonearm.kernels.item_item import cooccurrence, neighbours, score_sparse, search
 from tonearm.types import Float32s, Float64s, Int32s, Int64s
 
 
@@ -55,21 +55,59 @@ def test_users_of_two_items_are_counted() -> None:
 def recommended(
     histories: Float64s, model: Float64s, seen_indptr: Int64s, seen: Int32s, k: int
 ) -> list[list[tuple[int, float]]]:
+    none = np.zeros(len(histories) + 1, np.int64)
+    return searched(histories, [model], [1.0], seen_indptr, seen, k, none, np.empty(0, np.int32))[0][0]
+
+
+def searched(
+    histories: Float64s,
+    models: list[Float64s],
+    scales: list[float],
+    seen_indptr: Int64s,
+    seen: Int32s,
+    k: int,
+    wanted_indptr: Int64s,
+    wanted: Int32s,
+) -> tuple[list[list[list[tuple[int, float]]]], Int64s, Int32s, Float32s]:
+    """The lists of each model by user, and what is scored; equal models share their sums."""
     indptr, item, weight = csr_of(histories)
-    model_indptr, model_item, value = csr_of(model)
-    model_place, targets, _ = by_place(model_item, model.shape[1])
-    indptr, item, score = recommend_sparse(
-        indptr, item, weight, model_indptr, model_place, value, targets, seen_indptr, seen, k
+    first = [next(j for j, other in enumerate(models) if other is model) for model in models]
+    distinct = sorted(set(first))
+    csr = [csr_of(models[j]) for j in distinct]
+    place = [by_place(model_item, models[0].shape[1]) for _, model_item, _ in csr]
+    sums_of = np.array([distinct.index(j) for j in first])
+    items, scores, count, out_indptr, out_item, out_score = search(
+        indptr,
+        item,
+        tuple(weight for _ in csr),
+        tuple(one[0] for one in csr),
+        tuple(one[0] for one in place),
+        tuple(one[2] for one in csr),
+        tuple(one[1] for one in place),
+        tuple(one[2] for one in place),
+        sums_of,
+        tuple(np.full(len(place[j][1]), scale, np.float32) for j, scale in zip(sums_of.tolist(), scales, strict=True)),
+        seen_indptr,
+        seen,
+        k,
+        wanted_indptr,
+        wanted,
     )
-    pairs = list(zip(item.tolist(), score.tolist(), strict=True))
-    return [pairs[indptr[r] : indptr[r + 1]] for r in range(len(indptr) - 1)]
+    lists = [
+        [list(zip(items[m, u, :n].tolist(), scores[m, u, :n].tolist(), strict=True)) for u, n in enumerate(count[m])]
+        for m in range(len(models))
+    ]
+    return lists, out_indptr, out_item, out_score
 
 
 def scored(histories: Float64s, model: Float64s, candidate_indptr: Int64s, candidate: Int32s) -> Float32s:
     indptr, item, weight = csr_of(histories)
     model_indptr, model_item, value = csr_of(model)
-    model_place, _, place = by_place(model_item, model.shape[1])
-    return score_sparse(indptr, item, weight, model_indptr, model_place, value, place, candidate_indptr, candidate)
+    model_place, targets, place = by_place(model_item, model.shape[1])
+    scale = np.ones(len(targets), np.float32)
+    return score_sparse(
+        indptr, item, weight, model_indptr, model_place, value, place, scale, candidate_indptr, candidate
+    )
 
 
 def by_place(model_item: Int32s, n_items: int) -> tuple[Int32s, Int32s, Int32s]:
@@ -97,6 +135,32 @@ def test_lists_and_scores_are_those_of_the_dense_product(k: int) -> None:
     asked_indptr = np.searchsorted(asked_row, np.arange(40)).astype(np.int64)
     found = scored(histories, model, asked_indptr, asked.astype(np.int32))
     np.testing.assert_array_equal(found, scores[asked_row, asked].astype(np.float32))
+
+
+@pytest.mark.parametrize("k", [1, 4, 60])
+def test_several_models_are_searched_and_scored_at_once(k: int) -> None:
+    rng = np.random.default_rng(k)
+    histories = some_matrix(rng, 39, 13, 0.3)
+    first, second = some_matrix(rng, 13, 13, 0.3), some_matrix(rng, 13, 13, 0.2)
+    seen_row, seen = np.nonzero(histories)
+    seen_indptr = np.searchsorted(seen_row, np.arange(40)).astype(np.int64)
+    wanted = rng.random(histories.shape) < 0.2
+    wanted_row, wanted_item = np.nonzero(wanted)
+    wanted_indptr = np.searchsorted(wanted_row, np.arange(40)).astype(np.int64)
+    models, scales = [first, second, first], [1.0, 1.0, 0.5]
+    lists, indptr, item, score = searched(
+        histories, models, scales, seen_indptr, seen.astype(np.int32), k, wanted_indptr, wanted_item.astype(np.int32)
+    )
+    for found, model, scale in zip(lists, models, scales, strict=True):
+        expected = [best_of(own, k) for own in np.where(histories > 0, 0, scale * (histories @ model))]
+        assert found == expected
+    for user in range(39):
+        own = sorted({i for found in lists for i, _ in found[user]} | set(np.flatnonzero(wanted[user]).tolist()))
+        assert item[indptr[user] : indptr[user + 1]].tolist() == own
+        expected_scores = np.stack(
+            [s * (histories[user] @ m)[own] for m, s in zip(models, scales, strict=True)], axis=1
+        )
+        np.testing.assert_array_equal(score[indptr[user] : indptr[user + 1]], expected_scores.astype(np.float32))
 
 
 NOTHING = np.empty(0, np.int32)

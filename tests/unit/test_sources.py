@@ -46,7 +46,8 @@ def dense_weights(model: ItemItemModel) -> Float64s:
     matrix = np.zeros((N_ITEMS, N_ITEMS))
     for item in range(N_ITEMS):
         own = slice(int(model.indptr[item]), int(model.indptr[item + 1]))
-        matrix[item, model.targets[model.place[own]]] = model.weight[own]
+        at = model.place[own]
+        matrix[item, model.targets[at]] = model.weight[own] * model.scale[at]
     return matrix
 
 

@@ -127,7 +127,8 @@ class Models:
 
 def _weights(name: str, arrays: Arrays, place: int, k: int) -> Neighbours:
     own = slice(int(arrays["indptr"][place]), int(arrays["indptr"][place + 1]))
-    target, weight = arrays["targets"][np.asarray(arrays["place"][own])], np.asarray(arrays["weight"][own])
+    at = np.asarray(arrays["place"][own])
+    target, weight = arrays["targets"][at], np.asarray(arrays["weight"][own]) * arrays["scale"][at]
     order = np.lexsort((target, -weight))[:k]
     order = order[(weight[order] > 0) & (target[order] != place)]
     return Neighbours(name, "what one play of this track adds to the score of", target[order], weight[order])

@@ -5,7 +5,7 @@ import numpy as np
 from tonearm.kernels._heap import contains, offer, pack_rows, sort_best_first
 from tonearm.kernels._jit import jit, jit_parallel, prange
 from tonearm.kernels._simd import take_next
-from tonearm.types import Float32s, Int32s, Int64s
+from tonearm.types import AnyArray, Float32s, Int32s, Int64s
 
 UNTOUCHED = np.float32(-np.inf)
 """The sum of a target that no item of the history speaks for."""
@@ -156,48 +156,107 @@ def first_of_rows(indptr: Int64s, item: Int32s, value: Float32s, size: int) -> t
 
 
 @jit_parallel
-def recommend_sparse(
+def search(
     indptr: Int64s,
     item: Int32s,
-    weight: Float32s,
-    model_indptr: Int64s,
-    model_place: Int32s,
-    model_value: Float32s,
-    targets: Int32s,
+    weights: tuple[Float32s, ...],
+    model_indptrs: tuple[Int64s, ...],
+    model_places: tuple[Int32s, ...],
+    model_values: tuple[Float32s, ...],
+    targets: tuple[Int32s, ...],
+    places: tuple[Int32s, ...],
+    sums_of: Int64s,
+    scales: tuple[Float32s, ...],
     seen_indptr: Int64s,
     seen: Int32s,
     k: int,
-) -> tuple[Int64s, Int32s, Float32s]:
-    """The k best items of each history by score_i = Σ_j weight_j · W_ji, those with a positive score only.
+    wanted_indptr: Int64s,
+    wanted: Int32s,
+) -> tuple[AnyArray, Float32s, Int64s, Int64s, Int32s, Float32s]:
+    """The k best items of each history by each of several models, and all models' scores of those and of wanted items.
 
-    indptr, item, weight: the histories, (b + 1,) and (n,)
-    model_*: W by source item j, CSR; columns are places in `targets`
+    score_i = scale_i · Σ_j weight_j · W_ji; a list holds items with a positive score only. Sums are taken once for
+    all models that share them, and once for both uses.
+
+    indptr, item, weights: the histories, (b + 1,) and (n,), and the weight of each entry for each W
+    model_*: each W by source item j, CSR; columns are places in its `targets`
     targets: (n_targets,) the item of each place; sums are kept by place, so those used most should stand together
-    seen_*: what to leave out, ascending in a row; k: at least 1
-    Returns indptr (b + 1,) int64, item, score.
+    places: (n_items,) where each item stands in the targets, −1 where it is none
+    sums_of: (n_models,) the W whose sums a model takes; scales: (n_targets,) float32 of each model, positive
+    seen_*: what to leave out of lists, ascending in a row; wanted_*: distinct items to score besides
+    Returns items (n_models, b, k) and their scores, best first, how many there are (n_models, b); then indptr (b + 1,)
+    int64 and the items of all lists and the wanted ones, ascending in a row, with scores (n, n_models), 0 where none.
     """
-    b = len(indptr) - 1
-    out_item = np.empty((b, k), np.int32)
-    out_score = np.empty((b, k), np.float32)
-    count = np.zeros(b, np.int64)
+    b, n_models = len(indptr) - 1, len(sums_of)
+    begin = np.zeros(len(targets) + 1, np.int64)
+    for w in range(len(targets)):
+        begin[w + 1] = begin[w] + len(targets[w])
+    list_item = np.empty((n_models, b, k), np.int32)
+    list_score = np.empty((n_models, b, k), np.float32)
+    count = np.zeros((n_models, b), np.int64)
+    room = wanted_indptr + np.arange(b + 1) * n_models * k
+    united, score = np.empty(room[-1], np.int32), np.empty((room[-1], n_models), np.float32)
+    out_indptr = np.zeros(b + 1, np.int64)
     n_blocks = min(b, 32)
     for block in prange(n_blocks):
-        total = np.full(len(targets), UNTOUCHED, np.float32)
-        touched = np.empty(len(targets), np.int32)
+        total = np.full(begin[-1], UNTOUCHED, np.float32)
+        touched = np.empty(begin[-1], np.int32)
+        n_touched = np.zeros(len(targets), np.int64)
         for row in range(block, b, n_blocks):
-            n_touched = _accumulate(indptr, item, weight, model_indptr, model_place, model_value, row, total, touched)
-            best_score, best_item, n = out_score[row], out_item[row], 0
-            for t in range(n_touched):
-                value = total[touched[t]]
-                total[touched[t]] = UNTOUCHED
-                if value <= 0 or (n == k and value < best_score[0]):
-                    continue
-                i = targets[touched[t]]
-                if not contains(seen, seen_indptr[row], seen_indptr[row + 1], i):
-                    n = offer(value, i, best_score, best_item, n)
-            sort_best_first(best_score, best_item, n)
-            count[row] = n
-    return pack_rows(out_score, out_item, count)
+            for w in range(len(targets)):
+                n_touched[w] = _accumulate(
+                    indptr,
+                    item,
+                    weights[w],
+                    model_indptrs[w],
+                    model_places[w],
+                    model_values[w],
+                    row,
+                    total[begin[w] : begin[w + 1]],
+                    touched[begin[w] : begin[w + 1]],
+                )
+            n_all = wanted_indptr[row + 1] - wanted_indptr[row]
+            own = united[room[row] : room[row + 1]]
+            own[:n_all] = wanted[wanted_indptr[row] : wanted_indptr[row + 1]]
+            for m in range(n_models):
+                w, scale = sums_of[m], scales[m]
+                item_of, sums = targets[w], total[begin[w] : begin[w + 1]]
+                best_score, best_item, n = list_score[m, row], list_item[m, row], 0
+                for t in range(begin[w], begin[w] + n_touched[w]):
+                    at = touched[t]
+                    value = sums[at] * scale[at]
+                    if value <= 0 or (n == k and value < best_score[0]):
+                        continue
+                    i = item_of[at]
+                    if not contains(seen, seen_indptr[row], seen_indptr[row + 1], i):
+                        n = offer(value, i, best_score, best_item, n)
+                sort_best_first(best_score, best_item, n)
+                count[m, row] = n
+                own[n_all : n_all + n] = best_item[:n]
+                n_all += n
+            own[:n_all].sort()
+            n = 0
+            for a in range(n_all):
+                if a == 0 or own[a] != own[n - 1]:
+                    own[n] = own[a]
+                    n += 1
+            out_indptr[row + 1] = n
+            for m in range(n_models):
+                w = sums_of[m]
+                for a in range(n):
+                    at = places[w][own[a]]
+                    known = at >= 0 and total[begin[w] + at] != UNTOUCHED
+                    score[room[row] + a, m] = total[begin[w] + at] * scales[m][at] if known else np.float32(0)
+            for w in range(len(targets)):
+                for t in range(begin[w], begin[w] + n_touched[w]):
+                    total[begin[w] + touched[t]] = UNTOUCHED
+    out_indptr = np.cumsum(out_indptr)
+    out_item, out_score = np.empty(out_indptr[-1], np.int32), np.empty((out_indptr[-1], n_models), np.float32)
+    for row in prange(b):
+        n = out_indptr[row + 1] - out_indptr[row]
+        out_item[out_indptr[row] : out_indptr[row + 1]] = united[room[row] : room[row] + n]
+        out_score[out_indptr[row] : out_indptr[row + 1]] = score[room[row] : room[row] + n]
+    return list_item, list_score, count, out_indptr, out_item, out_score
 
 
 @jit_parallel
@@ -209,15 +268,13 @@ def score_sparse(
     model_place: Int32s,
     model_value: Float32s,
     place: Int32s,
+    scale: Float32s,
     candidate_indptr: Int64s,
     candidate: Int32s,
 ) -> Float32s:
-    """Σ_j weight_j · W_ji of each candidate i, (n_candidates,) float32; arguments as in `recommend_sparse`.
-
-    place: (n_items,) where each item stands in the targets, −1 where it is none
-    """
+    """scale_i · Σ_j weight_j · W_ji of each candidate i, (n_candidates,) float32; arguments as in `search`."""
     b = len(indptr) - 1
-    n_targets = place.max() + 1 if len(place) else 0
+    n_targets = len(scale)
     out = np.zeros(len(candidate), np.float32)
     n_blocks = min(b, 32)
     for block in prange(n_blocks):
@@ -228,7 +285,7 @@ def score_sparse(
             for c in range(candidate_indptr[row], candidate_indptr[row + 1]):
                 at = place[candidate[c]]
                 if at >= 0 and total[at] != UNTOUCHED:
-                    out[c] = total[at]
+                    out[c] = total[at] * scale[at]
             for t in range(n_touched):
                 total[touched[t]] = UNTOUCHED
     return out

@@ -1,6 +1,6 @@
 """Item-item: what is heard by the same listeners."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -97,8 +97,9 @@ class ItemItemModel:
     """Weights from each item of a history to the items it speaks for, CSR by source item.
 
     indptr: (n_items + 1,) int64; place: int32 into `targets`, ascending within a row; weight: float32
-    recency: as in the recipe
     targets: (n_targets,) int32, the items that may have a weight from any
+    scale: (n_targets,) float32, positive, what the sum of each target's weights is multiplied by
+    recency: as in the recipe
     """
 
     name: str
@@ -106,6 +107,7 @@ class ItemItemModel:
     place: Int32s
     weight: Float32s
     targets: Int32s
+    scale: Float32s
     recency: float
 
     @classmethod
@@ -121,24 +123,13 @@ class ItemItemModel:
             indptr, source, value = kernels.first_of_rows(indptr, source, value, size)
         by_source = transpose_csr(Csr(indptr, source, value, by_target.n_columns))
         assert by_source.value is not None
-        return cls(name, by_source.indptr, by_source.index, by_source.value, targets, recency)
+        scale = np.ones(len(targets), np.float32)
+        return cls(name, by_source.indptr, by_source.index, by_source.value, targets, scale, recency)
 
     def recommend(self, block: Block, k: int) -> Lists:
         """The k items with the highest summed similarity to the history."""
-        pairs = block.pairs
-        return Lists(
-            *kernels.recommend_sparse(
-                pairs.indptr,
-                pairs.item,
-                recency_weights(pairs, self.recency),
-                self.indptr,
-                self.place,
-                self.weight,
-                self.targets,
-                *block.seen,
-                k,
-            )
-        )
+        (lists,), _, _ = search([self], block, k, Lists.empty(len(block)))
+        return lists
 
     def score(self, block: Block, candidates: Lists) -> Float32s:
         """The summed similarity of each candidate to its user's history."""
@@ -150,7 +141,8 @@ class ItemItemModel:
             self.indptr,
             self.place,
             self.weight,
-            self._place_of,
+            self.place_of,
+            self.scale,
             candidates.indptr,
             candidates.item,
         )
@@ -161,7 +153,7 @@ class ItemItemModel:
         return np.array([recency * self._weight_between(j, item) for j, recency in entries])
 
     def _weight_between(self, source: int, target: int) -> float:
-        wanted, lo, hi = self._place_of[target], int(self.indptr[source]), int(self.indptr[source + 1])
+        wanted, lo, hi = self.place_of[target], int(self.indptr[source]), int(self.indptr[source + 1])
         at = lo + int(np.searchsorted(self.place[lo:hi], wanted))
         return float(self.weight[at]) if at < hi and self.place[at] == wanted else 0.0
 
@@ -173,6 +165,7 @@ class ItemItemModel:
             "place": self.place,
             "weight": self.weight,
             "targets": self.targets,
+            "scale": self.scale,
             "recency": np.array(self.recency),
         }
 
@@ -180,8 +173,40 @@ class ItemItemModel:
     def load(cls, arrays: Mapping[str, AnyArray]) -> Self:
         """The model that `save` took apart."""
         name, recency = str(arrays["name"]), float(arrays["recency"])
-        return cls(name, arrays["indptr"], arrays["place"], arrays["weight"], arrays["targets"], recency)
+        weights = (arrays["indptr"], arrays["place"], arrays["weight"])
+        return cls(name, *weights, arrays["targets"], arrays["scale"], recency)
 
     @cached_property
-    def _place_of(self) -> Int32s:
+    def place_of(self) -> Int32s:
+        """Where each item stands in the targets, (n_items,); −1 where it is none."""
         return places(self.targets, len(self.indptr) - 1)
+
+
+def search(models: Sequence[ItemItemModel], block: Block, k: int, wanted: Lists) -> tuple[list[Lists], Lists, Float32s]:
+    """What `recommend` and `score` say of each of several models, with the sums over a history taken once for both.
+
+    wanted: items to score besides those of the lists, distinct in a row; their own scores are ignored
+    Returns the lists of each model, the items of all of these and the wanted ones, ascending in a row and scored 0, and
+    every model's score of each of them, (n, n_models).
+    """
+    distinct = list({id(model.weight): model for model in models}.values())
+    sums_of = [next(w for w, one in enumerate(distinct) if one.weight is model.weight) for model in models]
+    pairs = block.pairs
+    items, scores, count, indptr, item, score = kernels.search(
+        pairs.indptr,
+        pairs.item,
+        tuple(recency_weights(pairs, one.recency) for one in distinct),
+        tuple(one.indptr for one in distinct),
+        tuple(one.place for one in distinct),
+        tuple(one.weight for one in distinct),
+        tuple(one.targets for one in distinct),
+        tuple(one.place_of for one in distinct),
+        np.array(sums_of, np.int64),
+        tuple(model.scale for model in models),
+        *block.seen,
+        k,
+        wanted.indptr,
+        wanted.item,
+    )
+    lists = [Lists.from_dense(items[m], scores[m], np.arange(k) < count[m][:, None]) for m in range(len(models))]
+    return lists, Lists(indptr, item, np.zeros(len(item), np.float32)), score

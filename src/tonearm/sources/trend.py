@@ -32,7 +32,7 @@ class Trend:
     prior: Annotated[float, Field(gt=0)] = 5.0
 
     def derive(self, data: Dataset, fitted: Mapping[str, Source]) -> ItemItemModel:
-        """The other source's model with its weights scaled by the trend of their target.
+        """The other source's model with its sums scaled by the trend of their target.
 
         Raises:
             ConfigError: `of` names no fitted item-item source.
@@ -41,7 +41,7 @@ class Trend:
         if not isinstance(base, ItemItemModel):
             raise ConfigError(f"trend.of = '{self.of}' names no item-item source. Use 'ease' or 'item_item'.")
         ratio = trend_ratio(data, self.half_life, self.prior)
-        return replace(base, name="trend", weight=base.weight * ratio[base.targets][base.place])
+        return replace(base, name="trend", scale=base.scale * ratio[base.targets])
 
 
 def trend_ratio(data: Dataset, half_life: float, prior: float) -> Float32s:
