@@ -251,13 +251,17 @@ class Tags:
         """One list of strings per item."""
         return self.take(np.arange(len(self.indptr) - 1, dtype=np.int32))
 
+    def entries(self, items: Int32s) -> tuple[Int64s, Int32s]:
+        """The labels of some items end to end: the place in `items` that each belongs to, and its index, both (n,)."""
+        start, stop = self.indptr[items], self.indptr[items + 1]
+        ends = np.cumsum(stop - start)
+        row = np.repeat(np.arange(len(items), dtype=np.int64), stop - start)
+        return row, self.index[np.arange(len(row)) + (stop - ends)[row]]
+
     def take(self, items: Int32s) -> pl.Series:
         """The lists of labels of some items, Series of list[str]."""
-        lengths = (self.indptr[1:] - self.indptr[:-1])[items]
-        row = np.repeat(np.arange(len(items), dtype=np.int64), lengths)
-        starts = np.repeat(self.indptr[:-1][items] - np.concatenate(([0], lengths.cumsum()[:-1])), lengths)
-        flat = self.index[starts + np.arange(len(row))] if len(row) else np.empty(0, np.int32)
-        frame = pl.DataFrame({"row": row, "label": self.labels.decode(flat)})
+        row, index = self.entries(items)
+        frame = pl.DataFrame({"row": row, "label": self.labels.decode(index)})
         lists = frame.group_by("row", maintain_order=True).agg(pl.col("label"))
         base = pl.DataFrame({"row": np.arange(len(items), dtype=np.int64)})
         joined = base.join(lists, on="row", how="left", maintain_order="left")["label"]

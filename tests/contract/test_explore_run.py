@@ -19,6 +19,7 @@ from tonearm.explore.tracks import Tracks
 from tonearm.restored import restore
 from tonearm.runs import Run
 from tonearm.sources.als import ALSModel
+from tonearm.sources.item_item import ItemItemModel
 
 PAGES = 120
 """Pages that are followed."""
@@ -122,8 +123,11 @@ def test_neighbours_are_those_of_the_models(tiny_run: Path) -> None:
         assert list(found["spectral"].places) == np.argsort(-score, kind="stable")[:5].tolist()
         for name in ("item_item", "ease", "trend"):
             model = sources[name]
-            weights = [model._weight_between(place, j) for j in range(len(tracks))]  # type: ignore[attr-defined]
-            order = [j for j in np.argsort(-np.array(weights), kind="stable")[:5].tolist() if weights[j] > 0]
+            assert isinstance(model, ItemItemModel)
+            weights = np.zeros(len(tracks))
+            row = slice(int(model.indptr[place]), int(model.indptr[place + 1]))
+            weights[model.targets[model.place[row]]] = model.weight[row] * model.scale[model.place[row]]
+            order = [j for j in np.argsort(-weights, kind="stable")[:5].tolist() if weights[j] > 0]
             assert list(found[name].places) == order
 
 

@@ -283,6 +283,18 @@ def test_a_loaded_model_is_the_saved_one(source: Source, data: Dataset) -> None:
     np.testing.assert_array_equal(loaded.score(new, all_items(new)), source.score(new, all_items(new)))
 
 
+@pytest.mark.parametrize("filter_seen", [True, False])
+def test_what_has_a_positive_score_is_in_an_endless_list(source: Source, data: Dataset, filter_seen: bool) -> None:
+    block = everyone(data, filter_seen)
+    scores = source.score(block, all_items(block)).reshape(len(block), data.n_items)
+    lists = source.recommend(block, MANY)
+    for row in range(len(block)):
+        left = (scores[row] > 0) & (data.plays > 0)
+        left[block.seen[1][block.seen[0][row] : block.seen[0][row + 1]]] = False
+        assert np.isin(np.flatnonzero(left), lists.item[lists.row == row]).all()
+    assert (scores > 0).any()
+
+
 @pytest.mark.parametrize("kind", ["own", "stranger", "empty"])
 def test_contributions_of_the_history_sum_to_the_score(source: Source, data: Dataset, kind: str) -> None:
     some = 0

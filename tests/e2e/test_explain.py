@@ -5,6 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 from tests.e2e.command import tonearm as command
@@ -57,10 +58,10 @@ def test_what_is_in_the_list(restored: Restored, final: pl.DataFrame) -> None:
         als = next(part for part in e.sources if part.name == "als")
         assert als.score == pytest.approx(row["als_score"], abs=1e-6)
         assert als.rest is not None
-        assert sum(entry.value for entry in als.history) + als.rest == pytest.approx(als.score, abs=1e-9)
+        assert sum(als.history["value"]) + als.rest == pytest.approx(als.score, abs=1e-9)
         for part in e.sources:
             assert not part.found or (part.rank is not None and part.rank <= 20)
-            if part.history and part.name != "als":
+            if not part.history.is_empty() and part.name != "als":
                 assert part.rest == pytest.approx(0, abs=1e-4)
 
 
@@ -70,6 +71,22 @@ def test_the_rank_in_a_source_is_the_one_in_its_list(run: Path, restored: Restor
         part = next(p for p in explain(restored, row["user_id"], row["item_id"]).sources if p.name == "als")
         assert (part.found, part.rank) == (True, row["rank"])
         assert part.score == row["score"]
+
+
+def test_the_rank_beyond_a_source_is_the_one_in_an_endless_list(restored: Restored, final: pl.DataFrame) -> None:
+    data = restored.data
+    beyond = 0
+    for user in final["user_id"].unique(maintain_order=True)[:4]:
+        u = data.users.place(user)
+        assert u is not None
+        block = restored.block(u)
+        endless = [source.recommend(block, data.n_items).item.tolist() for source in restored.sources]
+        for item in np.random.default_rng(u).choice(np.flatnonzero(data.plays > 0), 12, replace=False).tolist():
+            parts = explain(restored, user, data.catalogue.items.ids[item]).sources
+            ranks = [items.index(item) + 1 if item in items else None for items in endless]
+            assert [part.rank for part in parts] == ranks
+            beyond += sum(part.rank is not None and not part.found for part in parts)
+    assert beyond > 50
 
 
 def test_already_heard(restored: Restored, tiny_log: Log) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tonearm.kernels.item_item import cooccurrence, neighbours, score_sparse, search
+from tonearm.kernels.item_item import cooccurrence, neighbours, score_sparse, search, weights_to
 from tonearm.types import Float32s, Float64s, Int32s, Int64s
 
 
@@ -116,6 +116,14 @@ def by_place(model_item: Int32s, n_items: int) -> tuple[Int32s, Int32s, Int32s]:
     place = np.full(n_items, -1, np.int32)
     place[targets] = np.arange(len(targets), dtype=np.int32)
     return place[model_item], targets, place
+
+
+def test_weights_to_one_target_are_its_column() -> None:
+    model = some_matrix(np.random.default_rng(2), 17, 13, 0.4)
+    item = np.array([3, 0, 16, 3, 8, 9], np.int32)
+    for target in range(13):
+        assert weights_to(item, *csr_of(model), target).tolist() == model[item, target].tolist()
+    assert not weights_to(item, *csr_of(model), -1).any()
 
 
 @pytest.mark.parametrize("k", [1, 4, 60])

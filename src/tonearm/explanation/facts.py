@@ -88,14 +88,10 @@ def gather_facts(data: Dataset, block: Block, item: int) -> Facts:
 
 def _shared(kind: str, tags: Tags, block: Block, item: int) -> list[Shared]:
     pairs = block.pairs
-    rows = [tags.index[tags.indptr[i] : tags.indptr[i + 1]] for i in pairs.item]
-    row, flat = (
-        np.repeat(np.arange(len(rows)), [len(own) for own in rows]),
-        np.concatenate([*rows, np.empty(0, np.int32)]),
-    )
+    row, index = tags.entries(pairs.item)
     found = []
     for tag in tags.index[tags.indptr[item] : tags.indptr[item + 1]]:
-        has = (np.bincount(row[flat == tag], minlength=len(rows)) > 0) & (pairs.item != item)
+        has = (np.bincount(row[index == tag], minlength=len(pairs.item)) > 0) & (pairs.item != item)
         if has.any():
             lately = None if pairs.last is None else int((pairs.last[has] >= block.now - LATELY * DAY).sum())
             label = str(tags.labels.ids[int(tag)])

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 
 from tonearm.candidates import Candidates
 from tonearm.data import Block, Lists
@@ -11,15 +12,7 @@ from tonearm.ranker import RankerModel, blended
 from tonearm.restored import Restored
 from tonearm.runs import Id
 from tonearm.sources.base import Source
-from tonearm.types import Float32s
-
-
-@dataclass(frozen=True)
-class Entry:
-    """What one track of the history adds to a source's score."""
-
-    item: Id
-    value: float
+from tonearm.types import Bools, Float32s
 
 
 @dataclass(frozen=True)
@@ -29,8 +22,9 @@ class SourcePart:
     found: whether it is among the source's first `candidates` for this listener
     rank: its place in the source's list were it endless; None where it is in no list (heard, or without a score)
     score: None where the source has none
-    history: what every track of the history adds to the score, largest first; empty where history plays no part
-    rest: score − Σ history: next to nothing but for ALS, where the listener's vector was last solved against the
+    history: table of item and value, what every track of the history adds to the score, largest first; empty where
+        history plays no part
+    rest: score − Σ value: next to nothing but for ALS, where the listener's vector was last solved against the
         track vectors of one iteration before; None without history or score
     """
 
@@ -38,7 +32,7 @@ class SourcePart:
     found: bool
     rank: int | None
     score: float | None
-    history: tuple[Entry, ...]
+    history: pl.DataFrame
     rest: float | None
 
 
@@ -87,22 +81,42 @@ class Ranking:
 
 def source_parts(restored: Restored, block: Block, own: list[Lists], item: int) -> tuple[SourcePart, ...]:
     """What every source makes of an item for the one user of a block; `own`: the sources' lists for the user."""
-    return tuple(_source_part(restored, block, *pair, item) for pair in zip(restored.sources, own, strict=True))
+    listable = restored.data.plays > 0
+    listable[block.seen[1]] = False
+    ids = restored.data.catalogue.items.decode(block.pairs.item)
+    pairs = zip(restored.sources, own, strict=True)
+    return tuple(_source_part(source, block, first, item, listable, ids) for source, first in pairs)
 
 
-def _source_part(restored: Restored, block: Block, source: Source, own: Lists, item: int) -> SourcePart:
-    one = Lists(np.array([0, 1], np.int64), np.array([item], np.int32), np.zeros(1, np.float32))
-    score = float(source.score(block, one)[0])
-    found = item in own.item
-    hidden = not found and bool(np.isin(item, block.seen[1]))
-    rank = None if hidden else _rank(own if found else source.recommend(block, restored.data.n_items), item)
+def _source_part(source: Source, block: Block, first: Lists, item: int, listable: Bools, ids: pl.Series) -> SourcePart:
+    rank = _rank(first, item)
+    found = rank is not None
+    score, rank = _beyond(source, block, item, listable) if rank is None else (float(first.score[rank - 1]), rank)
     values = source.contributions(block, item)
     if values is None or np.isnan(score):
-        return SourcePart(source.name, found, rank, None if np.isnan(score) else score, (), None)
-    ids = restored.data.catalogue.items.decode(block.pairs.item).to_list()
-    order = np.lexsort((block.pairs.item, -values))
-    history = tuple(Entry(ids[place], float(values[place])) for place in order)
+        none = pl.DataFrame(schema={"item": ids.dtype, "value": pl.Float64})
+        return SourcePart(source.name, found, rank, None if np.isnan(score) else score, none, None)
+    order = np.argsort(-values, kind="stable")
+    history = pl.DataFrame({"item": ids.gather(order), "value": values[order]})
     return SourcePart(source.name, found, rank, score, history, score - float(values.sum()))
+
+
+def _beyond(source: Source, block: Block, item: int, listable: Bools) -> tuple[float, int | None]:
+    """Score (NaN: none) of an item that is not among a source's first, and its rank were the list endless.
+
+    The list is made only where scores do not tell: whether it holds an item of no more than 0, and the order of equals.
+
+    listable: (n_items,) bool, what the list may hold at all
+    """
+    items = np.flatnonzero(listable).astype(np.int32) if listable[item] else np.array([item], np.int32)
+    scores = source.score(block, Lists(np.array([0, len(items)], np.int64), items, np.zeros(len(items), np.float32)))
+    score = float(scores[np.searchsorted(items, item)])
+    if np.isnan(score) or not listable[item]:
+        return score, None
+    above, equal = int((scores > score).sum()), int((scores == score).sum())
+    if score > 0 and equal == 1:
+        return score, above + 1
+    return score, _rank(source.recommend(block, above + equal), item)
 
 
 def _rank(lists: Lists, item: int) -> int | None:
@@ -115,13 +129,15 @@ def near(parts: tuple[SourcePart, ...]) -> list[Id]:
 
     Content is left out, as what shares a genre need not be heard by the same people.
     """
-    shares: dict[Id, float] = {}
+    shares = []
     for part in parts:
-        total = sum(entry.value for entry in part.history if entry.value > 0)
+        total = part.history.filter(pl.col("value") > 0)["value"].sum()
         if part.found and part.name != "content" and total > 0:
-            for entry in part.history:
-                shares[entry.item] = shares.get(entry.item, 0.0) + entry.value / total
-    return [item for item, share in sorted(shares.items(), key=lambda pair: -pair[1]) if share > 0]
+            shares.append(part.history.with_columns(pl.col("value") / total))
+    if not shares:
+        return []
+    mean = pl.concat(shares).group_by("item", maintain_order=True).agg(pl.col("value").sum())
+    return mean.filter(pl.col("value") > 0).sort("value", descending=True, maintain_order=True)["item"].to_list()
 
 
 def ranking(restored: Restored, block: Block, candidates: Candidates, item: int) -> Ranking | None:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import polars as pl
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
@@ -11,7 +12,8 @@ from rich.text import Text
 from tonearm.data import NOW
 from tonearm.explanation import Explanation
 from tonearm.explanation.facts import LATELY, Facts
-from tonearm.explanation.parts import Entry, Ranking, SourcePart
+from tonearm.explanation.parts import Ranking, SourcePart
+from tonearm.runs import Id
 
 TOP = 3
 """History items shown of each source."""
@@ -27,7 +29,7 @@ def to_json(explanation: Explanation) -> str:
     """All parts, with nothing left out."""
     tree = dataclasses.asdict(explanation)
     tree["names"] = [{"item_id": item, "name": name} for item, name in explanation.names.items()]
-    return json.dumps(tree, indent=1, ensure_ascii=False, allow_nan=False)
+    return json.dumps(tree, indent=1, ensure_ascii=False, allow_nan=False, default=pl.DataFrame.to_dicts)
 
 
 def render(explanation: Explanation) -> RenderableType:
@@ -75,12 +77,12 @@ def ranking_words(ranking: Ranking) -> str:
     return f"The ranker: place {ranking.place:,} of {ranking.of:,} candidates, score {ranking.score:.3f} = {how}."
 
 
-def history_parts(part: SourcePart) -> tuple[list[Entry], list[tuple[float, str]]]:
+def history_parts(part: SourcePart) -> tuple[list[tuple[Id, float]], list[tuple[float, str]]]:
     """The tracks of the history that add most to a source's score; and, in words, what the others and fitting add."""
-    shown = [entry for entry in part.history[:TOP] if entry.value > 0]
-    others = sum(entry.value for entry in part.history[len(shown) :])
-    n = len(part.history) - len(shown)
-    more = [(others, "another" if n == 1 else f"{n:,} others")] if n else []
+    shown: list[tuple[Id, float]] = part.history.head(TOP).filter(pl.col("value") > 0).rows()
+    others = part.history["value"][len(shown) :].to_numpy()
+    words = "another" if len(others) == 1 else f"{len(others):,} others"
+    more = [(float(others.sum()), words)] if len(others) else []
     rest = part.rest or 0.0
     if abs(rest) >= 0.001 * abs(part.score or 0) and abs(rest) > 1e-4:
         more.append((rest, "from fitting, not of one track"))
@@ -116,11 +118,11 @@ def _sources(e: Explanation) -> RenderableType:
     return table
 
 
-def _history(part: SourcePart, names: dict[int | str, str]) -> Text:
-    if not part.history:
+def _history(part: SourcePart, names: dict[Id, str]) -> Text:
+    if part.history.is_empty():
         return Text("the same for everybody" if part.score is not None else "", style="dim")
     shown, more = history_parts(part)
-    lines = [f"{entry.value:.3g} {_short(names[entry.item])}" for entry in shown]
+    lines = [f"{value:.3g} {_short(names[item])}" for item, value in shown]
     lines += [f"{value:.3g} {words}" for value, words in more]
     return Text("\n".join(lines))
 

@@ -1,5 +1,6 @@
 """The explorer: a finished run to look into by browser, on this machine alone unless asked otherwise."""
 
+import gc
 import socket
 import threading
 from pathlib import Path
@@ -91,7 +92,12 @@ def serve(
         print("Whoever reaches this address reads what every listener played.", flush=True)
     # one thread a page: the matrices are small, and threads that wait for one another cost more than they compute
     with listening, threadpool_limits(1, "blas"):
+        thresholds = gc.get_threshold()
+        # more objects than a page makes and drops, as it takes .1 s to look through all that is loaded for rings
+        gc.set_threshold(100_000)
         try:
             uvicorn.Server(uvicorn.Config(application, log_level="warning")).run(sockets=[listening])
         except KeyboardInterrupt:
             print("Stopped.")
+        finally:
+            gc.set_threshold(*thresholds)

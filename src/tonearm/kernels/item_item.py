@@ -5,6 +5,7 @@ import numpy as np
 from tonearm.kernels._heap import contains, offer, pack_rows, sort_best_first
 from tonearm.kernels._jit import jit, jit_parallel, prange
 from tonearm.kernels._simd import take_next
+from tonearm.kernels.features import place_of
 from tonearm.types import AnyArray, Float32s, Int32s, Int64s
 
 UNTOUCHED = np.float32(-np.inf)
@@ -288,6 +289,20 @@ def score_sparse(
                     out[c] = total[at] * scale[at]
             for t in range(n_touched):
                 total[touched[t]] = UNTOUCHED
+    return out
+
+
+@jit
+def weights_to(item: Int32s, model_indptr: Int64s, model_place: Int32s, model_value: Float32s, wanted: int) -> Float32s:
+    """W_ji of each item j to the one target i that stands at the place `wanted`, (n,) float32; 0 for a place of −1.
+
+    model_*: as in `search`, places ascending within a row
+    """
+    out = np.zeros(len(item), np.float32)
+    for a in range(len(item)):
+        at = place_of(model_place, model_indptr[item[a]], model_indptr[item[a] + 1], wanted)
+        if at >= 0:
+            out[a] = model_value[at]
     return out
 
 

@@ -22,7 +22,8 @@ class Source(Protocol):
         """At most k items for each user of a block, best first, ties by ascending item index.
 
         Only items with an event in the fitted data; what the user has heard is left out where `block.filter_seen`.
-        A user of whom the source knows nothing gets an empty row.
+        A user of whom the source knows nothing gets an empty row. Every other such item of positive score has its
+        place in an endless list.
         """
         ...
 

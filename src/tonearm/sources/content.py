@@ -92,10 +92,9 @@ class ContentModel:
     def contributions(self, block: Block, item: int) -> Float64s | None:
         """What the genres that each history item shares with the item add to the cosine; they sum to it."""
         pairs, genres = block.pairs, self.genres
-        row = np.repeat(np.arange(len(pairs.item)), np.diff(genres.indptr)[pairs.item])
-        own = [genres.index[genres.indptr[i] : genres.indptr[i + 1]] for i in pairs.item]
-        tag = np.concatenate([*own, np.empty(0, np.int32)])
-        share = (np.log1p(pairs.plays.astype(np.float64)) / np.maximum(np.diff(genres.indptr)[pairs.item], 1))[row]
+        row, tag = genres.entries(pairs.item)
+        size = np.bincount(row, minlength=len(pairs.item))
+        share = (np.log1p(pairs.plays.astype(np.float64)) / np.maximum(size, 1))[row]
         wanted = genres.index[genres.indptr[item] : genres.indptr[item + 1]]
         length = np.linalg.norm(np.bincount(tag, share)) * np.sqrt(len(wanted))
         both = np.isin(tag, wanted)

@@ -149,13 +149,10 @@ class ItemItemModel:
 
     def contributions(self, block: Block, item: int) -> Float64s | None:
         """The weight from each history item to the item, times the entry's recency; they sum to the score."""
-        entries = zip(block.pairs.item.tolist(), recency_weights(block.pairs, self.recency).tolist(), strict=True)
-        return np.array([recency * self._weight_between(j, item) for j, recency in entries])
-
-    def _weight_between(self, source: int, target: int) -> float:
-        wanted, lo, hi = self.place_of[target], int(self.indptr[source]), int(self.indptr[source + 1])
-        at = lo + int(np.searchsorted(self.place[lo:hi], wanted))
-        return float(self.weight[at]) if at < hi and self.place[at] == wanted else 0.0
+        pairs, at = block.pairs, int(self.place_of[item])
+        weights = kernels.weights_to(pairs.item, self.indptr, self.place, self.weight, at)
+        scale = self.scale[at] if at >= 0 else 0
+        return recency_weights(pairs, self.recency).astype(np.float64) * weights * scale
 
     def save(self) -> dict[str, AnyArray]:
         """The weights, and how a history is weighed."""
