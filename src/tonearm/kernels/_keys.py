@@ -3,7 +3,7 @@
 import numpy as np
 
 from tonearm.kernels._jit import jit
-from tonearm.types import AnyArray, Float32s, Int32s
+from tonearm.types import AnyArray, Float32s, Int32s, Int64s
 
 Keys = AnyArray
 """uint64: the score's bits, made ascending, above the item index, made descending."""
@@ -44,6 +44,35 @@ def keep_best(keys: Keys, n: int, k: int) -> None:
 
 
 @jit
+def sort_best_first(keys: Keys, n: int, in_order: bool, room: Keys, count: Int64s) -> None:
+    """Sort keys[:n], largest first: by digits of eleven bits, several times as fast as by comparison.
+
+    in_order: entries of equal score come with items ascending already, as a stable sort by score leaves them
+    room: as long as keys, scratch; count: (2048,) scratch
+    """
+    if n < 128:
+        keys[:n] = np.sort(keys[:n])[::-1]
+        return
+    source, target = keys, room
+    for digit in range(3 if in_order else 0, 6):
+        shift = np.uint64((0, 11, 22, 32, 43, 54)[digit])
+        mask = np.uint64(1023 if digit % 3 == 2 else 2047)
+        count[:] = 0
+        for j in range(n):
+            count[mask - ((source[j] >> shift) & mask)] += 1
+        before = 0
+        for d in range(len(count)):
+            before, count[d] = before + count[d], before
+        for j in range(n):
+            d = mask - ((source[j] >> shift) & mask)
+            target[count[d]] = source[j]
+            count[d] += 1
+        source, target = target, source
+    if in_order:
+        keys[:n] = source[:n]
+
+
+@jit
 def score_bits(key: np.uint64) -> np.int64:
     """The bits, as int32, of a key's score."""
     ordered = np.int64(key >> np.uint64(32))
@@ -55,10 +84,15 @@ def score_bits(key: np.uint64) -> np.int64:
 @jit
 def write_best(keys: Keys, n: int, scores: Float32s, items: Int32s, bits: Int32s) -> None:
     """Sort keys[:n] and write them out, best first; bits is (1,) of scratch."""
-    ordered = np.sort(keys[:n])
+    keys[:n] = np.sort(keys[:n])[::-1]
+    write(keys, n, scores, items, bits)
+
+
+@jit
+def write(keys: Keys, n: int, scores: Float32s, items: Int32s, bits: Int32s) -> None:
+    """Write keys[:n] out as they stand; bits is (1,) of scratch."""
     value = bits.view(np.float32)
     for j in range(n):
-        key = ordered[n - 1 - j]
-        bits[0] = score_bits(key)
+        bits[0] = score_bits(keys[j])
         scores[j] = value[0]
-        items[j] = 0x7FFFFFFF - np.int64(key & np.uint64(0x7FFFFFFF))
+        items[j] = 0x7FFFFFFF - np.int64(keys[j] & np.uint64(0x7FFFFFFF))

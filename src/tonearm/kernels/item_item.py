@@ -4,12 +4,17 @@ import numpy as np
 
 from tonearm.kernels._heap import contains, offer, pack_rows, sort_best_first
 from tonearm.kernels._jit import jit, jit_parallel, prange
-from tonearm.kernels._simd import take_next
+from tonearm.kernels._keys import Keys, key_of, score_bits, write
+from tonearm.kernels._keys import sort_best_first as sort_keys
+from tonearm.kernels._simd import LANES, any_at_least, fill, fma, load, lowest_bit, store, take_next
 from tonearm.kernels.features import place_of
 from tonearm.types import AnyArray, Float32s, Int32s, Int64s
 
 UNTOUCHED = np.float32(-np.inf)
 """The sum of a target that no item of the history speaks for."""
+
+_SCAN = 32
+"""Sums that are looked at in the time of one addition; where more are added to, all are looked at."""
 
 
 @jit_parallel
@@ -99,35 +104,116 @@ def neighbours(
     out_item = np.empty((hi - lo, size), np.int32)
     out_value = np.empty((hi - lo, size), np.float32)
     count = np.zeros(hi - lo, np.int64)
+    # a little too large, so that no rounding keeps from a closer look what belongs in a list
+    inverse = np.zeros((n_items + LANES - 1) // LANES * LANES, np.float32)
+    inverse[:n_items] = np.float32(1 + 1e-6) / column_norm
     counter = np.full(1, lo, np.int64)
     for _ in prange(threads):
-        total = np.zeros(n_items, np.float32)
+        total = np.zeros(len(inverse), np.float32)
         touched = np.empty(n_items, np.int32)
+        keys = np.empty(size + max(size // 2, 16) + LANES, np.uint64)
+        scratch, digits, bits = np.empty(len(keys), np.uint64), np.empty(2048, np.int64), np.empty(1, np.int32)
         while True:
             i = take_next(counter)
             if i >= hi:
                 break
-            n_touched = 0
-            for a in range(item_indptr[i], item_indptr[i + 1]):
-                u = item_user[a]
-                w = user_weight[u]
-                for c in range(user_indptr[u], user_indptr[u + 1]):
-                    j = user_item[c]
-                    if total[j] == 0:
-                        touched[n_touched] = j
-                        n_touched += 1
-                    total[j] += w
-            best_value, best_item, n = out_value[i - lo], out_item[i - lo], 0
-            for t in range(n_touched):
-                j = touched[t]
-                if j != i:
-                    value = np.float32(total[j] / (shrink + row_norm[i] * column_norm[j]))
-                    if n < size or value >= best_value[0]:
-                        n = offer(float(value), j, best_value, best_item, n)
-                total[j] = 0
-            sort_best_first(best_value, best_item, n)
+            users = item_user[item_indptr[i] : item_indptr[i + 1]]
+            additions = 0
+            for u in users:
+                additions += user_indptr[u + 1] - user_indptr[u]
+            norm = row_norm[i]
+            if additions * _SCAN >= n_items:
+                for u in users:
+                    w = user_weight[u]
+                    for c in range(user_indptr[u], user_indptr[u + 1]):
+                        total[user_item[c]] += w
+                total[i] = 0
+                n = _best_of_all(total, norm, column_norm, inverse, shrink, size, keys, scratch, digits, bits)
+            else:
+                n_touched = 0
+                for u in users:
+                    w = user_weight[u]
+                    for c in range(user_indptr[u], user_indptr[u + 1]):
+                        j = user_item[c]
+                        if total[j] == 0:
+                            touched[n_touched] = j
+                            n_touched += 1
+                        total[j] += w
+                total[i] = 0
+                some = touched[:n_touched]
+                n = _best_of_some(total, some, norm, column_norm, shrink, size, keys, scratch, digits, bits)
+            write(keys, n, out_value[i - lo], out_item[i - lo], bits)
             count[i - lo] = n
     return pack_rows(out_value, out_item, count)
+
+
+@jit
+def _best_of_all(
+    total: Float32s,
+    norm: float,
+    column_norm: Float32s,
+    inverse: Float32s,
+    shrink: float,
+    size: int,
+    keys: Keys,
+    scratch: Keys,
+    digits: Int64s,
+    bits: Int32s,
+) -> int:
+    """Bring the keys of the best sums, normalised, to the front; returns how many. Sums are left at 0."""
+    value = bits.view(np.float32)
+    full, n = len(keys) - LANES, 0
+    limit = np.float32(1e-37)
+    zero, wanted = fill(np.float32(0)), fill(limit)
+    for at in range(0, len(total), LANES):
+        reached = any_at_least(fma(load(total, at), load(inverse, at), zero), wanted)
+        while reached != 0:
+            j = at + lowest_bit(reached)
+            reached &= reached - 1
+            value[0] = np.float32(total[j] / (shrink + norm * column_norm[j]))
+            if value[0] >= limit:
+                keys[n] = key_of(bits[0], j)
+                n += 1
+        if n > full:
+            sort_keys(keys, n, True, scratch, digits)
+            n = size
+            bits[0] = score_bits(keys[n - 1])
+            limit = value[0]
+            wanted = fill(np.float32(limit * norm))
+        store(total, at, zero)
+    sort_keys(keys, n, True, scratch, digits)
+    return min(n, size)
+
+
+@jit
+def _best_of_some(
+    total: Float32s,
+    some: Int32s,
+    norm: float,
+    column_norm: Float32s,
+    shrink: float,
+    size: int,
+    keys: Keys,
+    scratch: Keys,
+    digits: Int64s,
+    bits: Int32s,
+) -> int:
+    """The same, of sums that are known to be the only ones."""
+    value = bits.view(np.float32)
+    limit, n = np.float32(0), 0
+    for j in some:
+        value[0] = np.float32(total[j] / (shrink + norm * column_norm[j]))
+        if total[j] > 0 and value[0] >= limit:
+            keys[n] = key_of(bits[0], j)
+            n += 1
+        total[j] = 0
+        if n == len(keys):
+            sort_keys(keys, n, False, scratch, digits)
+            n = size
+            bits[0] = score_bits(keys[n - 1])
+            limit = value[0]
+    sort_keys(keys, n, False, scratch, digits)
+    return min(n, size)
 
 
 @jit
