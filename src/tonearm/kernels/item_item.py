@@ -13,6 +13,9 @@ from tonearm.types import AnyArray, Float32s, Int32s, Int64s
 UNTOUCHED = np.float32(-np.inf)
 """The sum of a target that no item of the history speaks for."""
 
+LEAST = np.float32(1e-45)
+"""The smallest number above 0."""
+
 _SCAN = 32
 """Sums that are looked at in the time of one addition; where more are added to, all are looked at."""
 
@@ -163,7 +166,7 @@ def _best_of_all(
     """Bring the keys of the best sums, normalised, to the front; returns how many. Sums are left at 0."""
     value = bits.view(np.float32)
     full, n = len(keys) - LANES, 0
-    limit = np.float32(1e-37)
+    limit = LEAST
     zero, wanted = fill(np.float32(0)), fill(limit)
     for at in range(0, len(total), LANES):
         reached = any_at_least(fma(load(total, at), load(inverse, at), zero), wanted)
@@ -287,54 +290,57 @@ def search(
     n_blocks = min(b, 32)
     for block in prange(n_blocks):
         total = np.full(begin[-1], UNTOUCHED, np.float32)
+        whole = np.zeros(begin[-1], np.float32)
         touched = np.empty(begin[-1], np.int32)
-        n_touched = np.zeros(len(targets), np.int64)
+        n_touched = np.empty(len(targets), np.int64)
         for row in range(block, b, n_blocks):
+            history, lo, hi = item[indptr[row] : indptr[row + 1]], seen_indptr[row], seen_indptr[row + 1]
             for w in range(len(targets)):
-                n_touched[w] = _accumulate(
-                    indptr,
-                    item,
-                    weights[w],
-                    model_indptrs[w],
-                    model_places[w],
-                    model_values[w],
-                    row,
-                    total[begin[w] : begin[w + 1]],
-                    touched[begin[w] : begin[w + 1]],
-                )
+                weight = weights[w][indptr[row] : indptr[row + 1]]
+                own = slice(begin[w], begin[w + 1])
+                additions = 0
+                for j in history:
+                    additions += model_indptrs[w][j + 1] - model_indptrs[w][j]
+                if additions * _SCAN >= len(targets[w]):
+                    _add(history, weight, model_indptrs[w], model_places[w], model_values[w], whole[own])
+                    n_touched[w] = -1
+                else:
+                    n_touched[w] = _accumulate(
+                        history, weight, model_indptrs[w], model_places[w], model_values[w], total[own], touched[own]
+                    )
             n_all = wanted_indptr[row + 1] - wanted_indptr[row]
-            own = united[room[row] : room[row + 1]]
-            own[:n_all] = wanted[wanted_indptr[row] : wanted_indptr[row + 1]]
+            some = united[room[row] : room[row + 1]]
+            some[:n_all] = wanted[wanted_indptr[row] : wanted_indptr[row + 1]]
             for m in range(n_models):
-                w, scale = sums_of[m], scales[m]
-                item_of, sums = targets[w], total[begin[w] : begin[w + 1]]
-                best_score, best_item, n = list_score[m, row], list_item[m, row], 0
-                for t in range(begin[w], begin[w] + n_touched[w]):
-                    at = touched[t]
-                    value = sums[at] * scale[at]
-                    if value <= 0 or (n == k and value < best_score[0]):
-                        continue
-                    i = item_of[at]
-                    if not contains(seen, seen_indptr[row], seen_indptr[row + 1], i):
-                        n = offer(value, i, best_score, best_item, n)
+                w = sums_of[m]
+                own = slice(begin[w], begin[w + 1])
+                best_score, best_item = list_score[m, row], list_item[m, row]
+                if n_touched[w] < 0:
+                    n = _best_sums(whole[own], scales[m], targets[w], seen[lo:hi], best_score, best_item)
+                else:
+                    places_ = touched[begin[w] : begin[w] + n_touched[w]]
+                    n = _best_touched(total[own], places_, scales[m], targets[w], seen[lo:hi], best_score, best_item)
                 sort_best_first(best_score, best_item, n)
                 count[m, row] = n
-                own[n_all : n_all + n] = best_item[:n]
+                some[n_all : n_all + n] = best_item[:n]
                 n_all += n
-            own[:n_all].sort()
+            some[:n_all].sort()
             n = 0
             for a in range(n_all):
-                if a == 0 or own[a] != own[n - 1]:
-                    own[n] = own[a]
+                if a == 0 or some[a] != some[n - 1]:
+                    some[n] = some[a]
                     n += 1
             out_indptr[row + 1] = n
             for m in range(n_models):
                 w = sums_of[m]
+                sums = whole if n_touched[w] < 0 else total
                 for a in range(n):
-                    at = places[w][own[a]]
-                    known = at >= 0 and total[begin[w] + at] != UNTOUCHED
-                    score[room[row] + a, m] = total[begin[w] + at] * scales[m][at] if known else np.float32(0)
+                    at = places[w][some[a]]
+                    known = at >= 0 and sums[begin[w] + at] != UNTOUCHED
+                    score[room[row] + a, m] = sums[begin[w] + at] * scales[m][at] if known else np.float32(0)
             for w in range(len(targets)):
+                if n_touched[w] < 0:
+                    whole[begin[w] : begin[w + 1]] = 0
                 for t in range(begin[w], begin[w] + n_touched[w]):
                     total[begin[w] + touched[t]] = UNTOUCHED
     out_indptr = np.cumsum(out_indptr)
@@ -368,7 +374,8 @@ def score_sparse(
         total = np.full(n_targets, UNTOUCHED, np.float32)
         touched = np.empty(n_targets, np.int32)
         for row in range(block, b, n_blocks):
-            n_touched = _accumulate(indptr, item, weight, model_indptr, model_place, model_value, row, total, touched)
+            own = slice(indptr[row], indptr[row + 1])
+            n_touched = _accumulate(item[own], weight[own], model_indptr, model_place, model_value, total, touched)
             for c in range(candidate_indptr[row], candidate_indptr[row + 1]):
                 at = place[candidate[c]]
                 if at >= 0 and total[at] != UNTOUCHED:
@@ -393,22 +400,31 @@ def weights_to(item: Int32s, model_indptr: Int64s, model_place: Int32s, model_va
 
 
 @jit
+def _add(
+    item: Int32s, weight: Float32s, model_indptr: Int64s, model_place: Int32s, model_value: Float32s, total: Float32s
+) -> None:
+    """Add Σ_j weight_j · W_ji to the total of every place i."""
+    for a in range(len(item)):
+        w = weight[a]
+        for c in range(model_indptr[item[a]], model_indptr[item[a] + 1]):
+            total[model_place[c]] += w * model_value[c]
+
+
+@jit
 def _accumulate(
-    indptr: Int64s,
     item: Int32s,
     weight: Float32s,
     model_indptr: Int64s,
     model_place: Int32s,
     model_value: Float32s,
-    row: int,
     total: Float32s,
     touched: Int32s,
 ) -> int:
+    """The same where few places are added to: those that were UNTOUCHED before are noted; returns how many."""
     n_touched = 0
-    for a in range(indptr[row], indptr[row + 1]):
-        j = item[a]
+    for a in range(len(item)):
         w = weight[a]
-        for c in range(model_indptr[j], model_indptr[j + 1]):
+        for c in range(model_indptr[item[a]], model_indptr[item[a] + 1]):
             at = model_place[c]
             before = total[at]
             if before == UNTOUCHED:
@@ -417,3 +433,50 @@ def _accumulate(
                 before = np.float32(0)
             total[at] = before + w * model_value[c]
     return n_touched
+
+
+@jit
+def _best_sums(
+    sums: Float32s, scale: Float32s, targets: Int32s, seen: Int32s, best_score: Float32s, best_item: Int32s
+) -> int:
+    """Offer all scaled sums above 0 to a heap, but for those of seen items; returns how many it holds."""
+    n, vectors = 0, len(sums) // LANES * LANES
+    limit = LEAST
+    zero, wanted = fill(np.float32(0)), fill(limit)
+    for at in range(0, vectors, LANES):
+        reached = any_at_least(fma(load(sums, at), load(scale, at), zero), wanted)
+        while reached != 0:
+            j = at + lowest_bit(reached)
+            reached &= reached - 1
+            n = _offer_unseen(sums[j] * scale[j], targets[j], seen, best_score, best_item, n)
+            if n == len(best_score) and best_score[0] > limit:
+                limit = best_score[0]
+                wanted = fill(limit)
+    for j in range(vectors, len(sums)):
+        n = _offer_unseen(sums[j] * scale[j], targets[j], seen, best_score, best_item, n)
+    return n
+
+
+@jit
+def _best_touched(
+    sums: Float32s,
+    touched: Int32s,
+    scale: Float32s,
+    targets: Int32s,
+    seen: Int32s,
+    best_score: Float32s,
+    best_item: Int32s,
+) -> int:
+    """The same of the sums at some places."""
+    n = 0
+    for j in touched:
+        n = _offer_unseen(sums[j] * scale[j], targets[j], seen, best_score, best_item, n)
+    return n
+
+
+@jit
+def _offer_unseen(score: float, item: int, seen: Int32s, best_score: Float32s, best_item: Int32s, n: int) -> int:
+    k = len(best_score)
+    if score <= 0 or (n == k and score < best_score[0]) or contains(seen, 0, len(seen), item):
+        return n
+    return offer(score, item, best_score, best_item, n)
