@@ -1,6 +1,7 @@
 """The command line. Each command imports what it needs when it runs, so that `--help` answers at once."""
 
 import sys
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -26,15 +27,32 @@ app.command(prepare)
 Settings = Annotated[tuple[str, ...], Parameter(name="--set", negative="", consume_multiple=False, show_default=False)]
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class LogOptions:
+    """Where a log and its catalogue are."""
+
+    events: str | None = None
+    """The log: a parquet file, a folder, a glob or an s3:// address, with user_id, item_id, started_at."""
+
+    items: str | None = None
+    """The catalogue: item_id and, as far as known, name, genres, artists, albums."""
+
+    test_from: str | None = None
+    """Train is everything before this date or time, test is the rest."""
+
+    train: str | None = None
+    """Instead of events and test_from: a ready-made set to learn from."""
+
+    test: str | None = None
+    """The set to measure by that belongs to train."""
+
+
 @app.command
 def run(
     *,
     out: Path,
-    events: str | None = None,
-    items: str | None = None,
-    test_from: str | None = None,
-    train: str | None = None,
-    test: str | None = None,
+    log: LogOptions = LogOptions(),
     config: Path | None = None,
     preset: str = "default",
     settings: Settings = (),
@@ -47,16 +65,6 @@ def run(
     ----------
     out
         The run directory to write; it appears whole or not at all.
-    events
-        The log: a parquet file, a folder, a glob or an s3:// address, with user_id, item_id, started_at.
-    items
-        The catalogue: item_id and, as far as known, name, genres, artists, albums.
-    test_from
-        Train is everything before this date or time, test is the rest.
-    train
-        Instead of events and test_from: a ready-made set to learn from.
-    test
-        The set to measure by that belongs to train.
     config
         A TOML file of options.
     preset
@@ -76,7 +84,7 @@ def run(
     from tonearm.pipeline import Inputs
     from tonearm.pipeline import run as run_pipeline
 
-    inputs = Inputs(events, items, test_from, train, test)
+    inputs = Inputs(**asdict(log))
     metrics = run_pipeline(inputs, out, options, overwrite=overwrite, show=not quiet)
     _print(table(metrics))
     _print(f"Report: {out / 'report.html'}")
@@ -85,28 +93,16 @@ def run(
 @app.command
 def check(
     *,
-    events: str | None = None,
-    items: str | None = None,
-    test_from: str | None = None,
-    train: str | None = None,
-    test: str | None = None,
+    log: LogOptions = LogOptions(),
     config: Path | None = None,
     settings: Settings = (),
 ) -> None:
     """Say what is in the input and what is wrong with it; exits with 2 where `run` would refuse it.
 
+    Without test_from the log is looked at as a whole.
+
     Parameters
     ----------
-    events
-        The log, as for run.
-    items
-        The catalogue, as for run.
-    test_from
-        Where to cut the log; without it, it is looked at as a whole.
-    train
-        Instead of events: a ready-made set to learn from.
-    test
-        The set to measure by that belongs to train.
     config
         A TOML file of options.
     settings
@@ -117,8 +113,8 @@ def check(
     from tonearm.data import parse_moment
 
     options = _config(config, settings).data
-    logs = {name: path for name, path in (("events", events), ("train", train), ("test", test)) if path is not None}
-    checked = check_inputs(logs, items, None if test_from is None else parse_moment(test_from), options)
+    logs = {name: path for name, path in (("events", log.events), ("train", log.train), ("test", log.test)) if path}
+    checked = check_inputs(logs, log.items, None if log.test_from is None else parse_moment(log.test_from), options)
     _print(render(checked))
     if checked.errors:
         raise SystemExit(2)
@@ -248,12 +244,9 @@ def report(run: Path, /) -> None:
 def tune(
     *,
     out: Path,
-    events: str | None = None,
-    items: str | None = None,
-    test_from: str | None = None,
-    train: str | None = None,
-    test: str | None = None,
+    log: LogOptions = LogOptions(),
     config: Path | None = None,
+    preset: str = "default",
     settings: Settings = (),
     minutes: float | None = None,
     trials: int | None = None,
@@ -261,22 +254,16 @@ def tune(
 ) -> None:
     """Look for better settings of sources and ranker, on the label windows within train alone.
 
+    What run would take as test is not looked at.
+
     Parameters
     ----------
     out
         The TOML file to write, which run takes as --config; trials are kept beside it, and the same command goes on.
-    events
-        The log, as for run.
-    items
-        The catalogue, as for run.
-    test_from
-        Train is everything before this date or time; the rest is not looked at.
-    train
-        Instead of events and test_from: a ready-made set to learn from.
-    test
-        The set to measure by that belongs to train; it is not looked at either.
     config
         A TOML file of options to begin from.
+    preset
+        Named settings to start from: default or notebook.
     settings
         One option, such as filter_seen=false; may be repeated and wins over the file.
     minutes
@@ -290,7 +277,7 @@ def tune(
     from tonearm.tune import RULE, study_file
     from tonearm.tune import tune as search
 
-    inputs, options = Inputs(events, items, test_from, train, test), _config(config, settings)
+    inputs, options = Inputs(**asdict(log)), _config(config, settings, preset)
     try:
         verdicts = search(inputs, out, options, minutes=minutes, trials=trials, show=not quiet)
     except KeyboardInterrupt:

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from tonearm.kernels.item_item import cooccurrence, neighbours, score_sparse, search, weights_to
+from tonearm.kernels.item_item import cooccurrence, neighbours
+from tonearm.kernels.sums import score_sparse, search, weights_to
 from tonearm.types import Float32s, Float64s, Int32s, Int64s
 
 
@@ -77,6 +78,7 @@ def searched(
     place = [by_place(model_item, models[0].shape[1]) for _, model_item, _ in csr]
     sums_of = np.array([distinct.index(j) for j in first])
     items, scores, count, out_indptr, out_item, out_score = search(
+        2,
         indptr,
         item,
         tuple(weight for _ in csr),
@@ -106,7 +108,7 @@ def scored(histories: Float64s, model: Float64s, candidate_indptr: Int64s, candi
     model_place, targets, place = by_place(model_item, model.shape[1])
     scale = np.ones(len(targets), np.float32)
     return score_sparse(
-        indptr, item, weight, model_indptr, model_place, value, place, scale, candidate_indptr, candidate
+        2, indptr, item, weight, model_indptr, model_place, value, place, scale, candidate_indptr, candidate
     )
 
 

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from tonearm.data import DAY, Catalogue, Dataset, Log, Vocabulary, to_seconds
 from tonearm.errors import DataError
-from tonearm.split import InnerSplit, SplitOptions, folds, inner_split
+from tonearm.split import InnerSplit, SplitOptions, folds, inner_split, inner_splits
+from tonearm.types import Int32s
 
 START = to_seconds(datetime(2021, 1, 1))
 N_ITEMS = 9
@@ -37,6 +38,11 @@ def untimed(items: list[list[int]]) -> Dataset:
 
 def of(log: Log) -> list[list[int]]:
     return [log.item[lo:hi].tolist() for lo, hi in zip(log.start, log.stop, strict=True)]
+
+
+def train_times(log: Log, user: int) -> Int32s:
+    assert log.time is not None
+    return log.time[log.start[user] : log.stop[user]]
 
 
 def rng() -> np.random.Generator:
@@ -91,6 +97,20 @@ class TestByTime:
     def test_a_window_too_long_or_too_short(self, days: float, side: str) -> None:
         with pytest.raises(DataError, match=f"leaves the {side} empty"):
             inner_split(self.TRAIN, SplitOptions(label_days=days), rng())
+
+    def test_no_window_sees_its_own_labels_or_later_ones(self) -> None:
+        days = np.random.default_rng(3).integers(0, 90, (40, 30))
+        train = dataset([[(i % N_ITEMS, int(day)) for i, day in enumerate(np.sort(own))] for own in days])
+        splits = list(inner_splits(train, SplitOptions(label_share=0.2, windows=4), rng()))
+        assert len(splits) == 4
+        end = train.now
+        for split in splits:
+            assert split.cutoff == split.history.now
+            for log, first, after in ((split.history.log, START, split.cutoff), (split.labels, split.cutoff, end)):
+                times = np.concatenate([train_times(log, user) for user in range(log.n_users)])
+                assert first <= times.min() <= times.max() < after
+            end = split.cutoff
+        assert sum(split.labels.n_events for split in splits) + splits[-1].history.log.n_events == train.log.n_events
 
 
 class TestWithoutTime:

@@ -44,7 +44,7 @@ def keep_best(keys: Keys, n: int, k: int) -> None:
 
 
 @jit
-def sort_best_first(keys: Keys, n: int, in_order: bool, room: Keys, count: Int64s) -> None:
+def sort_keys(keys: Keys, n: int, in_order: bool, room: Keys, count: Int64s) -> None:
     """Sort keys[:n], largest first: by digits of eleven bits, several times as fast as by comparison.
 
     in_order: entries of equal score come with items ascending already, as a stable sort by score leaves them

@@ -7,11 +7,19 @@ C-contiguous float32 arrays and do no bounds checks. Outside a kernel they canno
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, models, register_model
 
 LANES = 8
+
+LEAST = np.float32(1e-45)
+"""The smallest number above 0."""
+
+SCAN = 32
+"""Sums that are looked at in the time of one addition; where more of them are added to, looking at all is faster."""
+
 _FLOAT = ir.FloatType()
 _VECTOR = ir.VectorType(_FLOAT, LANES)
 _INT = ir.IntType(32)

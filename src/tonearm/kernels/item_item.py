@@ -1,23 +1,12 @@
-"""Kernels of item-item sources: co-occurrence, neighbours, and scores summed over a history."""
+"""Kernels that fit item-item sources: co-occurrence, and the nearest of every item."""
 
 import numpy as np
 
-from tonearm.kernels._heap import contains, offer, pack_rows, sort_best_first
+from tonearm.kernels._heap import pack_rows
 from tonearm.kernels._jit import jit, jit_parallel, prange
-from tonearm.kernels._keys import Keys, key_of, score_bits, write
-from tonearm.kernels._keys import sort_best_first as sort_keys
-from tonearm.kernels._simd import LANES, any_at_least, fill, fma, load, lowest_bit, store, take_next
-from tonearm.kernels.features import place_of
-from tonearm.types import AnyArray, Float32s, Int32s, Int64s
-
-UNTOUCHED = np.float32(-np.inf)
-"""The sum of a target that no item of the history speaks for."""
-
-LEAST = np.float32(1e-45)
-"""The smallest number above 0."""
-
-_SCAN = 32
-"""Sums that are looked at in the time of one addition; where more are added to, all are looked at."""
+from tonearm.kernels._keys import Keys, key_of, score_bits, sort_keys, write
+from tonearm.kernels._simd import LANES, LEAST, SCAN, any_at_least, fill, fma, load, lowest_bit, store, take_next
+from tonearm.types import Float32s, Int32s, Int64s
 
 
 @jit_parallel
@@ -44,21 +33,6 @@ def cut_histories(indptr: Int64s, item: Int32s, last: Int32s, longest: int) -> t
             for a in range(m):
                 out[to + a] = item[lo + kept[a]]
     return out_indptr, out
-
-
-@jit_parallel
-def recency_weights(indptr: Int64s, last: Int32s, recency: float) -> Float32s:
-    """1 / (1 + r / recency) for the entry with r later ones in its history, (n,) float32; `last` is its moment."""
-    out = np.empty(len(last), np.float32)
-    for u in prange(len(indptr) - 1):
-        own, weight = last[indptr[u] : indptr[u + 1]], out[indptr[u] : indptr[u + 1]]
-        order = np.argsort(-own, kind="mergesort")
-        later = 0
-        for a in range(len(order)):
-            if a > 0 and own[order[a]] != own[order[a - 1]]:
-                later = a
-            weight[order[a]] = 1 / (1 + later / recency)
-    return out
 
 
 @jit_parallel
@@ -125,7 +99,7 @@ def neighbours(
             for u in users:
                 additions += user_indptr[u + 1] - user_indptr[u]
             norm = row_norm[i]
-            if additions * _SCAN >= n_items:
+            if additions * SCAN >= n_items:
                 for u in users:
                     w = user_weight[u]
                     for c in range(user_indptr[u], user_indptr[u + 1]):
@@ -243,240 +217,3 @@ def first_of_rows(indptr: Int64s, item: Int32s, value: Float32s, size: int) -> t
         for a in range(out_indptr[i + 1] - out_indptr[i]):
             out_item[out_indptr[i] + a], out_value[out_indptr[i] + a] = item[indptr[i] + a], value[indptr[i] + a]
     return out_indptr, out_item, out_value
-
-
-@jit_parallel
-def search(
-    indptr: Int64s,
-    item: Int32s,
-    weights: tuple[Float32s, ...],
-    model_indptrs: tuple[Int64s, ...],
-    model_places: tuple[Int32s, ...],
-    model_values: tuple[Float32s, ...],
-    targets: tuple[Int32s, ...],
-    places: tuple[Int32s, ...],
-    sums_of: Int64s,
-    scales: tuple[Float32s, ...],
-    seen_indptr: Int64s,
-    seen: Int32s,
-    k: int,
-    wanted_indptr: Int64s,
-    wanted: Int32s,
-) -> tuple[AnyArray, Float32s, Int64s, Int64s, Int32s, Float32s]:
-    """The k best items of each history by each of several models, and all models' scores of those and of wanted items.
-
-    score_i = scale_i · Σ_j weight_j · W_ji; a list holds items with a positive score only. Sums are taken once for
-    all models that share them, and once for both uses.
-
-    indptr, item, weights: the histories, (b + 1,) and (n,), and the weight of each entry for each W
-    model_*: each W by source item j, CSR; columns are places in its `targets`
-    targets: (n_targets,) the item of each place; sums are kept by place, so those used most should stand together
-    places: (n_items,) where each item stands in the targets, −1 where it is none
-    sums_of: (n_models,) the W whose sums a model takes; scales: (n_targets,) float32 of each model, positive
-    seen_*: what to leave out of lists, ascending in a row; wanted_*: distinct items to score besides
-    Returns items (n_models, b, k) and their scores, best first, how many there are (n_models, b); then indptr (b + 1,)
-    int64 and the items of all lists and the wanted ones, ascending in a row, with scores (n, n_models), 0 where none.
-    """
-    b, n_models = len(indptr) - 1, len(sums_of)
-    begin = np.zeros(len(targets) + 1, np.int64)
-    for w in range(len(targets)):
-        begin[w + 1] = begin[w] + len(targets[w])
-    list_item = np.empty((n_models, b, k), np.int32)
-    list_score = np.empty((n_models, b, k), np.float32)
-    count = np.zeros((n_models, b), np.int64)
-    room = wanted_indptr + np.arange(b + 1) * n_models * k
-    united, score = np.empty(room[-1], np.int32), np.empty((room[-1], n_models), np.float32)
-    out_indptr = np.zeros(b + 1, np.int64)
-    n_blocks = min(b, 32)
-    for block in prange(n_blocks):
-        total = np.full(begin[-1], UNTOUCHED, np.float32)
-        whole = np.zeros(begin[-1], np.float32)
-        touched = np.empty(begin[-1], np.int32)
-        n_touched = np.empty(len(targets), np.int64)
-        for row in range(block, b, n_blocks):
-            history, lo, hi = item[indptr[row] : indptr[row + 1]], seen_indptr[row], seen_indptr[row + 1]
-            for w in range(len(targets)):
-                weight = weights[w][indptr[row] : indptr[row + 1]]
-                own = slice(begin[w], begin[w + 1])
-                additions = 0
-                for j in history:
-                    additions += model_indptrs[w][j + 1] - model_indptrs[w][j]
-                if additions * _SCAN >= len(targets[w]):
-                    _add(history, weight, model_indptrs[w], model_places[w], model_values[w], whole[own])
-                    n_touched[w] = -1
-                else:
-                    n_touched[w] = _accumulate(
-                        history, weight, model_indptrs[w], model_places[w], model_values[w], total[own], touched[own]
-                    )
-            n_all = wanted_indptr[row + 1] - wanted_indptr[row]
-            some = united[room[row] : room[row + 1]]
-            some[:n_all] = wanted[wanted_indptr[row] : wanted_indptr[row + 1]]
-            for m in range(n_models):
-                w = sums_of[m]
-                own = slice(begin[w], begin[w + 1])
-                best_score, best_item = list_score[m, row], list_item[m, row]
-                if n_touched[w] < 0:
-                    n = _best_sums(whole[own], scales[m], targets[w], seen[lo:hi], best_score, best_item)
-                else:
-                    places_ = touched[begin[w] : begin[w] + n_touched[w]]
-                    n = _best_touched(total[own], places_, scales[m], targets[w], seen[lo:hi], best_score, best_item)
-                sort_best_first(best_score, best_item, n)
-                count[m, row] = n
-                some[n_all : n_all + n] = best_item[:n]
-                n_all += n
-            some[:n_all].sort()
-            n = 0
-            for a in range(n_all):
-                if a == 0 or some[a] != some[n - 1]:
-                    some[n] = some[a]
-                    n += 1
-            out_indptr[row + 1] = n
-            for m in range(n_models):
-                w = sums_of[m]
-                sums = whole if n_touched[w] < 0 else total
-                for a in range(n):
-                    at = places[w][some[a]]
-                    known = at >= 0 and sums[begin[w] + at] != UNTOUCHED
-                    score[room[row] + a, m] = sums[begin[w] + at] * scales[m][at] if known else np.float32(0)
-            for w in range(len(targets)):
-                if n_touched[w] < 0:
-                    whole[begin[w] : begin[w + 1]] = 0
-                for t in range(begin[w], begin[w] + n_touched[w]):
-                    total[begin[w] + touched[t]] = UNTOUCHED
-    out_indptr = np.cumsum(out_indptr)
-    out_item, out_score = np.empty(out_indptr[-1], np.int32), np.empty((out_indptr[-1], n_models), np.float32)
-    for row in prange(b):
-        n = out_indptr[row + 1] - out_indptr[row]
-        out_item[out_indptr[row] : out_indptr[row + 1]] = united[room[row] : room[row] + n]
-        out_score[out_indptr[row] : out_indptr[row + 1]] = score[room[row] : room[row] + n]
-    return list_item, list_score, count, out_indptr, out_item, out_score
-
-
-@jit_parallel
-def score_sparse(
-    indptr: Int64s,
-    item: Int32s,
-    weight: Float32s,
-    model_indptr: Int64s,
-    model_place: Int32s,
-    model_value: Float32s,
-    place: Int32s,
-    scale: Float32s,
-    candidate_indptr: Int64s,
-    candidate: Int32s,
-) -> Float32s:
-    """scale_i · Σ_j weight_j · W_ji of each candidate i, (n_candidates,) float32; arguments as in `search`."""
-    b = len(indptr) - 1
-    n_targets = len(scale)
-    out = np.zeros(len(candidate), np.float32)
-    n_blocks = min(b, 32)
-    for block in prange(n_blocks):
-        total = np.full(n_targets, UNTOUCHED, np.float32)
-        touched = np.empty(n_targets, np.int32)
-        for row in range(block, b, n_blocks):
-            own = slice(indptr[row], indptr[row + 1])
-            n_touched = _accumulate(item[own], weight[own], model_indptr, model_place, model_value, total, touched)
-            for c in range(candidate_indptr[row], candidate_indptr[row + 1]):
-                at = place[candidate[c]]
-                if at >= 0 and total[at] != UNTOUCHED:
-                    out[c] = total[at] * scale[at]
-            for t in range(n_touched):
-                total[touched[t]] = UNTOUCHED
-    return out
-
-
-@jit
-def weights_to(item: Int32s, model_indptr: Int64s, model_place: Int32s, model_value: Float32s, wanted: int) -> Float32s:
-    """W_ji of each item j to the one target i that stands at the place `wanted`, (n,) float32; 0 for a place of −1.
-
-    model_*: as in `search`, places ascending within a row
-    """
-    out = np.zeros(len(item), np.float32)
-    for a in range(len(item)):
-        at = place_of(model_place, model_indptr[item[a]], model_indptr[item[a] + 1], wanted)
-        if at >= 0:
-            out[a] = model_value[at]
-    return out
-
-
-@jit
-def _add(
-    item: Int32s, weight: Float32s, model_indptr: Int64s, model_place: Int32s, model_value: Float32s, total: Float32s
-) -> None:
-    """Add Σ_j weight_j · W_ji to the total of every place i."""
-    for a in range(len(item)):
-        w = weight[a]
-        for c in range(model_indptr[item[a]], model_indptr[item[a] + 1]):
-            total[model_place[c]] += w * model_value[c]
-
-
-@jit
-def _accumulate(
-    item: Int32s,
-    weight: Float32s,
-    model_indptr: Int64s,
-    model_place: Int32s,
-    model_value: Float32s,
-    total: Float32s,
-    touched: Int32s,
-) -> int:
-    """The same where few places are added to: those that were UNTOUCHED before are noted; returns how many."""
-    n_touched = 0
-    for a in range(len(item)):
-        w = weight[a]
-        for c in range(model_indptr[item[a]], model_indptr[item[a] + 1]):
-            at = model_place[c]
-            before = total[at]
-            if before == UNTOUCHED:
-                touched[n_touched] = at
-                n_touched += 1
-                before = np.float32(0)
-            total[at] = before + w * model_value[c]
-    return n_touched
-
-
-@jit
-def _best_sums(
-    sums: Float32s, scale: Float32s, targets: Int32s, seen: Int32s, best_score: Float32s, best_item: Int32s
-) -> int:
-    """Offer all scaled sums above 0 to a heap, but for those of seen items; returns how many it holds."""
-    n, vectors = 0, len(sums) // LANES * LANES
-    limit = LEAST
-    zero, wanted = fill(np.float32(0)), fill(limit)
-    for at in range(0, vectors, LANES):
-        reached = any_at_least(fma(load(sums, at), load(scale, at), zero), wanted)
-        while reached != 0:
-            j = at + lowest_bit(reached)
-            reached &= reached - 1
-            n = _offer_unseen(sums[j] * scale[j], targets[j], seen, best_score, best_item, n)
-            if n == len(best_score) and best_score[0] > limit:
-                limit = best_score[0]
-                wanted = fill(limit)
-    for j in range(vectors, len(sums)):
-        n = _offer_unseen(sums[j] * scale[j], targets[j], seen, best_score, best_item, n)
-    return n
-
-
-@jit
-def _best_touched(
-    sums: Float32s,
-    touched: Int32s,
-    scale: Float32s,
-    targets: Int32s,
-    seen: Int32s,
-    best_score: Float32s,
-    best_item: Int32s,
-) -> int:
-    """The same of the sums at some places."""
-    n = 0
-    for j in touched:
-        n = _offer_unseen(sums[j] * scale[j], targets[j], seen, best_score, best_item, n)
-    return n
-
-
-@jit
-def _offer_unseen(score: float, item: int, seen: Int32s, best_score: Float32s, best_item: Int32s, n: int) -> int:
-    k = len(best_score)
-    if score <= 0 or (n == k and score < best_score[0]) or contains(seen, 0, len(seen), item):
-        return n
-    return offer(score, item, best_score, best_item, n)

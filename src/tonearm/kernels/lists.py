@@ -69,27 +69,25 @@ def union(indptrs: Int64s, offsets: Int64s, item: Int32s) -> tuple[Int64s, Int32
     Returns indptr (b + 1,) int64, items ascending in a row, and 1-based ranks (n, n_lists) int16, 0 where absent.
     """
     n_lists, b = indptrs.shape[0], indptrs.shape[1] - 1
+    room = np.zeros(b + 1, np.int64)
+    for which in range(n_lists):
+        room += indptrs[which]
+    merged = np.empty(room[-1], np.int32)
     indptr = np.zeros(b + 1, np.int64)
     for row in prange(b):
-        merged = _row_items(indptrs, offsets, item, row)
-        merged.sort()
+        own = merged[room[row] : room[row + 1]]
         n = 0
-        for j in range(len(merged)):
-            if j == 0 or merged[j] != merged[j - 1]:
-                n += 1
-        indptr[row + 1] = n
+        for which in range(n_lists):
+            lo, hi = indptrs[which, row], indptrs[which, row + 1]
+            own[n : n + hi - lo] = item[offsets[which] + lo : offsets[which] + hi]
+            n += hi - lo
+        indptr[row + 1] = distinct(own)
     indptr = np.cumsum(indptr)
     out = np.empty(indptr[-1], np.int32)
     ranks = np.zeros((indptr[-1], n_lists), np.int16)
     for row in prange(b):
-        merged = _row_items(indptrs, offsets, item, row)
-        merged.sort()
-        n = indptr[row]
-        for j in range(len(merged)):
-            if j == 0 or merged[j] != merged[j - 1]:
-                out[n] = merged[j]
-                n += 1
         own = out[indptr[row] : indptr[row + 1]]
+        own[:] = merged[room[row] : room[row] + len(own)]
         for which in range(n_lists):
             lo = indptrs[which, row]
             for j in range(indptrs[which, row + 1] - lo):
@@ -99,17 +97,15 @@ def union(indptrs: Int64s, offsets: Int64s, item: Int32s) -> tuple[Int64s, Int32
 
 
 @jit
-def _row_items(indptrs: Int64s, offsets: Int64s, item: Int32s, row: int) -> Int32s:
-    total = 0
-    for which in range(indptrs.shape[0]):
-        total += indptrs[which, row + 1] - indptrs[which, row]
-    merged = np.empty(total, np.int32)
+def distinct(items: Int32s) -> int:
+    """Sort items, and bring the first of each kind to the front; returns how many kinds there are."""
+    items.sort()
     n = 0
-    for which in range(indptrs.shape[0]):
-        for j in range(indptrs[which, row], indptrs[which, row + 1]):
-            merged[n] = item[offsets[which] + j]
+    for a in range(len(items)):
+        if n == 0 or items[a] != items[n - 1]:
+            items[n] = items[a]
             n += 1
-    return merged
+    return n
 
 
 @jit_parallel

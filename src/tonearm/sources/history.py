@@ -4,6 +4,7 @@ import numpy as np
 
 from tonearm.data import Pairs
 from tonearm.kernels import item_item as kernels
+from tonearm.kernels import sums
 from tonearm.kernels.als import Csr
 from tonearm.types import Float32s, Int32s, Int64s
 
@@ -15,7 +16,7 @@ def recency_weights(pairs: Pairs, recency: float) -> Float32s:
     """
     if recency <= 0 or pairs.last is None:
         return np.ones(len(pairs.item), np.float32)
-    return kernels.recency_weights(pairs.indptr, pairs.last, recency)
+    return sums.recency_weights(pairs.indptr, pairs.last, recency)
 
 
 def sampled(pairs: Pairs, work: float) -> Csr:

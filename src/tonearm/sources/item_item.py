@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass as options
 
 from tonearm.data import Block, Dataset, Lists
 from tonearm.kernels import item_item as kernels
+from tonearm.kernels import sums as sums_kernels
 from tonearm.kernels.als import Csr, transpose_csr
 from tonearm.progress import Progress, no_progress
 from tonearm.sources.history import places, recency_weights, sampled
@@ -134,7 +135,8 @@ class ItemItemModel:
     def score(self, block: Block, candidates: Lists) -> Float32s:
         """The summed similarity of each candidate to its user's history."""
         pairs = block.pairs
-        return kernels.score_sparse(
+        return sums_kernels.score_sparse(
+            get_num_threads(),
             pairs.indptr,
             pairs.item,
             recency_weights(pairs, self.recency),
@@ -150,7 +152,7 @@ class ItemItemModel:
     def contributions(self, block: Block, item: int) -> Float64s | None:
         """The weight from each history item to the item, times the entry's recency; they sum to the score."""
         pairs, at = block.pairs, int(self.place_of[item])
-        weights = kernels.weights_to(pairs.item, self.indptr, self.place, self.weight, at)
+        weights = sums_kernels.weights_to(pairs.item, self.indptr, self.place, self.weight, at)
         scale = self.scale[at] if at >= 0 else 0
         return recency_weights(pairs, self.recency).astype(np.float64) * weights * scale
 
@@ -189,7 +191,8 @@ def search(models: Sequence[ItemItemModel], block: Block, k: int, wanted: Lists)
     distinct = list({id(model.weight): model for model in models}.values())
     sums_of = [next(w for w, one in enumerate(distinct) if one.weight is model.weight) for model in models]
     pairs = block.pairs
-    items, scores, count, indptr, item, score = kernels.search(
+    items, scores, count, indptr, item, score = sums_kernels.search(
+        get_num_threads(),
         pairs.indptr,
         pairs.item,
         tuple(recency_weights(pairs, one.recency) for one in distinct),
