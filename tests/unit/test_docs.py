@@ -54,7 +54,7 @@ def test_every_option_says_what_it_is(words: tuple[str, ...]) -> None:
     command = app
     for word in words:
         command = command[word]
-    options = list(command.assemble_argument_collection(parse_docstring=True))
+    options = [option for option in command.assemble_argument_collection(parse_docstring=True) if option.show]
     assert options
     assert [option.name for option in options if not option.parameter.help] == []
 
