@@ -32,13 +32,13 @@ class Candidates:
 
 def gather(block: Block, sources: Sequence[Source], k: int) -> tuple[Candidates, list[Lists]]:
     """Unite the k best of every source and let every source score them all; also each source's own lists."""
-    # What takes the sums of an item-item model again only to score is saved: these search last, and score as they go.
+    # Item-item models search last, when all else that they have to score is known: their sums then serve for both.
     summing = [source for source in sources if isinstance(source, ItemItemModel)]
     own = {source.name: source.recommend(block, k) for source in sources if not isinstance(source, ItemItemModel)}
     scores: dict[str, Float32s] = {}
     if summing:
         wanted, _ = _unite(list(own.values()), len(block))
-        lists, _, sums = item_item.search(summing, block, k, wanted)
+        lists, sums = item_item.search(summing, block, k, wanted)
         own |= {source.name: found for source, found in zip(summing, lists, strict=True)}
         scores |= {source.name: column for source, column in zip(summing, sums.T, strict=True)}
     united, ranks = _unite([own[source.name] for source in sources], len(block))

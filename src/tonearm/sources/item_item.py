@@ -129,7 +129,7 @@ class ItemItemModel:
 
     def recommend(self, block: Block, k: int) -> Lists:
         """The k items with the highest summed similarity to the history."""
-        (lists,), _, _ = search([self], block, k, Lists.empty(len(block)))
+        (lists,), _ = search([self], block, k, Lists.empty(len(block)))
         return lists
 
     def score(self, block: Block, candidates: Lists) -> Float32s:
@@ -181,17 +181,17 @@ class ItemItemModel:
         return places(self.targets, len(self.indptr) - 1)
 
 
-def search(models: Sequence[ItemItemModel], block: Block, k: int, wanted: Lists) -> tuple[list[Lists], Lists, Float32s]:
+def search(models: Sequence[ItemItemModel], block: Block, k: int, wanted: Lists) -> tuple[list[Lists], Float32s]:
     """What `recommend` and `score` say of each of several models, with the sums over a history taken once for both.
 
     wanted: items to score besides those of the lists, distinct in a row; their own scores are ignored
-    Returns the lists of each model, the items of all of these and the wanted ones, ascending in a row and scored 0, and
-    every model's score of each of them, (n, n_models).
+    Returns the lists of each model, and every model's score, (n, n_models), of the distinct items of all of these and
+    the wanted ones, ascending in each row.
     """
     distinct = list({id(model.weight): model for model in models}.values())
     sums_of = [next(w for w, one in enumerate(distinct) if one.weight is model.weight) for model in models]
     pairs = block.pairs
-    items, scores, count, indptr, item, score = sums_kernels.search(
+    items, scores, count, _, _, score = sums_kernels.search(
         get_num_threads(),
         pairs.indptr,
         pairs.item,
@@ -209,4 +209,4 @@ def search(models: Sequence[ItemItemModel], block: Block, k: int, wanted: Lists)
         wanted.item,
     )
     lists = [Lists.from_dense(items[m], scores[m], np.arange(k) < count[m][:, None]) for m in range(len(models))]
-    return lists, Lists(indptr, item, np.zeros(len(item), np.float32)), score
+    return lists, score
