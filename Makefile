@@ -38,7 +38,9 @@ screenshots: $(VENV)/.installed browser
 
 bench: $(VENV)/.installed
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python benchmarks/als.py
+	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python benchmarks/als_lenskit.py
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python benchmarks/topk.py
+	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python benchmarks/topk_faiss.py
 	$(BIN)/python benchmarks/metrics.py
 	$(BIN)/python benchmarks/startup.py
 	bash tools/peer.sh rectools

@@ -13,9 +13,11 @@ import os
 import statistics
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numba
 import numpy as np
+import numpy.typing as npt
 
 from als import REGULARIZATION, SMALL, fit_ours, make_log, objective, random_start
 from peer import ask, is_missing
@@ -30,7 +32,13 @@ def lenskit(
     weighted = matrix.value is not None
     rating = matrix.value - np.float32(1 / alpha) if matrix.value is not None else np.ones(len(matrix.index))
     user = np.repeat(np.arange(matrix.n_rows), np.diff(matrix.indptr))
-    arrays = {"user": user, "item": matrix.index, "rating": rating, "user_start": start[0], "item_start": start[1]}
+    arrays: dict[str, npt.NDArray[Any]] = {
+        "user": user,
+        "item": matrix.index,
+        "rating": rating,
+        "user_start": start[0],
+        "item_start": start[1],
+    }
     options = {
         "threads": numba.get_num_threads(),
         "iterations": iterations,
@@ -57,10 +65,8 @@ def main() -> None:
         return
     if options.threads:
         numba.set_num_threads(options.threads)
-    print(
-        f"{numba.get_num_threads()} threads; load {os.getloadavg()[0]:.1f}; {options.iterations} iterations; seconds an iteration\n"
-    )
-    print("| users × items × pairs | d | confidence | steps | ours s | LensKit | ratio | objective | LensKit's |")
+    print(f"{numba.get_num_threads()} threads; load {os.getloadavg()[0]:.1f}; {options.iterations} iterations\n")
+    print("| users × items × pairs | d | confidence | steps | ours s/iter | LensKit | ratio | objective | LensKit's |")
     print("|---|---|---|---|---|---|---|---|---|")
     plays = make_log(*options.size)
     ones = Csr(plays.indptr, plays.index, None, plays.n_columns)
