@@ -106,9 +106,9 @@ def by_faiss(search: Search, least: Float32s, searches: list[tuple[int, list[int
 
 def row(search: Search, kind: str, rounds: int, ours: Callable[[Search], Rows], tried: list[Found] | None) -> None:
     """One row of the table; the peer's is the fastest of those tried with our recall, or the exact search."""
-    least = search.least()
     rows: list[Rows] = []
     mine = statistics.median(seconds(lambda: rows.append(ours(search))) for _ in range(rounds))
+    least = search.least()  # not before: threads of the linear algebra library spin for a while after a product
     own = search.recall(of_rows(search, rows[-1]), least)
     lists, probes = 0, 0
     if tried is not None:
