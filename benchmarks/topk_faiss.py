@@ -108,7 +108,7 @@ def row(search: Search, kind: str, rounds: int, ours: Callable[[Search], Rows], 
     """One row of the table; the peer's is the fastest of those tried with our recall, or the exact search."""
     rows: list[Rows] = []
     mine = statistics.median(seconds(lambda: rows.append(ours(search))) for _ in range(rounds))
-    least = search.least()  # not before: threads of the linear algebra library spin for a while after a product
+    least = search.least()  # after our time, which threads of this product might disturb
     own = search.recall(of_rows(search, rows[-1]), least)
     lists, probes = 0, 0
     if tried is not None:
