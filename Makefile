@@ -38,10 +38,12 @@ screenshots: $(VENV)/.installed browser
 
 bench: $(VENV)/.installed
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python benchmarks/als.py
+	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python benchmarks/als_lenskit.py
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python benchmarks/topk.py
+	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python benchmarks/topk_faiss.py
 	$(BIN)/python benchmarks/metrics.py
 	$(BIN)/python benchmarks/startup.py
-	bash tools/rectools.sh
+	bash tools/peer.sh rectools
 	rm -rf build/bench
 	$(BIN)/tonearm synth --preset medium --out build/bench/log
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python benchmarks/content.py build/bench/log/events.parquet build/bench/log/items.parquet 2022-12-16

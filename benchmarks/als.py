@@ -125,14 +125,33 @@ def _status(name: str) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith(name))
 
 
+def random_start(by_user: Csr, by_item: Csr, factors: int) -> tuple[Float32s, Float32s]:
+    """Factors to start from; zero for a row without events."""
+    rng = np.random.default_rng(0)
+    user, item = (
+        rng.random((side.n_rows, factors), dtype=np.float32) * np.float32(0.01) for side in (by_user, by_item)
+    )
+    return user * (np.diff(by_user.indptr) > 0)[:, None], item * (np.diff(by_item.indptr) > 0)[:, None]
+
+
+def fit_ours(
+    by_user: Csr, by_item: Csr, alpha: float, cg_steps: int, iterations: int, start: tuple[Float32s, Float32s]
+) -> tuple[Factors, float]:
+    """Our factors and seconds an iteration."""
+    marks = [time.perf_counter()]
+    found = fit_als(
+        by_user, by_item, factors=start[0].shape[1], regularization=REGULARIZATION, alpha=alpha,
+        iterations=iterations, rng=np.random.default_rng(0), cg_steps=cg_steps, init=start,
+        progress=lambda _i, _n, _loss: marks.append(time.perf_counter()),
+    )  # fmt: skip
+    return found, (marks[-1] - marks[0]) / iterations
+
+
 def case(by_user: Csr, by_item: Csr, factors: int, alpha: float, cg_steps: int, rounds: int, iterations: int) -> str:
     """One row of the table."""
-    rng = np.random.default_rng(0)
-    x0 = rng.random((by_user.n_rows, factors), dtype=np.float32) * np.float32(0.01)
-    y0 = rng.random((by_user.n_columns, factors), dtype=np.float32) * np.float32(0.01)
+    x0, y0 = random_start(by_user, by_item, factors)
     value = by_user.value if by_user.value is not None else np.ones(len(by_user.index), np.float32)
     plays = sparse.csr_matrix((value, by_user.index, by_user.indptr), shape=(by_user.n_rows, by_user.n_columns))
-    found: list[Factors] = []
     peers: list[AlternatingLeastSquares] = []
     times: list[float] = []
 
@@ -144,30 +163,18 @@ def case(by_user: Csr, by_item: Csr, factors: int, alpha: float, cg_steps: int, 
         model.fit(plays, show_progress=False, callback=lambda _i, spent, _loss: times.append(spent))
         peers[:] = [model]
 
-    marks: list[float] = []
-
-    def ours() -> None:
-        marks.append(time.perf_counter())
-        found[:] = [
-            fit_als(
-                by_user, by_item, factors=factors, regularization=REGULARIZATION, alpha=alpha,
-                iterations=iterations, rng=rng, cg_steps=cg_steps, init=(x0, y0),
-                progress=lambda _i, _n, _loss: marks.append(time.perf_counter()),
-            )
-        ]  # fmt: skip
+    def ours() -> tuple[Factors, float]:
+        return fit_ours(by_user, by_item, alpha, cg_steps, iterations, (x0, y0))
 
     own, other = [], []
-    memory = (0.0, 0.0)
-    for number in range(rounds + 1):
+    memory = (peak_megabytes(ours), peak_megabytes(peer))
+    for _ in range(rounds):
         times.clear()
-        marks.clear()
-        memory = (peak_megabytes(ours), peak_megabytes(peer)) if number == 0 else memory
-        if number:
-            ours()
-            peer()
-            own.append((marks[-1] - marks[0]) / iterations)
-            other.append(statistics.mean(times))
-    a = objective(by_user, found[0].user, found[0].item, alpha)
+        found, spent = ours()
+        peer()
+        own.append(spent)
+        other.append(statistics.mean(times))
+    a = objective(by_user, found.user, found.item, alpha)
     b = objective(by_user, peers[0].user_factors, peers[0].item_factors, alpha)
     threads = numba.get_num_threads()
     arithmetic = work(by_user, factors, cg_steps) / peak_rate(threads)

@@ -4,7 +4,7 @@ python benchmarks/pipeline.py EVENTS ITEMS TEST_FROM OUT [--rectools .venv-recto
 
 Both have ALS and popular as candidates, 100 of each, and lists of 100 for every user of train; ours also writes and
 measures everything that a run does. A third row is ours by default, with all sources. Seconds from start to end of
-the process, median over rounds, and its peak memory. RecTools runs in the environment that tools/rectools.sh makes.
+the process, median over rounds, and its peak memory. RecTools runs in the environment of `tools/peer.sh rectools`.
 """
 
 import argparse

@@ -226,7 +226,7 @@ def row_of_blend(given: Inputs, run_folder: Path) -> Row:
 def row_of_rectools(given: Inputs, run_folder: Path, python: Path, reranker: str, tuned: Mapping[str, Params]) -> Row:
     """RecTools' two stages over the tuned peers and popular items, in its own environment.
 
-    python: of an environment that tools/rectools.sh made; reranker: "classifier" or "ranker"
+    python: of an environment that tools/peer.sh rectools made; reranker: "classifier" or "ranker"
     tuned: settings of each peer in `PEERS`
     """
     inner, test = windows(given, Config())

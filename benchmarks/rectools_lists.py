@@ -1,4 +1,4 @@
-"""RecTools' two-stage lists; runs in the environment that tools/rectools.sh makes, and imports nothing of Tonearm.
+"""RecTools' two-stage lists; runs in the environment that tools/peer.sh rectools makes, and imports nothing of Tonearm.
 
 python rectools_lists.py FOLDER, which holds train.parquet (user_id, item_id, weight, datetime), users.parquet and
 options.json, and receives lists.parquet (user_id, item_id, rank)

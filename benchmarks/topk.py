@@ -16,48 +16,18 @@ import os
 import statistics
 import time
 import warnings
-from collections.abc import Callable
 
 import numba
 import numpy as np
 from implicit.cpu.topk import topk as by_implicit
 
-from tonearm.kernels._jit import jit_parallel, prange
-from tonearm.kernels._simd import fill, fma, total
+from als import peak_rate, seconds
 from tonearm.kernels.als import Csr, fit_als, transpose_csr
 from tonearm.kernels.approximate import similar_approximate
 from tonearm.kernels.topk import index_items, similar_to_all, top_k, unit_vectors
 from tonearm.types import Float32s, Int32s
 
 D = 50
-
-
-@jit_parallel
-def _multiply_adds(threads: int, n: int) -> float:
-    out = np.zeros(threads)
-    for t in prange(threads):
-        b = fill(np.float32(0.999))
-        a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = a8 = a9 = fill(np.float32(t))
-        for _ in range(n):
-            a0, a1, a2, a3, a4 = fma(a0, b, b), fma(a1, b, b), fma(a2, b, b), fma(a3, b, b), fma(a4, b, b)
-            a5, a6, a7, a8, a9 = fma(a5, b, b), fma(a6, b, b), fma(a7, b, b), fma(a8, b, b), fma(a9, b, b)
-        s = total(a0) + total(a1) + total(a2) + total(a3) + total(a4)
-        out[t] = s + total(a5) + total(a6) + total(a7) + total(a8) + total(a9)
-    return float(out.sum())
-
-
-def seconds(action: Callable[[], object]) -> float:
-    """Wall time."""
-    start = time.perf_counter()
-    action()
-    return time.perf_counter() - start
-
-
-def peak_rate() -> float:
-    """Multiply-adds a second of all threads, float32."""
-    threads = numba.get_num_threads()
-    _multiply_adds(threads, 10)
-    return threads * 80 * 20_000_000 / seconds(lambda: _multiply_adds(threads, 20_000_000))
 
 
 def skewed(n_users: int, n_items: int, n_events: int) -> tuple[Float32s, Float32s]:
@@ -170,7 +140,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     if options.threads:
         numba.set_num_threads(options.threads)
-    rate = peak_rate()
+    rate = peak_rate(numba.get_num_threads())
     print(
         f"{numba.get_num_threads()} threads; load {os.getloadavg()[0]:.1f}; {rate / 1e9:.0f} G multiply-adds a second\n"
     )
