@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from tonearm.kernels._keys import key_of, sort_keys
+from tonearm.kernels._simd import SCAN
 from tonearm.kernels.item_item import cooccurrence, neighbours
 from tonearm.kernels.sums import score_sparse, search, weights_to
 from tonearm.types import Float32s, Float64s, Int32s, Int64s
@@ -46,6 +48,44 @@ def test_neighbours_are_the_best_of_the_dense_formula(size: int) -> None:
             found = list(zip(item.tolist(), value.tolist(), strict=True))
             for i, row in enumerate(table[lo:hi].astype(np.float32).astype(np.float64)):
                 assert found[indptr[i] : indptr[i + 1]] == best_of(row, size)
+
+
+@pytest.mark.parametrize("size", [3, 150])
+def test_neighbours_in_a_wide_catalogue(size: int) -> None:
+    """Items of few and of many additions, and more neighbours than are sorted by comparison."""
+    rng = np.random.default_rng(size)
+    played = (rng.random((60, 6000)) < np.where(np.arange(60) < 50, 0.0004, 0.1)[:, None]).astype(float)
+    weight = 2.0 ** rng.integers(-1, 2, 60)
+    row_norm, column_norm = rng.choice([1.0, 2, 4], 6000), rng.choice([1.0, 2], 6000)
+    by_user, by_item = csr_of(played)[:2], csr_of(played.T)[:2]
+    additions = played.T @ played.sum(axis=1)
+    few = np.flatnonzero((additions > 0) & (additions * SCAN < 6000))
+    many = np.flatnonzero(additions * SCAN >= 6000)
+    assert len(few) > 20
+    assert len(many) > 20
+    rows, columns = row_norm.astype(np.float32), column_norm.astype(np.float32)
+    indptr, item, value = neighbours(
+        2, 0, 6000, *by_user, weight.astype(np.float32), *by_item, rows, columns, 0.0, size
+    )
+    found = list(zip(item.tolist(), value.tolist(), strict=True))
+    for i in (*few[:20].tolist(), *many[:20].tolist()):
+        row = (played[:, i] * weight) @ played / (row_norm[i] * column_norm)
+        row[i] = 0
+        assert found[indptr[i] : indptr[i + 1]] == best_of(row, size)
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+@pytest.mark.parametrize("n", [5, 127, 128, 5000])
+def test_keys_are_sorted_by_score_then_item(n: int, in_order: bool) -> None:
+    rng = np.random.default_rng(n)
+    scores = rng.choice(rng.standard_normal(1 + n // 3), n).astype(np.float32)
+    items = np.sort(rng.choice(2**31 - 1, n, replace=False)) if in_order else rng.choice(2**31 - 1, n, replace=False)
+    keys = np.array(
+        [key_of(int(bits), int(i)) for bits, i in zip(scores.view(np.int32), items, strict=True)], np.uint64
+    )
+    expected = np.sort(keys)[::-1]
+    sort_keys(keys, n, in_order, np.empty(n, np.uint64), np.empty(2048, np.int64))
+    np.testing.assert_array_equal(keys, expected)
 
 
 def test_users_of_two_items_are_counted() -> None:
@@ -148,13 +188,19 @@ def test_lists_and_scores_are_those_of_the_dense_product(k: int) -> None:
 
 
 @pytest.mark.parametrize("k", [1, 4, 60])
-def test_several_models_are_searched_and_scored_at_once(k: int) -> None:
+@pytest.mark.parametrize("n_items", [13, 900])
+def test_several_models_are_searched_and_scored_at_once(k: int, n_items: int) -> None:
+    """With 13 items all sums are looked at; with 900 some histories add to so few that these are noted instead."""
     rng = np.random.default_rng(k)
-    histories = some_matrix(rng, 39, 13, 0.3)
-    first, second = some_matrix(rng, 13, 13, 0.3), some_matrix(rng, 13, 13, 0.2)
+    histories = np.where(rng.random(39)[:, None] < 0.5, 1, rng.random((39, n_items)) < 13 / n_items) * some_matrix(
+        rng, 39, n_items, 4 / n_items
+    )
+    first, second = some_matrix(rng, n_items, n_items, 4 / n_items), some_matrix(rng, n_items, n_items, 2 / n_items)
+    additions = np.sign(histories) @ np.sign(first).sum(axis=1)
+    assert (n_items == 13) or ((additions > 0) & (additions * SCAN < len(np.unique(first.nonzero()[1])))).sum() > 3
     seen_row, seen = np.nonzero(histories)
     seen_indptr = np.searchsorted(seen_row, np.arange(40)).astype(np.int64)
-    wanted = rng.random(histories.shape) < 0.2
+    wanted = rng.random(histories.shape) < 3 / n_items
     wanted_row, wanted_item = np.nonzero(wanted)
     wanted_indptr = np.searchsorted(wanted_row, np.arange(40)).astype(np.int64)
     models, scales = [first, second, first], [1.0, 1.0, 0.5]

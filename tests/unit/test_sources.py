@@ -6,12 +6,15 @@ import numpy as np
 import polars as pl
 import pytest
 
+from tonearm.candidates import gather
 from tonearm.data import DAY, Catalogue, Dataset, Log, Vocabulary
 from tonearm.errors import ConfigError
 from tonearm.kernels import item_item as kernels
+from tonearm.sources import Recipe, fit_sources
 from tonearm.sources.ease import EASE
 from tonearm.sources.history import longest_history, recency_weights, sampled
 from tonearm.sources.item_item import ItemItem, ItemItemModel, affordable
+from tonearm.sources.popularity import Popularity
 from tonearm.sources.spectral import Spectral
 from tonearm.sources.trend import Trend, trend_ratio
 from tonearm.types import Float64s
@@ -160,6 +163,29 @@ def test_trend_scales_by_recent_over_all_plays() -> None:
     np.testing.assert_allclose(dense_weights(model), dense_weights(base) * ratio[None, :], rtol=1e-4, atol=1e-7)
     with pytest.raises(ConfigError, match="names no item-item source"):
         Trend(of="als").derive(data, {"ease": base})
+
+
+def test_models_searched_together_give_what_each_gives_alone() -> None:
+    data = some_data()
+    recipes: dict[str, Recipe | Trend] = {
+        "popular": Popularity(),
+        "item_item": ItemItem(),
+        "ease": EASE(regularization=3.0),
+        "trend": Trend(),
+    }
+    sources = fit_sources(data, recipes, seed=0)
+    shared = [source.weight for source in sources if isinstance(source, ItemItemModel)]
+    assert shared[1] is shared[2]
+    block = data.block(0, data.n_users, True)
+    candidates, own = gather(block, sources, 4)
+    for column, (source, lists) in enumerate(zip(sources, own, strict=True)):
+        alone = source.recommend(block, 4)
+        for found, expected in zip(
+            (lists.indptr, lists.item, lists.score), (alone.indptr, alone.item, alone.score), strict=True
+        ):
+            np.testing.assert_array_equal(found, expected)
+        np.testing.assert_array_equal(candidates.scores[:, column], source.score(block, candidates.lists))
+    assert len(np.unique(candidates.scores[:, 3])) > 10
 
 
 def test_spectral_is_the_ideal_low_pass_filter() -> None:

@@ -65,6 +65,8 @@ class Models:
             if arrays is None:
                 continue
             if "targets" in arrays and "indptr" in arrays:
+                if "scale" not in arrays:
+                    raise DataError(f"{self.run.folder / 'models'}: written by another version. Make the run anew.")
                 found.append(_weights(name, arrays, place, k))
             elif "target" in arrays and "source" in arrays and "played" in arrays:
                 found.append(_products(name, arrays, place, k))
