@@ -17,7 +17,7 @@ from tonearm.sources.item_item import ItemItem, ItemItemModel, affordable
 from tonearm.sources.popularity import Popularity
 from tonearm.sources.spectral import Spectral
 from tonearm.sources.trend import Trend, trend_ratio
-from tonearm.types import Float64s
+from tonearm.types import Float64s, Int64s
 
 NOW = 50 * DAY
 N_USERS, N_ITEMS = 23, 14
@@ -35,6 +35,15 @@ def some_data(n_users: int = N_USERS, timed: bool = True) -> Dataset:
     log = Log(start, stop, np.concatenate(items).astype(np.int32), time if timed else None, None, N_ITEMS)
     ids = Vocabulary(pl.Series(range(N_ITEMS)))
     return Dataset(Vocabulary(pl.Series(range(n_users))), Catalogue(ids), log, NOW if timed else 0)
+
+
+def of_histories(histories: list[Int64s], n_items: int) -> Dataset:
+    """Users who played the items of one history each, all at the same moment."""
+    stop = np.cumsum([len(history) for history in histories]).astype(np.int64)
+    items = np.concatenate([np.sort(history) for history in histories]).astype(np.int32)
+    start = np.concatenate(([0], stop[:-1])).astype(np.int64)
+    log = Log(start, stop, items, np.zeros(len(items), np.int32), None, n_items)
+    return Dataset(Vocabulary(pl.Series(range(len(stop)))), Catalogue(Vocabulary(pl.Series(range(n_items)))), log, NOW)
 
 
 def dense(data: Dataset, values: Float64s | None = None) -> Float64s:
@@ -76,12 +85,8 @@ def test_ease_keeps_the_most_heard_items_and_the_largest_weights() -> None:
 
 @pytest.mark.parametrize("recipe", [ItemItem, EASE])
 def test_scoring_all_histories_stays_within_the_work(recipe: type[ItemItem] | type[EASE]) -> None:
-    lengths = np.full(400, 50)
     rng = np.random.default_rng(0)
-    items = np.concatenate([np.sort(rng.choice(200, 50, replace=False)) for _ in lengths]).astype(np.int32)
-    stop = np.cumsum(lengths).astype(np.int64)
-    log = Log(stop - lengths, stop, items, np.zeros(len(items), np.int32), None, 200)
-    data = Dataset(Vocabulary(pl.Series(range(400))), Catalogue(Vocabulary(pl.Series(range(200)))), log, NOW)
+    data = of_histories([rng.choice(200, 50, replace=False) for _ in range(400)], 200)
 
     def weights(work: float) -> Float64s:
         model = recipe(work=work).fit(data, rng)
@@ -188,16 +193,30 @@ def test_models_searched_together_give_what_each_gives_alone() -> None:
     assert len(np.unique(candidates.scores[:, 3])) > 10
 
 
-def test_spectral_is_the_ideal_low_pass_filter() -> None:
-    data = some_data(61)
-    model = Spectral(factors=3, passes=30).fit(data, np.random.default_rng(0))
+@pytest.mark.parametrize(("smoothing", "sharpness"), [(0.0, 0.0), (1.0, 0.25)])
+def test_spectral_is_the_low_pass_filter(smoothing: float, sharpness: float) -> None:
+    rng = np.random.default_rng(4)
+    popular = 1 / np.arange(1, 100)
+    drawn = [rng.choice(99, rng.integers(1, 30), replace=False, p=popular / popular.sum()) for _ in range(200)]
+    data = of_histories([drawn[0][:0], *drawn], 100)  # nobody has heard item 99
+    recipe = Spectral(factors=5, smoothing=smoothing, sharpness=sharpness, passes=30)
+    model = recipe.fit(data, np.random.default_rng(0))
     r = dense(data)
-    degree, heard = np.maximum(r.sum(axis=1), 1), np.maximum(r.sum(axis=0), 1)
-    _, _, v = np.linalg.svd(r / np.sqrt(degree)[:, None] / np.sqrt(heard)[None, :])
-    expected = (r / np.sqrt(heard)) @ v[:3].T @ v[:3] * np.sqrt(heard)
-    found = r @ model.source @ model.target.T
-    np.testing.assert_allclose(found, expected, atol=1e-4)
-    assert not model.target[5].any()
+    d_u, d_i = (np.maximum(n, 1) + smoothing * n[n > 0].mean() for n in (r.sum(axis=1), r.sum(axis=0)))
+    _, sigma, v = np.linalg.svd(r / np.sqrt(d_u)[:, None] / np.sqrt(d_i)[None, :])
+    weight = (sigma[:5] / sigma[0]) ** (2 * sharpness)
+    expected = (r / np.sqrt(d_i)) @ (v[:5].T * weight) @ v[:5] * np.sqrt(d_i)
+    np.testing.assert_allclose(r @ model.source @ model.target.T, expected, atol=1e-4)
+    assert not model.target[99].any()
+
+
+def test_spectral_keeps_no_more_vectors_than_the_data_can_tell() -> None:
+    rng = np.random.default_rng(5)
+    data = of_histories([rng.choice(64, 8, replace=False) for _ in range(100)], 64)
+    assert Spectral().fit(data, rng).source.shape == (64, 4)
+    assert Spectral(entries=64 * 3).fit(data, rng).source.shape == (64, 3)
+    same = of_histories([np.arange(32) for _ in range(100)], 32)
+    assert Spectral().fit(same, rng).source.shape == (32, 1)  # of rank 1
 
 
 @pytest.mark.parametrize("work", [50.0, 300.0, 700.0, 1e9])

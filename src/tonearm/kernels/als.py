@@ -227,6 +227,13 @@ def fold_in(
     return out
 
 
+def multiply(matrix: Csr, held: Float32s, out: Float32s) -> None:
+    """out = matrix @ held, but for the rows of `out` without an entry, which stay as they are; all entries are 1."""
+    assert matrix.value is None
+    tasks = plan(matrix.indptr)
+    sum_rows(numba.get_num_threads(), *tasks, matrix.indptr, matrix.index, held, out, np.empty(matrix.n_rows))
+
+
 def transpose_csr(matrix: Csr) -> Csr:
     """The same matrix by columns; rows ascend within each column."""
     value = matrix.value if matrix.value is not None else np.empty(0, np.float32)

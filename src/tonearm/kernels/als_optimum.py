@@ -8,12 +8,10 @@ some more columns than asked for, so that the last ones converge quickly too (Ha
 
 from collections.abc import Callable
 
-import numba
 import numpy as np
 
-from tonearm.kernels._als_rows import plan, sum_rows
 from tonearm.kernels._dense import gram, jacobi, rotate
-from tonearm.kernels.als import Csr, Factors
+from tonearm.kernels.als import Csr, Factors, multiply
 from tonearm.types import Float32s, Float64s
 
 _SPARE = 16
@@ -46,10 +44,10 @@ def fit_spectral(
     root = np.zeros(width)
     left = np.eye(width)
     for done in range(iterations):
-        _multiply(by_user, items, users)
+        multiply(by_user, items, users)
         vectors, values = _principal(users)
         rotate(users, (vectors * _inverse_root(values)).astype(np.float32), users)
-        _multiply(by_item, users, items)
+        multiply(by_item, users, items)
         left, values = _principal(items)
         rotate(items, (left * _inverse_root(values)).astype(np.float32), items)
         root = np.sqrt(np.maximum(np.sqrt(np.maximum(values, 0.0)) - regularization, 0.0))
@@ -62,12 +60,6 @@ def fit_spectral(
     rotate(users, (left * root).astype(np.float32), users)
     item = items[:, :factors] * root[:factors].astype(np.float32)
     return Factors(np.ascontiguousarray(users[:, :factors]), np.ascontiguousarray(item), losses)
-
-
-def _multiply(matrix: Csr, held: Float32s, out: Float32s) -> None:
-    """out = matrix @ held."""
-    tasks = plan(matrix.indptr)
-    sum_rows(numba.get_num_threads(), *tasks, matrix.indptr, matrix.index, held, out, np.empty(matrix.n_rows))
 
 
 def _principal(a: Float32s) -> tuple[Float64s, Float64s]:

@@ -1,4 +1,4 @@
-"""Spectral: an ideal low-pass filter over the graph of users and items."""
+"""Spectral: a smooth low-pass filter over the graph of users and items."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,66 +10,107 @@ from pydantic.dataclasses import dataclass as options
 from scipy.sparse import csr_array
 
 from tonearm.data import Block, Dataset, Lists
+from tonearm.kernels.als import Csr, multiply, transpose_csr
 from tonearm.kernels.topk import ItemIndex, index_items, score_pairs, top_k
 from tonearm.progress import Progress, no_progress
-from tonearm.types import AnyArray, Bools, Float32s, Float64s
+from tonearm.types import AnyArray, Bools, Float32s, Float64s, Int64s
 
 
 @options(frozen=True)
 class Spectral:
-    """R̃ = D_u^−½ R D_i^−½ ≈ U Σ Vᵀ; score = R D_i^−½ V Vᵀ D_i^½ (Shen et al. 2021, the low-pass part of GF-CF).
+    """R̃ = D_u^−½ R D_i^−½ ≈ U Σ Vᵀ; score = R D_i^−½ V (Σ/σ₁)^(2·sharpness) Vᵀ D_i^½.
 
-    factors: singular vectors kept
+    D holds the size of every history and the listeners of every item, each plus `smoothing` times their mean. With both
+    options 0 this is the low-pass part of GF-CF (Shen et al. 2021), whose first vectors fall to small groups that stand
+    apart; smoothed normalisation (Peng et al. 2024) leaves those to the end.
+
+    factors: singular vectors kept, at most a sixteenth of the users or of the items
+    smoothing: what is added to every degree, as a multiple of the mean one
+    sharpness: how much less a vector counts the smaller its singular value
+    entries: numbers kept for either side; fewer vectors are where there are very many items
     passes: power passes of the randomised decomposition
     max_pairs: the source is left out of a log with more (user, item) pairs
     """
 
-    factors: Annotated[int, Field(ge=1)] = 256
+    factors: Annotated[int, Field(ge=1)] = 512
+    smoothing: Annotated[float, Field(ge=0)] = 1.0
+    sharpness: Annotated[float, Field(ge=0)] = 0.25
+    entries: Annotated[float, Field(ge=1)] = 1e8
     passes: Annotated[int, Field(ge=1)] = 4
     max_pairs: Annotated[int, Field(ge=0)] = 10_000_000
 
     def fit(self, data: Dataset, rng: np.random.Generator, progress: Progress = no_progress) -> "SpectralModel":
         """Find the leading singular vectors of the normalised matrix."""
-        pairs, played = data.pairs, np.flatnonzero(data.plays > 0)
-        degree = np.maximum(np.diff(pairs.indptr), 1)
-        row = np.repeat(np.arange(pairs.n_users), np.diff(pairs.indptr))
-        values = (1 / np.sqrt(degree[row] * data.listeners[pairs.item].astype(np.float64))).astype(np.float32)
-        place = np.zeros(data.n_items, np.int32)
-        place[played] = np.arange(len(played))
-        matrix = csr_array((values, place[pairs.item], pairs.indptr), shape=(pairs.n_users, len(played)))
-        matrix = matrix[np.diff(pairs.indptr) > 0]
-        vectors = right_singular_vectors(
-            matrix, min(self.factors, max(1, min(matrix.shape) // 4)), self.passes, rng, progress
+        by_user = Csr(data.pairs.indptr, data.pairs.item, None, data.n_items)
+        by_item = transpose_csr(by_user)
+        sizes, listeners = np.diff(by_user.indptr), np.diff(by_item.indptr)
+        n = min(int(np.count_nonzero(sizes)), int(np.count_nonzero(listeners)))
+        factors = max(1, min(self.factors, n // 16, int(self.entries) // data.n_items))
+        user_scale, item_scale = (_scale(degrees, self.smoothing) for degrees in (sizes, listeners))
+        vectors, values = right_singular_vectors(
+            by_user, by_item, user_scale, item_scale, factors, self.passes, rng, progress
         )
-        scale = np.sqrt(data.listeners[played]).astype(np.float32)[:, None]
-        source, target = np.zeros((2, data.n_items, vectors.shape[1]), np.float32)
-        source[played], target[played] = vectors / scale, vectors * scale
-        return SpectralModel(source, target, data.plays > 0)
+        weight = (values / values[0]) ** np.float32(self.sharpness)
+        return SpectralModel(vectors * weight * item_scale[:, None], vectors / item_scale[:, None], listeners > 0)
+
+
+def _scale(degrees: Int64s, smoothing: float) -> Float32s:
+    """D^−½ of one side, (n,) float32."""
+    mean = int(degrees.sum()) / max(1, int(np.count_nonzero(degrees)))
+    return np.asarray((np.maximum(degrees, 1) + smoothing * mean) ** -0.5, np.float32)
 
 
 def right_singular_vectors(
-    matrix: csr_array, factors: int, passes: int, rng: np.random.Generator, progress: Progress
-) -> Float32s:
-    """The leading right singular vectors by block power iteration, (n_columns, factors) float32.
+    by_user: Csr,
+    by_item: Csr,
+    user_scale: Float32s,
+    item_scale: Float32s,
+    factors: int,
+    passes: int,
+    rng: np.random.Generator,
+    progress: Progress,
+) -> tuple[Float32s, Float32s]:
+    """Leading right singular vectors of D_u R D_i by block power iteration, and the squares of their singular values.
+
+    by_user, by_item: R, all of whose entries are 1, and its transpose
+    user_scale, item_scale: the diagonals of D_u and D_i
+    Returns (n_items, d) and (d,) float32, the greatest first; d is `factors` or the rank, if that is less.
 
     Source: Halko, Martinsson and Tropp 2011, algorithm 4.4
     """
-    width = min(factors + 32, *matrix.shape)
-    basis = rng.standard_normal((matrix.shape[1], width)).astype(np.float32)
-    transposed = matrix.T.tocsr()
+    width = -(-(factors + 32) // 8) * 8  # whole registers
+    users = np.zeros((by_user.n_rows, width), np.float32)
+    basis = np.zeros((by_item.n_rows, width), np.float32)
+    heard = np.diff(by_item.indptr) > 0
+    basis[heard] = rng.standard_normal((int(heard.sum()), width), dtype=np.float32)
+
+    def to_users() -> None:
+        multiply(by_user, basis * item_scale[:, None], users)
+        np.multiply(users, user_scale[:, None], out=users)
+
     for done in range(passes):
         progress("spectral", done, passes)
-        basis = _orthonormal(transposed @ (matrix @ basis))
+        to_users()
+        np.multiply(users, user_scale[:, None], out=users)
+        multiply(by_item, users, basis)
+        np.multiply(basis, item_scale[:, None], out=basis)
+        basis = _orthonormal(basis)
     basis = _orthonormal(basis)
-    _, right = _squares(matrix @ basis)
-    return np.ascontiguousarray(basis @ right[:, ::-1][:, :factors].astype(np.float32))
+    to_users()
+    values, right = _squares(users)
+    kept = np.flatnonzero(values > 1e-6 * values[-1])[::-1][:factors]
+    return np.asarray(basis @ right[:, kept].astype(np.float32)), values[kept].astype(np.float32)
 
 
 def _orthonormal(basis: Float32s) -> Float32s:
-    """Another basis of the same space by way of its Gram matrix: faster than a QR, and good to 1e-6 the second time."""
+    """Another basis of the same space by way of its Gram matrix: faster than a QR, and good to 1e-6 the second time.
+
+    A direction that float32 cannot tell from nothing becomes 0.
+    """
     size, vectors = _squares(basis)
-    some = size > 1e-7 * size[-1]
-    return np.asarray(basis @ (vectors[:, some] / np.sqrt(size[some])).astype(np.float32))
+    with np.errstate(divide="ignore"):
+        inverse = np.where(size > 1e-7 * size[-1], np.maximum(size, 0) ** -0.5, 0)
+    return np.asarray(basis @ (vectors * inverse).astype(np.float32))
 
 
 def _squares(tall: Float32s) -> tuple[Float64s, Float64s]:

@@ -61,7 +61,11 @@ SOURCES: dict[str, Space] = {
         "regularization": Range(10.0, 5000.0, log=True),
         "recency": RECENCY,
     },
-    "spectral": {"factors": Range(16, 512, log=True)},
+    "spectral": {
+        "factors": Range(16, 512, log=True),
+        "smoothing": Range(0.0, 4.0),
+        "sharpness": Range(0.0, 1.0),
+    },
     "recent": {"half_life": Range(1.0, 90.0, log=True)},
     "trend": {"half_life": Range(1.0, 90.0, log=True), "prior": Range(0.5, 50.0, log=True)},
     "again": {"decay": Range(0.0, 1.5)},
