@@ -125,6 +125,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "regularization": 0.05,
             "alpha": 1.0,
             "confidence": "plays",
+            "recency": 0.0,
         },
         "output": {"k": 100, "similar": 10},
     },

@@ -64,7 +64,7 @@ def test_a_ready_made_split_without_time_or_catalogue(tiny_log: Log, tmp_path: P
 
 
 def test_options_of_the_sources_are_kept(tiny_log: Log, tmp_path: Path) -> None:
-    more = ("item_item.recency=5.0", 'als.confidence="plays"', "als.alpha=2.0", "ease.recency=0.0")
+    more = ("item_item.recency=5.0", 'als.confidence="plays"', "als.recency=5.0", "spectral.recency=3.0")
     check_same_lists(restore(run_quick(tmp_path / "other", tiny_log.events, tiny_log.items, *more)))
 
 

@@ -16,6 +16,7 @@ from tonearm.ranker import Ranker, RankerModel, TrainingTable
 from tonearm.sources.als import ALS, Confidence
 from tonearm.sources.ease import EASE
 from tonearm.sources.item_item import ItemItem
+from tonearm.sources.spectral import Spectral
 from tonearm.types import Float32s, Int64s
 
 N_ITEMS, NOW = 9, 60 * DAY
@@ -53,12 +54,13 @@ def every_item(n_users: int) -> Lists:
     confidence=st.sampled_from(["plays", "log", "one"]),
     regularization=st.sampled_from([0.1, 3.0]),
     alpha=st.sampled_from([1.0, 20.0]),
+    recency=st.sampled_from([0.0, 2.0]),
 )
 def test_als_contributions_are_the_normal_equations_and_sum_to_the_score(
-    rows: list[list[tuple[int, int]]], confidence: Confidence, regularization: float, alpha: float
+    rows: list[list[tuple[int, int]]], confidence: Confidence, regularization: float, alpha: float, recency: float
 ) -> None:
     data = dataset(rows)
-    recipe = ALS(factors=3, iterations=4, confidence=confidence, regularization=regularization, alpha=alpha)
+    recipe = ALS(3, regularization, alpha, iterations=4, confidence=confidence, recency=recency)
     model = recipe.fit(data, np.random.default_rng(0))
     y = model.item_factors.astype(np.float64)
     for user in range(data.n_users):
@@ -69,7 +71,9 @@ def test_als_contributions_are_the_normal_equations_and_sum_to_the_score(
         plays = block.pairs.plays.astype(np.float64)
         r = {"plays": plays, "log": np.log2(1 + plays), "one": np.ones(len(plays))}[confidence]
         c = np.ones(N_ITEMS)
-        c[block.pairs.item] = alpha * r
+        assert block.pairs.last is not None
+        later = (block.pairs.last[None, :] > block.pairs.last[:, None]).sum(axis=1)
+        c[block.pairs.item] = alpha * r / (1 + later / recency if recency else 1)
         inverse = np.linalg.inv(y.T @ (c[:, None] * y) + regularization * np.eye(3))
         for item in np.flatnonzero(data.plays > 0):
             found = model.contributions(block, int(item))
@@ -81,9 +85,10 @@ def test_als_contributions_are_the_normal_equations_and_sum_to_the_score(
 
 @settings(max_examples=40, deadline=None)
 @given(rows=histories, recency=st.sampled_from([0.0, 2.0]))
-def test_item_item_and_ease_contributions_sum_to_the_score(rows: list[list[tuple[int, int]]], recency: float) -> None:
+def test_contributions_of_linear_sources_sum_to_the_score(rows: list[list[tuple[int, int]]], recency: float) -> None:
     data, rng = dataset(rows), np.random.default_rng(0)
-    for model in (ItemItem(recency=recency).fit(data, rng), EASE(regularization=2, recency=recency).fit(data, rng)):
+    recipes = (ItemItem(recency=recency), EASE(regularization=2, recency=recency), Spectral(recency=recency))
+    for model in (recipe.fit(data, rng) for recipe in recipes):
         scores = model.score(data.block(0, data.n_users, True), every_item(data.n_users)).reshape(-1, N_ITEMS)
         for user in range(data.n_users):
             for item in range(N_ITEMS):

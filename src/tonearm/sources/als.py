@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass as options
 
-from tonearm.data import Block, Dataset, Lists
+from tonearm.data import Block, Dataset, Lists, Pairs
 from tonearm.kernels.als import Csr, fit_als, fold_in, transpose_csr
 from tonearm.kernels.approximate import similar_approximate
 from tonearm.kernels.topk import (
@@ -22,6 +22,7 @@ from tonearm.kernels.topk import (
     unit_vectors,
 )
 from tonearm.progress import Progress, no_progress
+from tonearm.sources.history import recency_weights
 from tonearm.types import AnyArray, Bools, Float16s, Float32s, Float64s, Int32s
 
 Confidence = Literal["plays", "log", "one"]
@@ -39,6 +40,7 @@ class ALS:
     iterations: passes over users and items
     more_iterations: passes where an earlier model's items are gone on from
     confidence: the value of a played pair: its plays, log2(1 + plays), or 1
+    recency: the value of a pair with r later ones in its history is divided by 1 + r / recency; 0 leaves it as it is
     cg_steps: steps of conjugate gradients for each row and pass
     frequency_exponent: above 0, λ grows with (events of the row + size of the other side) to this power
     """
@@ -49,6 +51,7 @@ class ALS:
     iterations: Annotated[int, Field(ge=1)] = 10
     more_iterations: Annotated[int, Field(ge=1)] = 3
     confidence: Confidence = "log"
+    recency: Annotated[float, Field(ge=0)] = 20.0
     cg_steps: Annotated[int, Field(ge=1)] = 3
     frequency_exponent: Annotated[float, Field(ge=0, le=2)] = 0.0
 
@@ -65,7 +68,7 @@ class ALS:
             they are solved first
         """
         pairs = data.pairs
-        by_user = Csr(pairs.indptr, pairs.item, values(pairs.plays, self.confidence), data.n_items)
+        by_user = Csr(pairs.indptr, pairs.item, values(pairs, self.confidence, self.recency), data.n_items)
         by_item = transpose_csr(by_user)
         found = fit_als(
             by_user,
@@ -89,14 +92,19 @@ class ALS:
             self.regularization,
             self.alpha,
             self.confidence,
+            self.recency,
         )
 
 
-def values(plays: Float32s, confidence: Confidence) -> Float32s | None:
+def values(pairs: Pairs, confidence: Confidence, recency: float) -> Float32s | None:
     """The value of each played pair; None, which is solved faster, where all of them are 1."""
-    if confidence == "one" or bool((plays == 1).all()):
-        return None
-    return np.log2(1 + plays) if confidence == "log" else plays
+    value = None
+    if confidence != "one" and not bool((pairs.plays == 1).all()):
+        value = np.log2(1 + pairs.plays) if confidence == "log" else pairs.plays
+    if recency > 0 and pairs.last is not None:
+        weights = recency_weights(pairs, recency)
+        value = weights if value is None else np.multiply(value, weights, out=weights)
+    return value
 
 
 @dataclass(frozen=True)
@@ -116,6 +124,7 @@ class ALSModel:
     regularization: float
     alpha: float
     confidence: Confidence
+    recency: float
     name: str = "als"
 
     def recommend(self, block: Block, k: int) -> Lists:
@@ -151,11 +160,11 @@ class ALSModel:
             entry = np.repeat(new, np.diff(block.pairs.indptr)) & self.known_items[block.pairs.item]
             row = np.repeat(np.arange(len(block)), np.diff(block.pairs.indptr))[entry]
             indptr = np.searchsorted(row, np.arange(len(block) + 1)).astype(np.int64)
-            value = values(block.pairs.plays[entry], self.confidence)
+            value = values(block.pairs, self.confidence, self.recency)
             folded = fold_in(
                 indptr,
                 block.pairs.item[entry],
-                value if value is not None else np.empty(0, np.float32),
+                value[entry] if value is not None else np.empty(0, np.float32),
                 self.alpha,
                 self.item_factors,
                 self._common,
@@ -191,9 +200,9 @@ class ALSModel:
         Source: Hu, Koren, Volinsky 2008, section 5
         """
         out, known = np.zeros(len(block.pairs.item)), self.known_items[block.pairs.item]
-        value = values(block.pairs.plays[known], self.confidence)
+        value = values(block.pairs, self.confidence, self.recency)
         y = self.item_factors[block.pairs.item[known]].astype(np.float64)
-        c = self.alpha * (np.ones(len(y)) if value is None else value.astype(np.float64))
+        c = self.alpha * (np.ones(len(y)) if value is None else value[known].astype(np.float64))
         # least squares, as without regularization the matrix may be singular
         mine, *_ = np.linalg.lstsq(self._common + (y.T * (c - 1)) @ y, self.item_factors[item].astype(np.float64))
         out[known] = c * (y @ mine)
@@ -210,6 +219,7 @@ class ALSModel:
             "regularization": np.array(self.regularization),
             "alpha": np.array(self.alpha),
             "confidence": np.array(self.confidence),
+            "recency": np.array(self.recency),
         }
 
     @classmethod
@@ -224,6 +234,7 @@ class ALSModel:
             float(arrays["regularization"]),
             float(arrays["alpha"]),
             next(name for name in get_args(Confidence) if name == str(arrays["confidence"])),
+            float(arrays["recency"]),
         )
 
     @cached_property

@@ -13,12 +13,13 @@ from tonearm.data import Block, Dataset, Lists
 from tonearm.kernels.als import Csr, multiply, transpose_csr
 from tonearm.kernels.topk import ItemIndex, index_items, score_pairs, top_k
 from tonearm.progress import Progress, no_progress
+from tonearm.sources.history import recency_weights
 from tonearm.types import AnyArray, Bools, Float32s, Float64s, Int64s
 
 
 @options(frozen=True)
 class Spectral:
-    """R̃ = D_u^−½ R D_i^−½ ≈ U Σ Vᵀ; score = R D_i^−½ V (Σ/σ₁)^(2·sharpness) Vᵀ D_i^½.
+    """R̃ = D_u^−½ R D_i^−½ ≈ U Σ Vᵀ; score = W D_i^−½ V (Σ/σ₁)^(2·sharpness) Vᵀ D_i^½, W being R weighed by recency.
 
     D holds the size of every history and the listeners of every item, each plus `smoothing` times their mean. With both
     options 0 this is the low-pass part of GF-CF (Shen et al. 2021), whose first vectors fall to small groups that stand
@@ -27,6 +28,7 @@ class Spectral:
     factors: singular vectors kept, at most a sixteenth of the users or of the items
     smoothing: what is added to every degree, as a multiple of the mean one
     sharpness: how much less a vector counts the smaller its singular value
+    recency: a history entry with r later ones counts 1 / (1 + r / recency); 0 counts all alike
     entries: numbers kept for either side; fewer vectors are where there are very many items
     passes: power passes of the randomised decomposition
     max_pairs: the source is left out of a log with more (user, item) pairs
@@ -35,6 +37,7 @@ class Spectral:
     factors: Annotated[int, Field(ge=1)] = 512
     smoothing: Annotated[float, Field(ge=0)] = 1.0
     sharpness: Annotated[float, Field(ge=0)] = 0.25
+    recency: Annotated[float, Field(ge=0)] = 20.0
     entries: Annotated[float, Field(ge=1)] = 1e8
     passes: Annotated[int, Field(ge=1)] = 4
     max_pairs: Annotated[int, Field(ge=0)] = 10_000_000
@@ -51,7 +54,9 @@ class Spectral:
             by_user, by_item, user_scale, item_scale, factors, self.passes, rng, progress
         )
         weight = (values / values[0]) ** np.float32(self.sharpness)
-        return SpectralModel(vectors * weight * item_scale[:, None], vectors / item_scale[:, None], listeners > 0)
+        return SpectralModel(
+            vectors * weight * item_scale[:, None], vectors / item_scale[:, None], listeners > 0, self.recency
+        )
 
 
 def _scale(degrees: Int64s, smoothing: float) -> Float32s:
@@ -123,12 +128,13 @@ def _squares(tall: Float32s) -> tuple[Float64s, Float64s]:
 class SpectralModel:
     """What a history entry adds to its user's vector, and the vectors that it is multiplied by.
 
-    source, target: (n_items, d) float32; played: (n_items,) bool
+    source, target: (n_items, d) float32; played: (n_items,) bool; recency: as in the recipe
     """
 
     source: Float32s
     target: Float32s
     played: Bools
+    recency: float
     name: str = "spectral"
     _index: ItemIndex = field(init=False)
 
@@ -136,10 +142,10 @@ class SpectralModel:
         self._index = index_items(self.target, self.played)
 
     def vectors(self, block: Block) -> Float32s:
-        """Sum of the history's vectors, (b, d) float32."""
+        """Sum of the history's vectors, each weighed by its recency, (b, d) float32."""
         pairs = block.pairs
-        ones = np.ones(len(pairs.item), np.float32)
-        history = csr_array((ones, pairs.item, pairs.indptr), shape=(len(block), len(self.source)))
+        weights = recency_weights(pairs, self.recency)
+        history = csr_array((weights, pairs.item, pairs.indptr), shape=(len(block), len(self.source)))
         return np.ascontiguousarray(history @ self.source, np.float32)
 
     def recommend(self, block: Block, k: int) -> Lists:
@@ -158,15 +164,20 @@ class SpectralModel:
         return score_pairs(self.vectors(block), self.target, candidates.indptr, candidates.item)
 
     def contributions(self, block: Block, item: int) -> Float64s | None:
-        """The product of each history item's vector with the item's; they sum to the score."""
-        vectors, wanted = self.source[block.pairs.item].astype(np.float64), self.target[item].astype(np.float64)
-        return np.asarray(vectors @ wanted)
+        """The product of each history item's vector with the item's, times its recency; they sum to the score."""
+        weights = recency_weights(block.pairs, self.recency).astype(np.float64)
+        return np.asarray(weights * (self.source[block.pairs.item].astype(np.float64) @ self.target[item]))
 
     def save(self) -> dict[str, AnyArray]:
-        """Both sides' vectors, and which items were played."""
-        return {"source": self.source, "target": self.target, "played": self.played}
+        """Both sides' vectors, which items were played, and how a history is weighed."""
+        return {
+            "source": self.source,
+            "target": self.target,
+            "played": self.played,
+            "recency": np.array(self.recency),
+        }
 
     @classmethod
     def load(cls, arrays: Mapping[str, AnyArray]) -> Self:
         """The model that `save` took apart."""
-        return cls(arrays["source"], arrays["target"], arrays["played"])
+        return cls(arrays["source"], arrays["target"], arrays["played"], float(arrays["recency"]))

@@ -49,6 +49,7 @@ SOURCES: dict[str, Space] = {
         "alpha": Range(0.5, 100.0, log=True),
         "iterations": Range(5, 20),
         "frequency_exponent": Range(0.0, 1.0),
+        "recency": RECENCY,
     },
     "item_item": {
         "user_power": Range(0.0, 1.5),
@@ -65,6 +66,7 @@ SOURCES: dict[str, Space] = {
         "factors": Range(16, 512, log=True),
         "smoothing": Range(0.0, 4.0),
         "sharpness": Range(0.0, 1.0),
+        "recency": RECENCY,
     },
     "recent": {"half_life": Range(1.0, 90.0, log=True)},
     "trend": {"half_life": Range(1.0, 90.0, log=True), "prior": Range(0.5, 50.0, log=True)},
