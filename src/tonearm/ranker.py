@@ -25,6 +25,9 @@ from tonearm.types import Bools, Float32s, Float64s, Int32s, Int64s
 MIXES = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Shares of the trees in the final score that are compared on held-out users."""
 
+USUAL = 0.75
+"""The share that is taken where held-out users cannot tell."""
+
 K = 20
 """The shares are compared by ndcg at this cut-off."""
 
@@ -265,14 +268,13 @@ def mixed(indptr: Int64s, trees: Float32s | None, blend: Float32s, mix: float) -
 
 
 def best_mix(by_user: Mapping[float, Float64s]) -> float:
-    """The share of the trees to take: all, unless users' ndcg is higher at another by more than a standard error.
+    """The share of the trees to take: `USUAL`, unless users' ndcg is higher at another by more than a standard error.
 
     by_user: (n_users,) ndcg of each share
     """
-    trees = by_user[1.0]
-    gain = {mix: values - trees for mix, values in by_user.items()}
+    gain = {mix: values - by_user[USUAL] for mix, values in by_user.items()}
     clear = [mix for mix, g in gain.items() if g.mean() > max(1e-6, g.std() / np.sqrt(len(g)))]
-    return max(clear, key=lambda mix: (gain[mix].mean(), mix), default=1.0)
+    return max(clear, key=lambda mix: (gain[mix].mean(), mix), default=USUAL)
 
 
 def ndcgs(indptr: Int64s, score: Float32s, label: Float32s, k: int = K) -> Float64s:

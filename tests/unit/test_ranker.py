@@ -11,6 +11,7 @@ import pytest
 
 from tonearm.errors import DataError
 from tonearm.ranker import (
+    USUAL,
     Ranker,
     RankerModel,
     TrainingTable,
@@ -149,26 +150,28 @@ def choose(trees: list[float], blend: list[float], label: list[int]) -> RankerMo
 def test_the_share_of_the_trees_is_the_best_on_held_out_users() -> None:
     right, wrong = [3.0, 1, 2], [1.0, 3, 2]
     played = [1, 0, 0]
-    assert choose(right * 2, wrong * 2, played * 2).mix == 1
+    assert choose(right * 2, wrong * 2, played * 2).mix == USUAL
+    # trees that are right by a hair stand alone
+    assert choose([3, 2.9, 0] * 2, [0, 3, 2.9] * 2, played * 2).mix == 1
     # where the blend is right by a hair, any share of trees that are wrong by far is too much
     assert choose([0, 3, 2.9] * 2, [3, 2.9, 0] * 2, played * 2).mix == 0
-    assert choose(right * 2, right * 2, played * 2).mix == 1  # the trees have it where all are equal
+    assert choose(right * 2, right * 2, played * 2).mix == USUAL  # where all are equal
     # the second user was not held out, and has no say
     nan = float("nan")
     model = choose([*right, nan, nan, nan], [*wrong, *right], played * 2)
-    assert (model.mix, model.validation["held_out_users"]) == (1, 1)
+    assert (model.mix, model.validation["held_out_users"]) == (USUAL, 1)
     # each is right about one user and nearly so about the other: together they are right about both
     half = choose([3, 2.9, 0, 3, 0, 2.9], [3, 0, 2.9, 3, 2.9, 0], [1, 0, 0, 1, 0, 0])
     assert half.validation["by_share_of_trees"]["0.5"] == 1
 
 
-def test_a_gain_within_a_standard_error_leaves_the_trees_alone() -> None:
+def test_a_gain_within_a_standard_error_leaves_the_usual_share() -> None:
     trees = np.zeros(100)
     luck = np.where(np.arange(100) % 2 > 0, 1.0, -0.9)  # mean .05, standard error .095
     clear = np.where(np.arange(100) % 2 > 0, 1.0, -0.7)
-    assert best_mix({0.5: trees + luck, 1.0: trees}) == 1
-    assert best_mix({0.5: trees + clear, 1.0: trees}) == 0.5
-    assert best_mix({0.0: trees + 0.2, 0.5: trees + clear, 1.0: trees}) == 0
+    assert best_mix({0.5: trees + luck, USUAL: trees}) == USUAL
+    assert best_mix({0.5: trees + clear, USUAL: trees}) == 0.5
+    assert best_mix({0.0: trees + 0.2, USUAL: trees, 1.0: trees + clear}) == 0
 
 
 def test_mixed_by_hand() -> None:
