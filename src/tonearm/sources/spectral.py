@@ -21,9 +21,9 @@ from tonearm.types import AnyArray, Bools, Float32s, Float64s, Int64s
 class Spectral:
     """R̃ = D_u^−½ R D_i^−½ ≈ U Σ Vᵀ; score = W D_i^−½ V (Σ/σ₁)^(2·sharpness) Vᵀ D_i^½, W being R weighed by recency.
 
-    D holds the size of every history and the listeners of every item, each plus `smoothing` times their mean. With both
-    options 0 this is the low-pass part of GF-CF (Shen et al. 2021), whose first vectors fall to small groups that stand
-    apart; smoothed normalisation (Peng et al. 2024) leaves those to the end.
+    D holds the size of every history and the listeners of every item, each plus `smoothing` times their mean. With
+    smoothing, sharpness and recency 0 this is the low-pass part of GF-CF (Shen et al. 2021), whose first vectors fall
+    to small groups that stand apart; smoothed normalisation (Peng et al. 2024) leaves those to the end.
 
     factors: singular vectors kept, at most a sixteenth of the users or of the items
     smoothing: what is added to every degree, as a multiple of the mean one
