@@ -210,6 +210,20 @@ def test_spectral_is_the_low_pass_filter(smoothing: float, sharpness: float) -> 
     assert not model.target[99].any()
 
 
+def test_spectral_weighs_a_history_by_recency() -> None:
+    data = some_data()
+    block = data.block(0, data.n_users, True)
+    model = Spectral(recency=2.0).fit(data, np.random.default_rng(0))
+    assert data.pairs.last is not None
+    later = [
+        (data.pairs.last[data.pairs.row(user)][None, :] > data.pairs.last[data.pairs.row(user)][:, None]).sum(axis=1)
+        for user in range(data.n_users)
+    ]
+    weighed = dense(data, 1 / (1 + np.concatenate(later) / 2))
+    np.testing.assert_allclose(model.vectors(block), weighed @ model.source, rtol=1e-5, atol=1e-7)
+    assert not np.allclose(weighed, dense(data))
+
+
 def test_spectral_keeps_no_more_vectors_than_the_data_can_tell() -> None:
     rng = np.random.default_rng(5)
     data = of_histories([rng.choice(64, 8, replace=False) for _ in range(100)], 64)
