@@ -20,11 +20,11 @@ import numpy as np
 from implicit.cpu.als import AlternatingLeastSquares
 from scipy import sparse
 
-from tonearm.kernels._als_rows import plan, sum_rows
 from tonearm.kernels._jit import jit_parallel, prange
 from tonearm.kernels._simd import fill, fma, total
-from tonearm.kernels.als import Csr, Factors, fit_als, transpose_csr
-from tonearm.kernels.als_optimum import fit_spectral
+from tonearm.kernels.als import Factors, fit_als
+from tonearm.kernels.als_optimum import fit_optimum
+from tonearm.kernels.csr import Csr, multiply, transpose_csr
 from tonearm.types import Float32s
 
 REGULARIZATION = 0.05
@@ -90,10 +90,9 @@ def gather_floor(matrix: Csr, other: Csr, factors: int) -> float:
     width = -(-factors // 8) * 8
     for side in (matrix, other):
         held, out = np.ones((side.n_columns, width), np.float32), np.zeros((side.n_rows, width), np.float32)
-        losses, tasks = np.zeros(side.n_rows), plan(side.indptr)
-        run = (numba.get_num_threads(), *tasks, side.indptr, side.index, held, out, losses)
-        sum_rows(*run)
-        spent += seconds(lambda run=run: sum_rows(*run))  # type: ignore[misc]
+        run = (Csr(side.indptr, side.index, None, side.n_columns), held, out)
+        multiply(*run)
+        spent += seconds(lambda run=run: multiply(*run))  # type: ignore[misc]
     return spent
 
 
@@ -139,11 +138,14 @@ def fit_ours(
 ) -> tuple[Factors, float]:
     """Our factors and seconds an iteration."""
     marks = [time.perf_counter()]
-    found = fit_als(
-        by_user, by_item, factors=start[0].shape[1], regularization=REGULARIZATION, alpha=alpha,
-        iterations=iterations, rng=np.random.default_rng(0), cg_steps=cg_steps, init=start,
-        progress=lambda _i, _n, _loss: marks.append(time.perf_counter()),
-    )  # fmt: skip
+    options = {
+        "factors": start[0].shape[1], "regularization": REGULARIZATION, "iterations": iterations,
+        "rng": np.random.default_rng(0), "progress": lambda _i, _n, _loss: marks.append(time.perf_counter()),
+    }  # fmt: skip
+    if by_user.value is None:
+        found = fit_optimum(by_user, by_item, start=start[1], tolerance=0.0, **options)
+    else:
+        found = fit_als(by_user, by_item, alpha=alpha, cg_steps=cg_steps, init=start, **options)
     return found, (marks[-1] - marks[0]) / iterations
 
 
@@ -203,7 +205,7 @@ def to_objective(by_user: Csr, by_item: Csr, factors: int, rounds: int, iteratio
 
     def ours(passes: int) -> None:
         rng = np.random.default_rng(0)
-        found[:] = [fit_spectral(by_user, by_item, **options, iterations=passes, rng=rng)]  # type: ignore[arg-type]
+        found[:] = [fit_optimum(by_user, by_item, **options, iterations=passes, rng=rng)]  # type: ignore[arg-type]
 
     ours(30)
     passes = next(n for n, loss in enumerate(found[0].losses, 1) if loss <= goal)

@@ -22,8 +22,9 @@ import numpy as np
 from implicit.cpu.topk import topk as by_implicit
 
 from als import peak_rate, seconds
-from tonearm.kernels.als import Csr, fit_als, transpose_csr
+from tonearm.kernels.als import fit_als
 from tonearm.kernels.approximate import similar_approximate
+from tonearm.kernels.csr import Csr, transpose_csr
 from tonearm.kernels.topk import index_items, similar_to_all, top_k, unit_vectors
 from tonearm.types import Float32s, Int32s
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from tonearm.kernels.als import Csr, fit_als, transpose_csr
+from tonearm.kernels.als import fit_als
+from tonearm.kernels.csr import Csr, transpose_csr
 from tonearm.kernels.topk import index_items, top_k
 from tonearm.types import Float32s
 

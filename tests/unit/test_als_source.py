@@ -90,7 +90,7 @@ def test_saved_and_loaded_is_the_same(model: ALSModel) -> None:
 def test_confidence_of_repeats() -> None:
     data = some_data()
     kinds: tuple[Confidence, ...] = ("plays", "log", "one")
-    recipes = {c: ALS(factors=3, iterations=2, regularization=0.1, alpha=1.0, confidence=c) for c in kinds}
+    recipes = {c: ALS(factors=3, iterations=2, regularization=0.1, alpha=2.0, confidence=c) for c in kinds}
     fits = {c: recipe.fit(data, np.random.default_rng(1)) for c, recipe in recipes.items()}
     # item 2 counts 2, log2(3) and 1 for the user who heard it twice
     strength = [float(fits[c].user_factors[1] @ fits[c].item_factors[2]) for c in reversed(kinds)]
@@ -105,3 +105,20 @@ def test_a_warm_start_begins_where_the_earlier_model_stopped(model: ALSModel) ->
     assert again.losses[0] <= model.losses[-1] * (1 + 1e-6)
     about = recipe.fit(some_data(), np.random.default_rng(5), start=model.item_factors.astype(np.float16))
     assert about.losses[0] <= model.losses[-1] * (1 + 1e-3)
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_where_all_confidences_are_one_the_optimum_itself_is_found(again: bool) -> None:
+    data = some_data()
+    recipe = ALS(factors=2, regularization=0.1, alpha=1.0, iterations=60, more_iterations=60, confidence="one")
+    start = np.zeros((N_ITEMS, 2), np.float32)
+    start[:, 0] = np.arange(N_ITEMS)  # the second direction is left open
+    model = recipe.fit(data, np.random.default_rng(1), start=start if again else None)
+    played = np.zeros((len(HISTORIES), N_ITEMS))
+    for user, history in enumerate(HISTORIES):
+        played[user, history] = 1
+    u, s, vt = np.linalg.svd(played)
+    np.testing.assert_allclose(model.user_factors @ model.item_factors.T, u[:, :2] * (s[:2] - 0.1) @ vt[:2], atol=1e-3)
+    block = new_users([HISTORIES[0]])
+    np.testing.assert_allclose(model.vectors(block)[0][0], model.user_factors[0], atol=1e-3)
+    assert len(model.losses) < 60  # it stops where a pass gains nothing

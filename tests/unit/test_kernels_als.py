@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from tonearm.kernels._dense import gram, jacobi, rotate
-from tonearm.kernels.als import Csr, Factors, fit_als, fold_in, transpose_csr
+from tonearm.kernels.als import Factors, fit_als, fold_in
+from tonearm.kernels.csr import Csr, transpose_csr
 from tonearm.types import Float32s, Float64s
 
 

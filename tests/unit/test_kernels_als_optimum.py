@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from tonearm.kernels.als import Csr, Factors, fit_als, transpose_csr
-from tonearm.kernels.als_optimum import fit_spectral
+from tonearm.kernels.als import Factors, fit_als
+from tonearm.kernels.als_optimum import fit_optimum
+from tonearm.kernels.csr import Csr, transpose_csr
 
 REGULARIZATION = 0.4
 
@@ -18,7 +19,7 @@ def some_log() -> Csr:
 
 
 def fit(matrix: Csr, factors: int) -> Factors:
-    return fit_spectral(
+    return fit_optimum(
         matrix,
         transpose_csr(matrix),
         factors=factors,

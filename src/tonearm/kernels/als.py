@@ -8,8 +8,8 @@ where p = 1 and c = α · value for an observed pair, p = 0 and c = 1 for every 
 While the users are solved, the items are held: each user minimises a quadratic with matrix
 M + Σ_i (c_ui − 1) y_i y_iᵀ, where M = YᵀY + λI is common to all users. One change of basis turns M into the identity
 for everybody, after which a step of conjugate gradients touches a user's own items only, and users with few events need
-few steps. That is preconditioning by M at the price of one product per half-iteration. When all confidences are 1 the
-common part is all there is, and the exact solution is a plain sum.
+few steps. That is preconditioning by M at the price of one product per half-iteration. Where all confidences are 1,
+`als_optimum` is faster by far.
 
 Arrays inside have rows padded to a multiple of eight, so that vector instructions need no tail.
 """
@@ -20,30 +20,11 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 
-from tonearm.kernels._als_rows import plan, solve_rows, sum_rows
+from tonearm.kernels._als_rows import solve_rows
 from tonearm.kernels._dense import gram, jacobi, rotate
 from tonearm.kernels._jit import jit_parallel, prange
+from tonearm.kernels.csr import Csr, plan
 from tonearm.types import Float16s, Float32s, Float64s, Int32s, Int64s
-
-
-@dataclass(frozen=True)
-class Csr:
-    """A sparse matrix by rows.
-
-    indptr: (n_rows + 1,) int64
-    index: (n_entries,) int32, the columns of each row
-    value: (n_entries,) float32, or None where every entry is 1
-    n_columns: how many columns there are
-    """
-
-    indptr: Int64s
-    index: Int32s
-    value: Float32s | None
-    n_columns: int
-
-    @property
-    def n_rows(self) -> int:
-        return len(self.indptr) - 1
 
 
 @dataclass(frozen=True)
@@ -145,12 +126,9 @@ def _half(side: _Side, other: _Side, factors: int, regularization: float, alpha:
     matrix = side.matrix
     losses = np.zeros(matrix.n_rows)
     value = matrix.value if matrix.value is not None else np.empty(0, np.float32)
+    rotate(side.tilde, (side.basis.T @ inverse.T).astype(np.float32), side.tilde)
     task = (numba.get_num_threads(), side.order, side.bounds, matrix.indptr, matrix.index)
-    if matrix.value is None and alpha == 1.0 and len(side.penalty) == 0:
-        sum_rows(*task, held, side.tilde, losses)
-    else:
-        rotate(side.tilde, (side.basis.T @ inverse.T).astype(np.float32), side.tilde)
-        solve_rows(*task, value, alpha, held, side.penalty, lowest, spectrum, cg_steps, side.tilde, losses)
+    solve_rows(*task, value, alpha, held, side.penalty, lowest, spectrum, cg_steps, side.tilde, losses)
     side.basis = basis
     if len(other.penalty):
         norms = np.einsum("uf,fg,ug->u", other.tilde, other.basis.T @ other.basis, other.tilde)
@@ -225,43 +203,3 @@ def fold_in(
         for f in range(d):
             out[u, f] = b[f]
     return out
-
-
-def multiply(matrix: Csr, held: Float32s, out: Float32s) -> None:
-    """out = matrix @ held, but for the rows of `out` without an entry, which stay as they are; all entries are 1."""
-    assert matrix.value is None
-    tasks = plan(matrix.indptr)
-    sum_rows(numba.get_num_threads(), *tasks, matrix.indptr, matrix.index, held, out, np.empty(matrix.n_rows))
-
-
-def transpose_csr(matrix: Csr) -> Csr:
-    """The same matrix by columns; rows ascend within each column."""
-    value = matrix.value if matrix.value is not None else np.empty(0, np.float32)
-    indptr, index, moved = _transpose(matrix.indptr, matrix.index, value, matrix.n_columns)
-    return Csr(indptr, index, moved if matrix.value is not None else None, matrix.n_rows)
-
-
-@jit_parallel
-def _transpose(indptr: Int64s, index: Int32s, value: Float32s, n_columns: int) -> tuple[Int64s, Int32s, Float32s]:
-    """Counting sort; each part of the columns is written by one thread, which reads all rows."""
-    counts = np.zeros(n_columns + 1, np.int64)
-    for e in range(len(index)):
-        counts[index[e] + 1] += 1
-    starts = np.cumsum(counts)
-    place = starts.copy()
-    rows = np.empty(len(index), np.int32)
-    moved = np.empty(len(value), np.float32)
-    parts = 8
-    for part in prange(parts):
-        # Cut where the entries, not the columns, divide evenly: popular items sit together in many catalogues.
-        lo = np.searchsorted(starts, len(index) * part // parts)
-        hi = np.searchsorted(starts, len(index) * (part + 1) // parts) if part < parts - 1 else n_columns
-        for r in range(len(indptr) - 1):
-            for e in range(indptr[r], indptr[r + 1]):
-                c = index[e]
-                if lo <= c < hi:
-                    rows[place[c]] = r
-                    if len(value):
-                        moved[place[c]] = value[e]
-                    place[c] += 1
-    return starts, rows, moved

@@ -11,14 +11,15 @@ from collections.abc import Callable
 import numpy as np
 
 from tonearm.kernels._dense import gram, jacobi, rotate
-from tonearm.kernels.als import Csr, Factors, multiply
-from tonearm.types import Float32s, Float64s
+from tonearm.kernels.als import Factors
+from tonearm.kernels.csr import Csr, multiply
+from tonearm.types import Float16s, Float32s, Float64s
 
 _SPARE = 16
 """Columns beyond those asked for."""
 
 
-def fit_spectral(
+def fit_optimum(
     by_user: Csr,
     by_item: Csr,
     *,
@@ -27,11 +28,13 @@ def fit_spectral(
     iterations: int,
     rng: np.random.Generator,
     tolerance: float = 1e-5,
+    start: Float16s | Float32s | None = None,
     progress: Callable[[int, int, float], None] | None = None,
 ) -> Factors:
     """Factors that minimise the objective of `fit_als` at alpha 1 over entries that all count 1.
 
     iterations: the most passes over the matrix; fewer when one lowers the objective by less than `tolerance` of it
+    start: (n_items, factors), item factors to begin with; what they leave open is drawn at random
     """
     assert by_user.value is None
     assert by_item.value is None
@@ -40,6 +43,9 @@ def fit_spectral(
     items = np.zeros((by_item.n_rows, width), np.float32)
     seen = np.diff(by_item.indptr) > 0
     items[seen] = rng.standard_normal((int(seen.sum()), width), dtype=np.float32)
+    if start is not None:
+        given = np.flatnonzero(start.any(axis=0))
+        items[:, given] = start[:, given] * seen[:, None]
     losses: list[float] = []
     root = np.zeros(width)
     left = np.eye(width)

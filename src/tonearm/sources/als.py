@@ -10,8 +10,10 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass as options
 
 from tonearm.data import Block, Dataset, Lists, Pairs
-from tonearm.kernels.als import Csr, fit_als, fold_in, transpose_csr
+from tonearm.kernels.als import fit_als, fold_in
+from tonearm.kernels.als_optimum import fit_optimum
 from tonearm.kernels.approximate import similar_approximate
+from tonearm.kernels.csr import Csr, transpose_csr
 from tonearm.kernels.topk import (
     ItemIndex,
     index_items,
@@ -32,12 +34,13 @@ Confidence = Literal["plays", "log", "one"]
 class ALS:
     """Minimise Σ_ui c_ui (p_ui − x_u·y_i)² + λ (Σ_u |x_u|² + Σ_i |y_i|²); p = 1 where u played i, else 0 with c = 1.
 
-    Names and meaning are those of the library implicit.
+    Names and meaning are those of the library implicit. Where every c is 1 the minimum itself is found, without
+    alternating.
 
     factors: length of the vectors
     regularization: λ
     alpha: confidence of a played pair is alpha times its value
-    iterations: passes over users and items
+    iterations: passes over users and items, at most
     more_iterations: passes where an earlier model's items are gone on from
     confidence: the value of a played pair: its plays, log2(1 + plays), or 1
     recency: the value of a pair with r later ones in its history is divided by 1 + r / recency; 0 leaves it as it is
@@ -70,19 +73,36 @@ class ALS:
         pairs = data.pairs
         by_user = Csr(pairs.indptr, pairs.item, values(pairs, self.confidence, self.recency), data.n_items)
         by_item = transpose_csr(by_user)
-        found = fit_als(
-            by_user,
-            by_item,
-            factors=self.factors,
-            regularization=self.regularization,
-            alpha=self.alpha,
-            iterations=self.iterations if start is None else self.more_iterations,
-            rng=rng,
-            cg_steps=self.cg_steps,
-            frequency_exponent=self.frequency_exponent,
-            init=(None, start),
-            progress=lambda done, total, _loss: progress("als", done, total),
-        )
+        passes = self.iterations if start is None else self.more_iterations
+
+        def told(done: int, total: int, _loss: float) -> None:
+            progress("als", done, total)
+
+        if by_user.value is None and self.alpha == 1 and self.frequency_exponent == 0:
+            found = fit_optimum(
+                by_user,
+                by_item,
+                factors=self.factors,
+                regularization=self.regularization,
+                iterations=passes,
+                rng=rng,
+                start=start,
+                progress=told,
+            )
+        else:
+            found = fit_als(
+                by_user,
+                by_item,
+                factors=self.factors,
+                regularization=self.regularization,
+                alpha=self.alpha,
+                iterations=passes,
+                rng=rng,
+                cg_steps=self.cg_steps,
+                frequency_exponent=self.frequency_exponent,
+                init=(None, start),
+                progress=told,
+            )
         return ALSModel(
             found.user,
             found.item,

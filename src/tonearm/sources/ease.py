@@ -9,7 +9,7 @@ from pydantic.dataclasses import dataclass as options
 
 from tonearm.data import Dataset
 from tonearm.kernels import item_item as kernels
-from tonearm.kernels.als import Csr, transpose_csr
+from tonearm.kernels.csr import Csr, transpose_csr
 from tonearm.progress import Progress, no_progress
 from tonearm.sources.history import of_items, sampled
 from tonearm.sources.item_item import ItemItemModel

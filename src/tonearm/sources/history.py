@@ -5,7 +5,7 @@ import numpy as np
 from tonearm.data import Pairs
 from tonearm.kernels import item_item as kernels
 from tonearm.kernels import sums
-from tonearm.kernels.als import Csr
+from tonearm.kernels.csr import Csr
 from tonearm.types import Float32s, Int32s, Int64s
 
 

@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass as options
 from tonearm.data import Block, Dataset, Lists
 from tonearm.kernels import item_item as kernels
 from tonearm.kernels import sums as sums_kernels
-from tonearm.kernels.als import Csr, transpose_csr
+from tonearm.kernels.csr import Csr, transpose_csr
 from tonearm.progress import Progress, no_progress
 from tonearm.sources.history import places, recency_weights, sampled
 from tonearm.types import AnyArray, Float32s, Float64s, Int32s, Int64s

@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass as options
 from scipy.sparse import csr_array
 
 from tonearm.data import Block, Dataset, Lists
-from tonearm.kernels.als import Csr, multiply, transpose_csr
+from tonearm.kernels.csr import Csr, multiply, transpose_csr
 from tonearm.kernels.topk import ItemIndex, index_items, score_pairs, top_k
 from tonearm.progress import Progress, no_progress
 from tonearm.sources.history import recency_weights

@@ -85,7 +85,7 @@ def spaces(config: Config, sources: Sequence[str], timed: bool) -> dict[str, Spa
     of_ranker: Space = {
         "candidates": Choice((k, 3 * k // 2, 2 * k)),
         "depth": Range(3, 8),
-        "learning_rate": Range(0.02, 0.15, log=True),
+        "learning_rate": Range(0.05, 0.4, log=True),
         "l2": Range(1.0, 50.0, log=True),
         "negatives": Choice((50, 100, 200)),
         "loss": Choice(("logloss", "querysoftmax")),

@@ -1,0 +1,148 @@
+"""Sparse matrices by rows: the history of every user, the listeners of every item."""
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+
+from tonearm.kernels._jit import jit, jit_parallel, prange
+from tonearm.kernels._simd import fill, fma, load, prefetch, store, take_next
+from tonearm.types import Float32s, Int32s, Int64s
+
+
+@dataclass(frozen=True)
+class Csr:
+    """A sparse matrix by rows.
+
+    indptr: (n_rows + 1,) int64
+    index: (n_entries,) int32, the columns of each row
+    value: (n_entries,) float32, or None where every entry is 1
+    n_columns: how many columns there are
+    """
+
+    indptr: Int64s
+    index: Int32s
+    value: Float32s | None
+    n_columns: int
+
+    @property
+    def n_rows(self) -> int:
+        return len(self.indptr) - 1
+
+
+def plan(indptr: Int64s) -> tuple[Int32s, Int64s]:
+    """Share out the rows: long ones first, longest first and each a task; the rest in order, many to a task.
+
+    Rows without events are left out. Returns the rows (n,) int32 and where each task begins (n_tasks + 1,) int64.
+    """
+    lengths = np.diff(indptr)
+    long = np.flatnonzero(lengths > 2048)
+    long = long[np.argsort(-lengths[long], kind="stable")]
+    short = np.flatnonzero((lengths > 0) & (lengths <= 2048))
+    cost = np.concatenate(([0], np.cumsum(lengths[short] + 8)))
+    cuts = np.searchsorted(cost, np.arange(0, cost[-1], 8192))
+    bounds = np.concatenate((np.arange(len(long)), len(long) + np.unique(np.append(cuts, len(short)))))
+    return np.concatenate((long, short)).astype(np.int32), bounds.astype(np.int64)
+
+
+def multiply(matrix: Csr, held: Float32s, out: Float32s) -> None:
+    """out = matrix @ held, but for the rows of `out` without an entry, which stay as they are; all entries are 1.
+
+    held: (n_columns, w), out: (n_rows, w) float32, w a multiple of eight
+    """
+    assert matrix.value is None
+    _sum_rows(numba.get_num_threads(), *plan(matrix.indptr), matrix.indptr, matrix.index, held, out)
+
+
+@jit_parallel
+def _sum_rows(
+    threads: int, order: Int32s, bounds: Int64s, indptr: Int64s, index: Int32s, held: Float32s, out: Float32s
+) -> None:
+    width = held.shape[1]
+    source, target = held.ravel(), out.ravel()
+    counter = np.zeros(1, np.int64)
+    for _ in prange(threads):
+        while True:
+            task = take_next(counter)
+            if task >= len(bounds) - 1:
+                break
+            for place in range(bounds[task], bounds[task + 1]):
+                row = order[place]
+                _sum_row(source, index, indptr[row], indptr[row + 1], width, target, row * width)
+
+
+@jit
+def _sum_row(source: Float32s, index: Int32s, lo: int, hi: int, width: int, target: Float32s, at: int) -> None:
+    """The sum of some rows, up to sixty-four features at a time in registers."""
+    zero = fill(np.float32(0))
+    one = fill(np.float32(1))
+    wide = width // 64 * 64
+    for f in range(0, wide, 64):
+        a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = zero
+        for e in range(lo, hi):
+            ahead = np.int64(index[min(e + 8, hi - 1)]) * width + f
+            for g in range(0, 64, 16):
+                prefetch(source, ahead + g)
+            base = np.int64(index[e]) * width + f
+            a0 = fma(load(source, base), one, a0)
+            a1 = fma(load(source, base + 8), one, a1)
+            a2 = fma(load(source, base + 16), one, a2)
+            a3 = fma(load(source, base + 24), one, a3)
+            a4 = fma(load(source, base + 32), one, a4)
+            a5 = fma(load(source, base + 40), one, a5)
+            a6 = fma(load(source, base + 48), one, a6)
+            a7 = fma(load(source, base + 56), one, a7)
+        for place, part in enumerate((a0, a1, a2, a3, a4, a5, a6, a7)):
+            store(target, at + f + place * 8, part)
+    narrow = wide + (width - wide) // 32 * 32
+    for f in range(wide, narrow, 32):
+        a0 = a1 = a2 = a3 = zero
+        for e in range(lo, hi):
+            ahead = np.int64(index[min(e + 8, hi - 1)]) * width
+            for g in range(0, width, 16):
+                prefetch(source, ahead + g)
+            base = np.int64(index[e]) * width + f
+            a0 = fma(load(source, base), one, a0)
+            a1 = fma(load(source, base + 8), one, a1)
+            a2 = fma(load(source, base + 16), one, a2)
+            a3 = fma(load(source, base + 24), one, a3)
+        for place, part in enumerate((a0, a1, a2, a3)):
+            store(target, at + f + place * 8, part)
+    for f in range(narrow, width, 8):
+        a0 = zero
+        for e in range(lo, hi):
+            a0 = fma(load(source, np.int64(index[e]) * width + f), one, a0)
+        store(target, at + f, a0)
+
+
+def transpose_csr(matrix: Csr) -> Csr:
+    """The same matrix by columns; rows ascend within each column."""
+    value = matrix.value if matrix.value is not None else np.empty(0, np.float32)
+    indptr, index, moved = _transpose(matrix.indptr, matrix.index, value, matrix.n_columns)
+    return Csr(indptr, index, moved if matrix.value is not None else None, matrix.n_rows)
+
+
+@jit_parallel
+def _transpose(indptr: Int64s, index: Int32s, value: Float32s, n_columns: int) -> tuple[Int64s, Int32s, Float32s]:
+    """Counting sort; each part of the columns is written by one thread, which reads all rows."""
+    counts = np.zeros(n_columns + 1, np.int64)
+    for e in range(len(index)):
+        counts[index[e] + 1] += 1
+    starts = np.cumsum(counts)
+    place = starts.copy()
+    rows = np.empty(len(index), np.int32)
+    moved = np.empty(len(value), np.float32)
+    parts = 8
+    for part in prange(parts):
+        # Cut where the entries, not the columns, divide evenly: popular items sit together in many catalogues.
+        lo = np.searchsorted(starts, len(index) * part // parts)
+        hi = np.searchsorted(starts, len(index) * (part + 1) // parts) if part < parts - 1 else n_columns
+        for r in range(len(indptr) - 1):
+            for e in range(indptr[r], indptr[r + 1]):
+                c = index[e]
+                if lo <= c < hi:
+                    rows[place[c]] = r
+                    if len(value):
+                        moved[place[c]] = value[e]
+                    place[c] += 1
+    return starts, rows, moved
