@@ -16,6 +16,19 @@ WINDOWS = (7, 30, 90)
 """Days of the recent popularity windows."""
 
 
+class Scratch:
+    """Memory that one block's matrix after another is written to: to get it anew costs more than to fill it."""
+
+    def __init__(self) -> None:
+        self._flat: Float32s = np.empty(0, np.float32)
+
+    def matrix(self, n: int, width: int) -> Float32s:
+        """(n, width) float32 of any content, column by column, as CatBoost reads it without a copy."""
+        if len(self._flat) < n * width:
+            self._flat = np.empty(n * width * 5 // 4, np.float32)  # blocks differ little
+        return self._flat[: n * width].reshape(width, n).T
+
+
 @dataclass(frozen=True)
 class Features:
     """How features are made, fitted on the events before `now`.
@@ -51,10 +64,13 @@ class Features:
         item = np.stack(list(item_columns.values()), axis=1).astype(np.float32)
         return cls(tuple(names), tuple(item_columns), item, tags, filter_seen)
 
-    def compute(self, block: Block, candidates: Candidates) -> Float32s:
-        """The features of every candidate, (n_candidates, n_features) float32; NaN where unknown."""
+    def compute(self, block: Block, candidates: Candidates, scratch: "Scratch | None" = None) -> Float32s:
+        """The features of every candidate, (n_candidates, n_features) float32 column by column; NaN where unknown.
+
+        scratch: memory to write to; the result holds until it is used again
+        """
         indptr, item = candidates.lists.indptr, candidates.lists.item
-        out = np.empty((len(candidates), len(self.names)), np.float32)
+        out = (scratch or Scratch()).matrix(len(candidates), len(self.names))
         z = kernels.standardize(indptr, candidates.scores)
         user = _user_features(block, self.item[:, 0])
         kernels.place_known(indptr, item, candidates.scores, candidates.ranks, z, self.item, user, out)

@@ -20,7 +20,7 @@ from tonearm.config import Config, to_toml
 from tonearm.data import Block, Dataset, Lists, parse_moment, to_moment
 from tonearm.errors import ConfigError
 from tonearm.evaluate import evaluate
-from tonearm.features import Features
+from tonearm.features import Features, Scratch
 from tonearm.funnel import FunnelMeter
 from tonearm.kernels.lists import best_of_rows
 from tonearm.load import Loaded, load_events, load_ready_made
@@ -170,6 +170,7 @@ def training_table(split: InnerSplit, sources: Sequence[Source], config: Config,
     features = Features.fit(history, [source.name for source in sources], config.filter_seen)
     z = np.array([i for i, name in enumerate(features.names) if name.endswith("_z")], np.int64)
     parts = [TrainingTable(features.names, z, np.empty((0, len(features.names)), np.float32), *_nothing())]
+    scratch = Scratch()
     for lo in range(0, len(rows), config.block):
         progress("training table", lo, len(rows))
         some = rows[lo : lo + config.block]
@@ -179,7 +180,7 @@ def training_table(split: InnerSplit, sources: Sequence[Source], config: Config,
         bounds = np.concatenate(([0], np.cumsum([len(w) for w in wanted]))).astype(np.int64)
         label = label_candidates(candidates.lists.indptr, candidates.lists.item, bounds, np.concatenate(wanted))
         indptr, kept = sample_negatives(candidates.lists.indptr, label, config.ranker.negatives, rng)
-        matrix = features.compute(block, candidates)
+        matrix = features.compute(block, candidates, scratch)
         parts.append(TrainingTable(features.names, z, matrix[kept], label[kept], indptr))
     return join_tables(parts)
 
@@ -208,7 +209,7 @@ def write_lists(
     if shaper is not None:
         costs = RuleCosts(shaper.knowing(sources), truth_, items, config.evaluation.ks, config.output.k, parts)
         meters[artefacts.UNSHAPED] = costs.unshaped
-    features = Features.fit(train, names, config.filter_seen)
+    features, scratch = Features.fit(train, names, config.filter_seen), Scratch()
     k = config.output.k
     with ExitStack() as stack:
         writers = {
@@ -219,7 +220,9 @@ def write_lists(
         final = stack.enter_context(ListWriter(folder / "recommendations.parquet", train))
         for block in blocks(train, config, progress):
             candidates, own = gather(block, sources, depth(config))
-            ranked, matrix, place = rank(block, candidates, features, ranker, k if costs is None else None, config)
+            ranked, matrix, place = rank(
+                block, candidates, features, ranker, k if costs is None else None, config, scratch
+            )
             listed = ranked
             if costs is not None:
                 shaped = costs.shape(block, ranked)
@@ -239,10 +242,16 @@ def write_lists(
 
 
 def rank(
-    block: Block, candidates: Candidates, features: Features, ranker: RankerModel, k: int | None, config: Config
+    block: Block,
+    candidates: Candidates,
+    features: Features,
+    ranker: RankerModel,
+    k: int | None,
+    config: Config,
+    scratch: Scratch | None = None,
 ) -> tuple[Lists, np.ndarray[tuple[int, int], np.dtype[np.float32]], Int64s]:
     """The k best candidates of each user by the ranker (None: all), all features, and the row of each entry there."""
-    matrix = features.compute(block, candidates)
+    matrix = features.compute(block, candidates, scratch)
     score = ranker.score(candidates.lists.indptr, matrix, _threads(config))
     indptr, item, best, place = best_of_rows(candidates.lists.indptr, candidates.lists.item, score, k or len(score))
     return Lists(indptr, item, best), matrix, place

@@ -163,16 +163,6 @@ def test_fold_in_solves_a_history_exactly() -> None:
     np.testing.assert_allclose(bare, exact_rows(ones, item.astype(np.float64), 0.3, 2.0), atol=1e-6)
 
 
-@pytest.mark.parametrize("weighted", [True, False])
-def test_transpose_turns_rows_into_columns(weighted: bool) -> None:
-    matrix = some_log(weighted=weighted)
-    turned = transpose_csr(matrix)
-    np.testing.assert_array_equal(dense(turned), dense(matrix).T)
-    assert (turned.n_rows, turned.n_columns) == (27, 40)
-    for r in range(turned.n_rows):
-        assert (np.diff(turned.index[turned.indptr[r] : turned.indptr[r + 1]]) > 0).all()
-
-
 @pytest.mark.parametrize("n", [1, 7, 1030, 3000])
 def test_dense_products(n: int) -> None:
     rng = np.random.default_rng(n)

@@ -6,7 +6,7 @@ import numba
 import numpy as np
 
 from tonearm.kernels._jit import jit, jit_parallel, prange
-from tonearm.kernels._simd import fill, fma, load, prefetch, store, take_next
+from tonearm.kernels._simd import fill, fma, fma1, load, prefetch, spread, store, take_next
 from tonearm.types import Float32s, Int32s, Int64s
 
 
@@ -46,17 +46,24 @@ def plan(indptr: Int64s) -> tuple[Int32s, Int64s]:
 
 
 def multiply(matrix: Csr, held: Float32s, out: Float32s) -> None:
-    """out = matrix @ held, but for the rows of `out` without an entry, which stay as they are; all entries are 1.
+    """out = matrix @ held, but for the rows of `out` without an entry, which stay as they are.
 
-    held: (n_columns, w), out: (n_rows, w) float32, w a multiple of eight
+    held: (n_columns, w), out: (n_rows, w) float32, both C-contiguous; fastest where w is a multiple of eight
     """
-    assert matrix.value is None
-    _sum_rows(numba.get_num_threads(), *plan(matrix.indptr), matrix.indptr, matrix.index, held, out)
+    value = matrix.value if matrix.value is not None else np.empty(0, np.float32)
+    _sum_rows(numba.get_num_threads(), *plan(matrix.indptr), matrix.indptr, matrix.index, value, held, out)
 
 
 @jit_parallel
 def _sum_rows(
-    threads: int, order: Int32s, bounds: Int64s, indptr: Int64s, index: Int32s, held: Float32s, out: Float32s
+    threads: int,
+    order: Int32s,
+    bounds: Int64s,
+    indptr: Int64s,
+    index: Int32s,
+    value: Float32s,
+    held: Float32s,
+    out: Float32s,
 ) -> None:
     width = held.shape[1]
     source, target = held.ravel(), out.ravel()
@@ -68,14 +75,17 @@ def _sum_rows(
                 break
             for place in range(bounds[task], bounds[task + 1]):
                 row = order[place]
-                _sum_row(source, index, indptr[row], indptr[row + 1], width, target, row * width)
+                _sum_row(source, index, value, indptr[row], indptr[row + 1], width, target, row * width)
 
 
 @jit
-def _sum_row(source: Float32s, index: Int32s, lo: int, hi: int, width: int, target: Float32s, at: int) -> None:
+def _sum_row(
+    source: Float32s, index: Int32s, value: Float32s, lo: int, hi: int, width: int, target: Float32s, at: int
+) -> None:
     """The sum of some rows, up to sixty-four features at a time in registers."""
     zero = fill(np.float32(0))
     one = fill(np.float32(1))
+    weighted = len(value) > 0
     wide = width // 64 * 64
     for f in range(0, wide, 64):
         a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = zero
@@ -84,14 +94,15 @@ def _sum_row(source: Float32s, index: Int32s, lo: int, hi: int, width: int, targ
             for g in range(0, 64, 16):
                 prefetch(source, ahead + g)
             base = np.int64(index[e]) * width + f
-            a0 = fma(load(source, base), one, a0)
-            a1 = fma(load(source, base + 8), one, a1)
-            a2 = fma(load(source, base + 16), one, a2)
-            a3 = fma(load(source, base + 24), one, a3)
-            a4 = fma(load(source, base + 32), one, a4)
-            a5 = fma(load(source, base + 40), one, a5)
-            a6 = fma(load(source, base + 48), one, a6)
-            a7 = fma(load(source, base + 56), one, a7)
+            v = spread(value, e) if weighted else one
+            a0 = fma(load(source, base), v, a0)
+            a1 = fma(load(source, base + 8), v, a1)
+            a2 = fma(load(source, base + 16), v, a2)
+            a3 = fma(load(source, base + 24), v, a3)
+            a4 = fma(load(source, base + 32), v, a4)
+            a5 = fma(load(source, base + 40), v, a5)
+            a6 = fma(load(source, base + 48), v, a6)
+            a7 = fma(load(source, base + 56), v, a7)
         for place, part in enumerate((a0, a1, a2, a3, a4, a5, a6, a7)):
             store(target, at + f + place * 8, part)
     narrow = wide + (width - wide) // 32 * 32
@@ -102,17 +113,23 @@ def _sum_row(source: Float32s, index: Int32s, lo: int, hi: int, width: int, targ
             for g in range(0, width, 16):
                 prefetch(source, ahead + g)
             base = np.int64(index[e]) * width + f
-            a0 = fma(load(source, base), one, a0)
-            a1 = fma(load(source, base + 8), one, a1)
-            a2 = fma(load(source, base + 16), one, a2)
-            a3 = fma(load(source, base + 24), one, a3)
+            v = spread(value, e) if weighted else one
+            a0 = fma(load(source, base), v, a0)
+            a1 = fma(load(source, base + 8), v, a1)
+            a2 = fma(load(source, base + 16), v, a2)
+            a3 = fma(load(source, base + 24), v, a3)
         for place, part in enumerate((a0, a1, a2, a3)):
             store(target, at + f + place * 8, part)
-    for f in range(narrow, width, 8):
+    for f in range(narrow, width // 8 * 8, 8):
         a0 = zero
         for e in range(lo, hi):
-            a0 = fma(load(source, np.int64(index[e]) * width + f), one, a0)
+            a0 = fma(load(source, np.int64(index[e]) * width + f), spread(value, e) if weighted else one, a0)
         store(target, at + f, a0)
+    for f in range(width // 8 * 8, width):
+        total = np.float32(0)
+        for e in range(lo, hi):
+            total = fma1(source[np.int64(index[e]) * width + f], value[e] if weighted else np.float32(1), total)
+        target[at + f] = total
 
 
 def transpose_csr(matrix: Csr) -> Csr:

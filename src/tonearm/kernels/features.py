@@ -53,28 +53,32 @@ def place_known(
     of_user: Float32s,
     out: Float32s,
 ) -> None:
-    """Write the first columns of each candidate's row in one pass over the output.
+    """Write the first columns of each candidate's row, a row of the block at a time.
 
     They are, of each source, score, rank (NaN for 0) and z; how many sources have a rank; what is known of the item;
     what is known of the user.
 
-    scores, ranks, z: (n, n_sources); of_item: (n_items, a); of_user: (b, c); out: (n, ≥ 3 n_sources + 1 + a + c)
+    scores, ranks, z: (n, n_sources); of_item: (n_items, a); of_user: (b, c); out: (n, ≥ 3 n_sources + 1 + a + c),
+    best column by column
     """
     n_sources, a, c = scores.shape[1], of_item.shape[1], of_user.shape[1]
+    at = 3 * n_sources
     for row in prange(len(indptr) - 1):
-        for place in range(indptr[row], indptr[row + 1]):
-            line, found = out[place], 0
-            for s in range(n_sources):
-                line[3 * s] = scores[place, s]
-                line[3 * s + 1] = ranks[place, s] if ranks[place, s] > 0 else np.nan
-                line[3 * s + 2] = z[place, s]
-                found += ranks[place, s] > 0
-            at = 3 * n_sources
-            line[at] = found
+        lo, hi = indptr[row], indptr[row + 1]
+        for place in range(lo, hi):
+            out[place, at] = 0
+        for s in range(n_sources):
+            for place in range(lo, hi):
+                out[place, 3 * s] = scores[place, s]
+                out[place, 3 * s + 1] = ranks[place, s] if ranks[place, s] > 0 else np.nan
+                out[place, 3 * s + 2] = z[place, s]
+                out[place, at] += ranks[place, s] > 0
+        for place in range(lo, hi):
             for f in range(a):
-                line[at + 1 + f] = of_item[item[place], f]
-            for f in range(c):
-                line[at + 1 + a + f] = of_user[row, f]
+                out[place, at + 1 + f] = of_item[item[place], f]
+        for f in range(c):
+            for place in range(lo, hi):
+                out[place, at + 1 + a + f] = of_user[row, f]
 
 
 @jit_parallel

@@ -72,40 +72,30 @@ def union(indptrs: Int64s, offsets: Int64s, item: Int32s) -> tuple[Int64s, Int32
     room = np.zeros(b + 1, np.int64)
     for which in range(n_lists):
         room += indptrs[which]
-    merged = np.empty(room[-1], np.int32)
+    keys = np.empty(room[-1], np.int64)  # item, then list, then place there: one sort finds all three
     indptr = np.zeros(b + 1, np.int64)
     for row in prange(b):
-        own = merged[room[row] : room[row + 1]]
+        own = keys[room[row] : room[row + 1]]
         n = 0
         for which in range(n_lists):
-            lo, hi = indptrs[which, row], indptrs[which, row + 1]
-            own[n : n + hi - lo] = item[offsets[which] + lo : offsets[which] + hi]
-            n += hi - lo
-        indptr[row + 1] = distinct(own)
+            first = offsets[which] + indptrs[which, row]
+            for j in range(indptrs[which, row + 1] - indptrs[which, row]):
+                own[n] = (np.int64(item[first + j]) << 32) | (which << 16) | min(j + 1, 32767)
+                n += 1
+        own.sort()
+        for a in range(n):
+            indptr[row + 1] += a == 0 or own[a] >> 32 != own[a - 1] >> 32
     indptr = np.cumsum(indptr)
     out = np.empty(indptr[-1], np.int32)
     ranks = np.zeros((indptr[-1], n_lists), np.int16)
     for row in prange(b):
-        own = out[indptr[row] : indptr[row + 1]]
-        own[:] = merged[room[row] : room[row] + len(own)]
-        for which in range(n_lists):
-            lo = indptrs[which, row]
-            for j in range(indptrs[which, row + 1] - lo):
-                place = np.searchsorted(own, item[offsets[which] + lo + j])
-                ranks[indptr[row] + place, which] = min(j + 1, 32767)
+        at = indptr[row] - 1
+        for a in range(room[row], room[row + 1]):
+            if a == room[row] or keys[a] >> 32 != keys[a - 1] >> 32:
+                at += 1
+                out[at] = keys[a] >> 32
+            ranks[at, (keys[a] >> 16) & 0xFFFF] = keys[a] & 0xFFFF
     return indptr, out, ranks
-
-
-@jit
-def distinct(items: Int32s) -> int:
-    """Sort items, and bring the first of each kind to the front; returns how many kinds there are."""
-    items.sort()
-    n = 0
-    for a in range(len(items)):
-        if n == 0 or items[a] != items[n - 1]:
-            items[n] = items[a]
-            n += 1
-    return n
 
 
 @jit_parallel

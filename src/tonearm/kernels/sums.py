@@ -6,7 +6,6 @@ from tonearm.kernels._heap import contains, offer, sort_best_first
 from tonearm.kernels._jit import jit, jit_parallel, prange
 from tonearm.kernels._simd import LANES, LEAST, SCAN, any_at_least, fill, fma, load, lowest_bit, take_next
 from tonearm.kernels.features import place_of
-from tonearm.kernels.lists import distinct
 from tonearm.types import AnyArray, Float32s, Int32s, Int64s
 
 UNTOUCHED = np.float32(-np.inf)
@@ -111,7 +110,7 @@ def search(
                 count[m, row] = n
                 some[n_all : n_all + n] = best_item[:n]
                 n_all += n
-            n = distinct(some[:n_all])
+            n = _distinct(some[:n_all])
             out_indptr[row + 1] = n
             for m in range(n_models):
                 w = sums_of[m]
@@ -266,3 +265,15 @@ def _offer_unseen(score: float, item: int, seen: Int32s, best_score: Float32s, b
     if score <= 0 or (n == k and score < best_score[0]) or contains(seen, 0, len(seen), item):
         return n
     return offer(score, item, best_score, best_item, n)
+
+
+@jit
+def _distinct(items: Int32s) -> int:
+    """Sort items, and bring the first of each kind to the front; returns how many kinds there are."""
+    items.sort()
+    n = 0
+    for a in range(len(items)):
+        if n == 0 or items[a] != items[n - 1]:
+            items[n] = items[a]
+            n += 1
+    return n

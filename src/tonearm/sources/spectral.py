@@ -7,7 +7,6 @@ from typing import Annotated, Self
 import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass as options
-from scipy.sparse import csr_array
 
 from tonearm.data import Block, Dataset, Lists
 from tonearm.kernels.csr import Csr, multiply, transpose_csr
@@ -144,9 +143,11 @@ class SpectralModel:
     def vectors(self, block: Block) -> Float32s:
         """Sum of the history's vectors, each weighed by its recency, (b, d) float32."""
         pairs = block.pairs
-        weights = recency_weights(pairs, self.recency)
-        history = csr_array((weights, pairs.item, pairs.indptr), shape=(len(block), len(self.source)))
-        return np.ascontiguousarray(history @ self.source, np.float32)
+        out = np.zeros((len(block), self.source.shape[1]), np.float32)
+        multiply(
+            Csr(pairs.indptr, pairs.item, recency_weights(pairs, self.recency), len(self.source)), self.source, out
+        )
+        return out
 
     def recommend(self, block: Block, k: int) -> Lists:
         """The k items of highest filtered value; an empty row for a user none of whose items was played before."""
