@@ -13,7 +13,7 @@ import polars as pl
 
 from tonearm.errors import ConfigError, DataError
 from tonearm.kernels import events as kernels
-from tonearm.kernels.lists import window_counts
+from tonearm.kernels.lists import first_of_rows, window_counts
 from tonearm.types import Bools, Float32s, Int32s, Int64s
 
 EPOCH = datetime(2000, 1, 1)
@@ -419,9 +419,7 @@ class Lists:
 
     def head(self, k: int) -> "Lists":
         """The first k of each row."""
-        keep = self.rank <= k
-        lengths = np.minimum(np.diff(self.indptr), k)
-        return Lists(np.concatenate(([0], lengths.cumsum())), self.item[keep], self.score[keep])
+        return Lists(*first_of_rows(self.indptr, self.item, self.score, k))
 
     @staticmethod
     def empty(n: int) -> "Lists":

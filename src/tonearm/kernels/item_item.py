@@ -204,16 +204,3 @@ def cost_by_rank(indptr: Int64s, source: Int32s, listeners: Int64s, size: int) -
         for a in range(indptr[i], indptr[i + 1]):
             out[a - indptr[i]] += listeners[source[a]]
     return out
-
-
-@jit
-def first_of_rows(indptr: Int64s, item: Int32s, value: Float32s, size: int) -> tuple[Int64s, Int32s, Float32s]:
-    """The first `size` entries of each row."""
-    out_indptr = np.zeros(len(indptr), np.int64)
-    for i in range(len(indptr) - 1):
-        out_indptr[i + 1] = out_indptr[i] + min(size, indptr[i + 1] - indptr[i])
-    out_item, out_value = np.empty(out_indptr[-1], np.int32), np.empty(out_indptr[-1], np.float32)
-    for i in range(len(indptr) - 1):
-        for a in range(out_indptr[i + 1] - out_indptr[i]):
-            out_item[out_indptr[i] + a], out_value[out_indptr[i] + a] = item[indptr[i] + a], value[indptr[i] + a]
-    return out_indptr, out_item, out_value

@@ -98,6 +98,19 @@ def union(indptrs: Int64s, offsets: Int64s, item: Int32s) -> tuple[Int64s, Int32
     return indptr, out, ranks
 
 
+@jit
+def first_of_rows(indptr: Int64s, item: Int32s, value: Float32s, size: int) -> tuple[Int64s, Int32s, Float32s]:
+    """The first `size` entries of each row."""
+    out_indptr = np.zeros(len(indptr), np.int64)
+    for i in range(len(indptr) - 1):
+        out_indptr[i + 1] = out_indptr[i] + min(size, indptr[i + 1] - indptr[i])
+    out_item, out_value = np.empty(out_indptr[-1], np.int32), np.empty(out_indptr[-1], np.float32)
+    for i in range(len(indptr) - 1):
+        for a in range(out_indptr[i + 1] - out_indptr[i]):
+            out_item[out_indptr[i] + a], out_value[out_indptr[i] + a] = item[indptr[i] + a], value[indptr[i] + a]
+    return out_indptr, out_item, out_value
+
+
 @jit_parallel
 def best_of_rows(indptr: Int64s, item: Int32s, score: Float32s, k: int) -> tuple[Int64s, Int32s, Float32s, Int64s]:
     """The k best of each row, by score, then ascending item.

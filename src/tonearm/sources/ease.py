@@ -12,7 +12,7 @@ from tonearm.kernels import item_item as kernels
 from tonearm.kernels.csr import Csr, transpose_csr
 from tonearm.progress import Progress, no_progress
 from tonearm.sources.history import of_items, sampled
-from tonearm.sources.item_item import ItemItemModel
+from tonearm.sources.item_item import ItemItemModel, affordable
 from tonearm.types import Float32s, Int32s
 
 
@@ -43,9 +43,7 @@ class EASE:
         items = np.sort(order[: min(self.items, int((data.listeners > 0).sum()))]).astype(np.int32)
         weights = self._weights(sampled(of_items(data.pairs, items), self.fit_work))
         progress("EASE", 1, 1)
-        cost = int(data.listeners[items].sum()) * len(items)
-        by_target = _by_target(weights, items, data.n_items, best_first=cost > self.work)
-        return ItemItemModel.of("ease", by_target, items, data.listeners, self.work, self.recency)
+        return ItemItemModel.of("ease", self._by_target(weights, items, data), items, self.recency)
 
     def _weights(self, by_user: Csr) -> Float32s:
         """B, (n, n) float32."""
@@ -70,12 +68,16 @@ class EASE:
         weights[np.diag_indices(n)] = 0
         return weights
 
-
-def _by_target(weights: Float32s, items: Int32s, n_items: int, best_first: bool) -> Csr:
-    """The weights of each target by source, or those of largest size first."""
-    n = len(items)
-    order = np.broadcast_to(np.arange(n), (n, n))
-    if best_first:
-        order = np.argsort(-np.abs(weights.T), axis=1, kind="stable")
-    indptr = np.arange(n + 1, dtype=np.int64) * n
-    return Csr(indptr, items[order].ravel(), np.take_along_axis(weights.T, order, axis=1).ravel(), n_items)
+    def _by_target(self, weights: Float32s, items: Int32s, data: Dataset) -> Csr:
+        """The weights of each target by source; where that is too many to score all users, those of largest size."""
+        n = len(items)
+        order = np.broadcast_to(np.arange(n), (n, n))
+        if int(data.listeners[items].sum()) * n > self.work:
+            order = np.argsort(-np.abs(weights.T), axis=1, kind="stable")
+            every = np.arange(n + 1, dtype=np.int64) * n
+            order = order[
+                :, : affordable(kernels.cost_by_rank(every, items[order].ravel(), data.listeners, n), self.work)
+            ]
+        indptr = np.arange(n + 1, dtype=np.int64) * order.shape[1]
+        value = np.take_along_axis(weights.T, order, axis=1).ravel()
+        return Csr(indptr, items[order].ravel(), value, data.n_items)

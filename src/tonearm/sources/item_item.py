@@ -62,6 +62,7 @@ class ItemItem:
         cuts = np.searchsorted(by_item.indptr, len(by_item.index) * np.arange(steps + 1) / steps)
         cuts[-1] = len(targets)
         parts: list[Lists] = []
+        cost = np.zeros(size, np.int64)
         for lo, hi in pairwise(cuts.tolist()):
             progress("item-item", len(parts), steps)
             found = kernels.neighbours(
@@ -79,10 +80,14 @@ class ItemItem:
                 size,
             )
             parts.append(Lists(*found))
+            cost += kernels.cost_by_rank(found[0], targets[found[1]], data.listeners, len(cost))
+            size = min(size, affordable(cost, self.work))  # the rest only adds to the cost
+        for n, part in enumerate(parts):
+            parts[n] = part.head(size)
         best = Lists.concat(parts)
         del parts
         by_target = Csr(best.indptr, targets[best.item], best.score, data.n_items)
-        return ItemItemModel.of("item_item", by_target, targets, data.listeners, self.work, self.recency)
+        return ItemItemModel.of("item_item", by_target, targets, self.recency)
 
 
 def affordable(cost: Int64s, work: float) -> int:
@@ -112,17 +117,9 @@ class ItemItemModel:
     recency: float
 
     @classmethod
-    def of(
-        cls, name: str, by_target: Csr, targets: Int32s, listeners: Int64s, work: float, recency: float
-    ) -> "ItemItemModel":
-        """A model of the source items of each target, best first, as many as can be afforded."""
-        indptr, source, value = by_target.indptr, by_target.index, by_target.value
-        assert value is not None
-        most = int(np.diff(indptr).max(initial=0))
-        size = affordable(kernels.cost_by_rank(indptr, source, listeners, most), work)
-        if size < most:
-            indptr, source, value = kernels.first_of_rows(indptr, source, value, size)
-        by_source = transpose_csr(Csr(indptr, source, value, by_target.n_columns))
+    def of(cls, name: str, by_target: Csr, targets: Int32s, recency: float) -> "ItemItemModel":
+        """A model of the source items of each target."""
+        by_source = transpose_csr(by_target)
         assert by_source.value is not None
         scale = np.ones(len(targets), np.float32)
         return cls(name, by_source.indptr, by_source.index, by_source.value, targets, scale, recency)
