@@ -49,12 +49,12 @@ class Ranker:
     """
 
     loss: Literal["logloss", "yetirank", "querysoftmax", "pairlogit"] = "logloss"
-    iterations: Annotated[int, Field(ge=1)] = 200
+    iterations: Annotated[int, Field(ge=1)] = 300
     depth: Annotated[int, Field(ge=1, le=12)] = 6
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.2
     l2: Annotated[float, Field(ge=0)] = 10.0
     subsample: Annotated[float, Field(gt=0, le=1)] = 0.3
-    patience: Annotated[int, Field(ge=1)] = 20
+    patience: Annotated[int, Field(ge=1)] = 25
     users: Annotated[int, Field(ge=2)] = 20_000
     negatives: Annotated[int, Field(ge=1)] = 50
     folds: Annotated[int, Field(ge=2)] = 5

@@ -5,7 +5,7 @@ import pytest
 
 from tonearm.kernels._keys import key_of, sort_keys
 from tonearm.kernels._simd import SCAN
-from tonearm.kernels.item_item import cooccurrence, neighbours
+from tonearm.kernels.item_item import cooccurrence, neighbours, regress_on_neighbours
 from tonearm.kernels.sums import score_sparse, search, weights_to
 from tonearm.types import Float32s, Float64s, Int32s, Int64s
 
@@ -48,6 +48,24 @@ def test_neighbours_are_the_best_of_the_dense_formula(size: int) -> None:
             found = list(zip(item.tolist(), value.tolist(), strict=True))
             for i, row in enumerate(table[lo:hi].astype(np.float32).astype(np.float64)):
                 assert found[indptr[i] : indptr[i + 1]] == best_of(row, size)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_regressions_on_neighbours_equal_those_of_dense_columns(threads: int) -> None:
+    rng = np.random.default_rng(5)
+    played = (rng.random((300, 90)) < 0.2).astype(float)
+    played[:, 4] = 0
+    target = rng.permutation(90)[:40].astype(np.int32)
+    sizes = rng.choice([0, 1, 7, 63], len(target))
+    near = [rng.choice(np.delete(np.arange(90), t), n, replace=False) for t, n in zip(target, sizes, strict=True)]
+    indptr = np.cumsum([0, *sizes]).astype(np.int64)
+    item = np.concatenate(near).astype(np.int32)
+    found = regress_on_neighbours(threads, indptr, item, target, *csr_of(played.T)[:2], 300, 2.5)
+    for t, columns, lo in zip(target, near, indptr, strict=False):
+        x = played[:, columns]
+        expected = np.linalg.solve(x.T @ x + 2.5 * np.eye(len(columns)), x.T @ played[:, t])
+        np.testing.assert_allclose(found[lo : lo + len(columns)], expected, atol=1e-6)
+    assert np.abs(found).max() > 0.05
 
 
 @pytest.mark.parametrize("size", [3, 150])

@@ -83,6 +83,28 @@ def test_ease_keeps_the_most_heard_items_and_the_largest_weights() -> None:
     assert np.flatnonzero(np.abs(few).sum(axis=0) > 0).tolist() == most.tolist()
 
 
+@pytest.mark.parametrize("given", [True, False])
+def test_ease_of_a_wide_catalogue_regresses_each_item_on_its_nearest(given: bool) -> None:
+    data = some_data()
+    options = EASE(items=4, coverage=0.9, neighbours=3, neighbour_regularization=2.0)
+    near = ItemItem().fit(data, np.random.default_rng(0))
+    found = dense_weights(options.fit(data, np.random.default_rng(0), nearest=near if given else None))
+    similarity, x = dense_weights(near), dense(data)
+    expected = np.zeros((N_ITEMS, N_ITEMS))
+    for i in np.flatnonzero(data.listeners):
+        best = [int(j) for j in np.argsort(-similarity[:, i], kind="stable")[:3] if similarity[j, i] > 0]
+        own = x[:, best]
+        expected[best, i] = np.linalg.solve(own.T @ own + 2 * np.eye(len(best)), own.T @ x[:, i])
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert (np.abs(expected) > 0.05).sum() > 2 * N_ITEMS
+    # where counting all neighbours' listeners takes too long, the least heard items are left out
+    less = options.fit(data, np.random.default_rng(0), nearest=near)
+    cost = np.cumsum([data.listeners[expected[:, i] != 0].sum() for i in near.targets])
+    some = dataclasses.replace(options, fit_work=float(cost[4])).fit(data, np.random.default_rng(0), nearest=near)
+    assert some.targets.tolist() == less.targets[:5].tolist()
+    np.testing.assert_array_equal(dense_weights(some)[:, some.targets], dense_weights(less)[:, some.targets])
+
+
 @pytest.mark.parametrize("recipe", [ItemItem, EASE])
 def test_scoring_all_histories_stays_within_the_work(recipe: type[ItemItem] | type[EASE]) -> None:
     rng = np.random.default_rng(0)

@@ -5,7 +5,7 @@ Unlike a BLAS, these give the same bytes on any number of threads. Rows are padd
 
 import numpy as np
 
-from tonearm.kernels._jit import jit, jit_parallel, prange
+from tonearm.kernels._jit import jit, jit_fast, jit_parallel, prange
 from tonearm.kernels._simd import fill, fma, load, spread, store
 from tonearm.types import Float32s, Float64s
 
@@ -142,3 +142,26 @@ def jacobi(symmetric: Float64s) -> tuple[Float64s, Float64s]:
         if not rotated:
             break
     return np.diag(a).copy(), v.T.copy()
+
+
+@jit_fast
+def solve_positive(a: Float64s, b: Float64s) -> None:
+    """b becomes the solution x of a x = b for a symmetric positive definite a (d, d), by Cholesky; a is overwritten.
+
+    Only the lower triangle of a is read.
+    """
+    d = len(b)
+    for f in range(d):
+        for g in range(f + 1):
+            s = a[f, g]
+            for h in range(g):
+                s -= a[f, h] * a[g, h]
+            a[f, g] = np.sqrt(max(s, 1e-30)) if f == g else s / a[g, g]
+    for f in range(d):
+        for h in range(f):
+            b[f] -= a[f, h] * b[h]
+        b[f] /= a[f, f]
+    for f in range(d - 1, -1, -1):
+        for h in range(f + 1, d):
+            b[f] -= a[h, f] * b[h]
+        b[f] /= a[f, f]

@@ -21,7 +21,7 @@ import numba
 import numpy as np
 
 from tonearm.kernels._als_rows import solve_rows
-from tonearm.kernels._dense import gram, jacobi, rotate
+from tonearm.kernels._dense import gram, jacobi, rotate, solve_positive
 from tonearm.kernels._jit import jit_parallel, prange
 from tonearm.kernels.csr import Csr, plan
 from tonearm.types import Float16s, Float32s, Float64s, Int32s, Int64s
@@ -186,20 +186,7 @@ def fold_in(
                 b[f] += c * y[f]
                 for g in range(f + 1):
                     a[f, g] += scaled * y[g]
-        for f in range(d):
-            for g in range(f + 1):
-                s = a[f, g]
-                for h in range(g):
-                    s -= a[f, h] * a[g, h]
-                a[f, g] = np.sqrt(max(s, 1e-30)) if f == g else s / a[g, g]
-        for f in range(d):
-            for h in range(f):
-                b[f] -= a[f, h] * b[h]
-            b[f] /= a[f, f]
-        for f in range(d - 1, -1, -1):
-            for h in range(f + 1, d):
-                b[f] -= a[h, f] * b[h]
-            b[f] /= a[f, f]
+        solve_positive(a, b)
         for f in range(d):
             out[u, f] = b[f]
     return out

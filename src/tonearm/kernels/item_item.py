@@ -2,11 +2,12 @@
 
 import numpy as np
 
+from tonearm.kernels._dense import solve_positive
 from tonearm.kernels._heap import pack_rows
 from tonearm.kernels._jit import jit, jit_parallel, prange
 from tonearm.kernels._keys import Keys, key_of, score_bits, sort_keys, write
 from tonearm.kernels._simd import LANES, LEAST, SCAN, any_at_least, fill, fma, load, lowest_bit, store, take_next
-from tonearm.types import Float32s, Int32s, Int64s
+from tonearm.types import Float32s, Float64s, Int32s, Int64s
 
 
 @jit_parallel
@@ -191,6 +192,65 @@ def _best_of_some(
             limit = value[0]
     sort_keys(keys, n, False, scratch, digits)
     return min(n, size)
+
+
+@jit_parallel
+def regress_on_neighbours(
+    threads: int,
+    indptr: Int64s,
+    neighbour: Int32s,
+    target: Int32s,
+    item_indptr: Int64s,
+    item_user: Int32s,
+    n_users: int,
+    regularization: float,
+) -> Float32s:
+    """The ridge regression of each target's column of a 0/1 matrix on the columns of its neighbours, (n,) float32.
+
+    w = (X_Nᵀ X_N + λI)⁻¹ X_Nᵀ x_i
+
+    indptr, neighbour: at most 63 items for each target, the target itself not among them
+    target: (n_targets,); item_indptr, item_user: the matrix by item
+    """
+    out = np.zeros(len(neighbour), np.float32)
+    counter = np.zeros(1, np.int64)
+    for _ in prange(threads):
+        heard = np.zeros(n_users, np.uint64)  # which of the neighbours each user has
+        while True:
+            t = take_next(counter)
+            if t >= len(target):
+                break
+            lo, n = indptr[t], indptr[t + 1] - indptr[t]
+            gram, right = np.zeros((n, n)), np.zeros(n)
+            for a in range(n):
+                j = neighbour[lo + a]
+                bit = np.uint64(1) << np.uint64(a)
+                below = gram[a]
+                below[a] = item_indptr[j + 1] - item_indptr[j] + regularization
+                for e in range(item_indptr[j], item_indptr[j + 1]):
+                    u = item_user[e]
+                    _count(heard[u], below)
+                    heard[u] |= bit
+            i = target[t]
+            for e in range(item_indptr[i], item_indptr[i + 1]):
+                _count(heard[item_user[e]], right)
+            for a in range(n):
+                j = neighbour[lo + a]
+                for e in range(item_indptr[j], item_indptr[j + 1]):
+                    heard[item_user[e]] = 0
+            solve_positive(gram, right)
+            for a in range(n):
+                out[lo + a] = right[a]
+    return out
+
+
+@jit
+def _count(bits: np.uint64, counts: Float64s) -> None:
+    """Add 1 at the place of each bit that is set."""
+    left = np.int64(bits)
+    while left != 0:
+        counts[lowest_bit(left)] += 1
+        left &= left - 1
 
 
 @jit

@@ -12,6 +12,7 @@ from tonearm.sources.again import AgainModel
 from tonearm.sources.als import ALS, ALSModel
 from tonearm.sources.base import Recipe, Source
 from tonearm.sources.content import ContentModel
+from tonearm.sources.ease import EASE
 from tonearm.sources.item_item import ItemItemModel
 from tonearm.sources.popularity import PopularityModel
 from tonearm.sources.spectral import Spectral, SpectralModel
@@ -53,6 +54,9 @@ def fit_sources(
         rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
         if isinstance(recipe, Trend):
             fitted[name] = recipe.derive(data, fitted)
+        elif isinstance(recipe, EASE):
+            near = fitted.get("item_item")
+            fitted[name] = recipe.fit(data, rng, progress, near if isinstance(near, ItemItemModel) else None)
         elif isinstance(recipe, ALS):
             fitted[name] = recipe.fit(data, rng, progress, als_start)
         else:

@@ -1,18 +1,20 @@
-"""EASE: the linear item-item model of least squares, in closed form."""
+"""EASE: the linear item-item model of least squares, in closed form, or by neighbourhoods in a wide catalogue."""
 
 from typing import Annotated
 
 import numpy as np
 import scipy.linalg
+from numba import get_num_threads
 from pydantic import Field
 from pydantic.dataclasses import dataclass as options
 
 from tonearm.data import Dataset
 from tonearm.kernels import item_item as kernels
 from tonearm.kernels.csr import Csr, transpose_csr
+from tonearm.kernels.lists import best_of_rows
 from tonearm.progress import Progress, no_progress
 from tonearm.sources.history import of_items, sampled
-from tonearm.sources.item_item import ItemItemModel, affordable
+from tonearm.sources.item_item import ItemItem, ItemItemModel, affordable
 from tonearm.types import Float32s, Int32s
 
 
@@ -22,28 +24,72 @@ class EASE:
 
     B = I − P / diag P,  P = (XᵀX + λI)⁻¹
 
+    Where the most-heard items hold too little of the log, every item instead has weights from its nearest ones alone:
+    the same least squares, column by column, on those (Ning and Karypis 2011, section 4.2, without the lasso).
+
     regularization: λ
-    items: most-heard items that the model is about; time grows with the cube, memory with the square
+    items: most-heard items that the closed form is about; time grows with the cube, memory with the square
+    coverage: share of the (user, item) pairs that those must hold, or else neighbourhoods are taken; 0 never takes them
+    neighbours: nearest items that an item has weights from, by `item_item`
+    neighbour_regularization: λ there
     recency: a history entry with r later ones counts 1 / (1 + r / recency); 0 counts all alike
-    fit_work: pairs of items within histories that may be counted; the longest histories are cut to stay below
+    fit_work: pairs of items within histories, or listeners of neighbours, that may be counted; the longest histories
+        are cut, or the least heard items left out, to stay below
     work: multiplications that scoring all users may take; weights of smallest size are dropped to stay below
     """
 
     regularization: Annotated[float, Field(gt=0)] = 500.0
     items: Annotated[int, Field(ge=2)] = 5000
+    coverage: Annotated[float, Field(ge=0, le=1)] = 0.0
+    neighbours: Annotated[int, Field(ge=1, le=63)] = 63
+    neighbour_regularization: Annotated[float, Field(gt=0)] = 50.0
     recency: Annotated[float, Field(ge=0)] = 20.0
     fit_work: Annotated[float, Field(gt=0)] = 2e10
     work: Annotated[float, Field(gt=0)] = 2e10
 
-    def fit(self, data: Dataset, rng: np.random.Generator, progress: Progress = no_progress) -> ItemItemModel:
-        """Invert the items' Gram matrix, or the users' where they are fewer."""
-        del rng
+    def fit(
+        self,
+        data: Dataset,
+        rng: np.random.Generator,
+        progress: Progress = no_progress,
+        nearest: ItemItemModel | None = None,
+    ) -> ItemItemModel:
+        """Invert the items' Gram matrix, or the users' where they are fewer; or solve for item after item.
+
+        nearest: the model whose weights say which items are near; None fits one where it is needed
+        """
         progress("EASE", 0, 1)
-        order = np.argsort(-data.listeners, kind="stable")
-        items = np.sort(order[: min(self.items, int((data.listeners > 0).sum()))]).astype(np.int32)
-        weights = self._weights(sampled(of_items(data.pairs, items), self.fit_work))
+        order = np.argsort(-data.listeners, kind="stable")[: np.count_nonzero(data.listeners)].astype(np.int32)
+        items = np.sort(order[: self.items])
+        if data.listeners[items].sum() < self.coverage * data.listeners.sum():
+            nearest = nearest or ItemItem(entries=self.neighbours * len(order)).fit(data, rng)
+            by_target, targets = self._of_neighbours(nearest, data)
+        else:
+            weights = self._weights(sampled(of_items(data.pairs, items), self.fit_work))
+            by_target, targets = self._by_target(weights, items, data), items
         progress("EASE", 1, 1)
-        return ItemItemModel.of("ease", self._by_target(weights, items, data), items, self.recency)
+        return ItemItemModel.of("ease", by_target, targets, self.recency)
+
+    def _of_neighbours(self, nearest: ItemItemModel, data: Dataset) -> tuple[Csr, Int32s]:
+        """The weights of each target by source, and the targets, most heard first."""
+        near = transpose_csr(Csr(nearest.indptr, nearest.place, nearest.weight, len(nearest.targets)))
+        assert near.value is not None
+        indptr, item, _, _ = best_of_rows(near.indptr, near.index, near.value, self.neighbours)
+        cost = np.concatenate(([0], np.cumsum(data.listeners[item])))[indptr[1:]]
+        n = int(np.searchsorted(cost, min(self.fit_work, self.work), side="right"))
+        indptr, item, targets = indptr[: n + 1], item[: indptr[n]], nearest.targets[:n]
+        by_item = transpose_csr(Csr(data.pairs.indptr, data.pairs.item, None, data.n_items))
+        value = kernels.regress_on_neighbours(
+            get_num_threads(),
+            indptr,
+            item,
+            targets,
+            by_item.indptr,
+            by_item.index,
+            data.n_users,
+            self.neighbour_regularization,
+        )
+        return Csr(indptr, item, value, data.n_items), targets
 
     def _weights(self, by_user: Csr) -> Float32s:
         """B, (n, n) float32."""
