@@ -98,11 +98,11 @@ def test_ease_of_a_wide_catalogue_regresses_each_item_on_its_nearest(given: bool
     np.testing.assert_allclose(found, expected, atol=1e-6)
     assert (np.abs(expected) > 0.05).sum() > 2 * N_ITEMS
     # where counting all neighbours' listeners takes too long, the least heard items are left out
-    less = options.fit(data, np.random.default_rng(0), nearest=near)
+    every = options.fit(data, np.random.default_rng(0), nearest=near)
     cost = np.cumsum([data.listeners[expected[:, i] != 0].sum() for i in near.targets])
     some = dataclasses.replace(options, fit_work=float(cost[4])).fit(data, np.random.default_rng(0), nearest=near)
-    assert some.targets.tolist() == less.targets[:5].tolist()
-    np.testing.assert_array_equal(dense_weights(some)[:, some.targets], dense_weights(less)[:, some.targets])
+    assert some.targets.tolist() == every.targets[:5].tolist()
+    np.testing.assert_array_equal(dense_weights(some)[:, some.targets], dense_weights(every)[:, some.targets])
 
 
 @pytest.mark.parametrize("recipe", [ItemItem, EASE])

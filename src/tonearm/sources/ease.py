@@ -35,7 +35,8 @@ class EASE:
     recency: a history entry with r later ones counts 1 / (1 + r / recency); 0 counts all alike
     fit_work: pairs of items within histories, or listeners of neighbours, that may be counted; the longest histories
         are cut, or the least heard items left out, to stay below
-    work: multiplications that scoring all users may take; weights of smallest size are dropped to stay below
+    work: multiplications that scoring all users may take; weights of smallest size are dropped, or with neighbourhoods
+        the least heard items left out, to stay below
     """
 
     regularization: Annotated[float, Field(gt=0)] = 500.0
