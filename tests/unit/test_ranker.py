@@ -16,6 +16,7 @@ from tonearm.ranker import (
     RankerModel,
     TrainingTable,
     best_mix,
+    blended,
     fit_blend,
     join_tables,
     label_candidates,
@@ -115,7 +116,7 @@ def test_many_users_are_held_out_once_and_kept_from_the_blend() -> None:
     assert len(model.validation["trees"]) == 1
     assert model.validation["held_out_users"] == 10
     held = np.repeat(np.random.default_rng(0).permutation(np.arange(30) % 3) == 0, np.diff(table.indptr))
-    np.testing.assert_array_equal(model.blend, fit_blend(table, ~held))
+    np.testing.assert_array_equal(model.blend, fit_blend(table, ~held, by_order=True))
     # nothing of what the held-out users did reaches the blend
     features = np.where(held[:, None] & (np.arange(4) == 1), -table.features, table.features)
     changed = options.fit(replace(table, features=features), np.random.default_rng(0), 1)
@@ -213,13 +214,37 @@ def test_the_blend_is_the_best_of_all_that_are_not_negative() -> None:
     table.features[:, 2] -= table.label  # b knows it the wrong way round
     keep = np.repeat(np.arange(25) % 3 > 0, np.diff(table.indptr))
     rows = [u for u in range(25) if u % 3 > 0]
-    w = fit_blend(table, keep)
+    w = fit_blend(table, keep, by_order=False)
     assert w.dtype == np.float32
     assert w[0] > 0
     assert w[1] == 0
     least = blend_loss(table, rows, w)
     for step in ([0.02, 0], [-0.02, 0], [0, 0.02], [0.02, 0.02]):
         assert blend_loss(table, rows, w + np.array(step, np.float32)) > least
+
+
+def test_a_blend_by_order_is_no_worse_than_the_likeliest_or_any_source() -> None:
+    rng = np.random.default_rng(3)
+    n, width = 200, 30
+    indptr = np.arange(n + 1) * width
+    label = np.zeros((n, width), np.float32)
+    label[:, :2] = 1
+    # a puts one played item far ahead and the other last: unlikely on the whole, and well ordered; b knows a little
+    a = rng.normal(size=(n, width)) + np.where(np.arange(width) == 0, 3, np.where(np.arange(width) == 1, -6, 0))
+    b = rng.normal(size=(n, width)) + 0.5 * label
+    z = np.stack([a, b], axis=2).reshape(-1, 2).astype(np.float32)
+    table = TrainingTable(("a_z", "b_z"), np.array([0, 1]), z, label.ravel(), indptr)
+    every = np.ones(n * width, bool)
+
+    def worth(w: Float32s) -> float:
+        return float(ndcgs(indptr, blended(z, w), table.label, k=50).mean())
+
+    likeliest, ordered = (fit_blend(table, every, by_order) for by_order in (False, True))
+    assert ordered.sum() == pytest.approx(1)
+    assert (ordered >= 0).all()
+    assert worth(ordered) > worth(likeliest) + 0.05
+    for source in np.eye(2, dtype=np.float32):
+        assert worth(ordered) >= worth(source) - 1e-3
 
 
 def test_labels_are_the_candidates_that_were_played() -> None:

@@ -169,4 +169,4 @@ def test_spaces_hold_what_the_search_begins_from() -> None:
     assert (changed.candidates, changed.ranker.depth, changed.ranker.l2) == (45, 4, config.ranker.l2)
     untimed = spaces(config, ["als", "ease"], timed=False)
     assert list(untimed) == ["als", "ease", RANKER]
-    assert list(untimed["ease"]) == ["regularization"]
+    assert list(untimed["ease"]) == ["regularization", "coverage"]

@@ -60,6 +60,7 @@ SOURCES: dict[str, Space] = {
     },
     "ease": {
         "regularization": Range(10.0, 5000.0, log=True),
+        "coverage": Choice((0.0, 0.75)),
         "recency": RECENCY,
     },
     "spectral": {
