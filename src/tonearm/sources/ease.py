@@ -41,7 +41,7 @@ class EASE:
 
     regularization: Annotated[float, Field(gt=0)] = 500.0
     items: Annotated[int, Field(ge=2)] = 5000
-    coverage: Annotated[float, Field(ge=0, le=1)] = 0.0
+    coverage: Annotated[float, Field(ge=0, le=1)] = 0.75
     neighbours: Annotated[int, Field(ge=1, le=63)] = 63
     neighbour_regularization: Annotated[float, Field(gt=0)] = 50.0
     recency: Annotated[float, Field(ge=0)] = 20.0
