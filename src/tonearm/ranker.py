@@ -336,7 +336,7 @@ def _best_ordered(indptr: Int64s, z: Float32s, label: Float32s, start: Float64s)
         return float(ndcgs(indptr, blended(z, w.astype(np.float32)), label, k=DEPTH).mean())
 
     starts = [start / start.sum()] if start.any() else []
-    best = max([*starts, *np.eye(len(start))], key=worth)
+    best: Float64s = max([*starts, *np.eye(len(start))], key=worth)
     most = worth(best)
     for step in (0.2, 0.1, 0.05):
         better = True
