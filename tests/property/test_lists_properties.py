@@ -92,7 +92,10 @@ def test_content_lists_are_brute_force_cosine(seed: int, k: int, n_tags: int, em
     members = [[int(i) for i in order if set_of[i] == s] for s in range(len(set_indptr) - 1)]
     place = np.full(n, -1, np.int32)
     place[order] = np.arange(len(order))
-    indptr, item, score = recommend_sets(profile, set_indptr, set_tag, *flat(members), place, order, *flat(seen), k)
+    norm = np.sqrt(np.diff(set_indptr).astype(np.float32))
+    indptr, item, score = recommend_sets(
+        profile, set_indptr, set_tag, norm, *flat(members), place, order, *flat(seen), k
+    )
 
     for row in range(b):
         cosine = {

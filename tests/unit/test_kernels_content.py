@@ -59,7 +59,8 @@ def test_profiles_and_scores_are_those_of_the_twins(seed: int) -> None:
 
     set_of, set_indptr, set_tag = distinct_sets(Tags(*flat(genres), Vocabulary(pl.Series(range(6)))))
     candidates = [rng.integers(0, 20, n).tolist() for n in (3, 20, 0, 5, 7)]
-    scores = score_sets(found, set_indptr, set_tag, set_of, *flat(candidates))
+    norm = np.sqrt(np.diff(set_indptr).astype(np.float32))
+    scores = score_sets(found, set_indptr, set_tag, norm, set_of, *flat(candidates))
     cosines = [
         twin_of_cosine(profile, genres[i]) for profile, row in zip(expected, candidates, strict=True) for i in row
     ]

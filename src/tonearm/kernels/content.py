@@ -4,7 +4,7 @@ import numpy as np
 
 from tonearm.kernels._heap import contains, offer, pack_rows, sort_best_first
 from tonearm.kernels._jit import jit, jit_parallel, prange
-from tonearm.types import Float32s, Int32s, Int64s
+from tonearm.types import Float32s, Int32s, Int64s, UInt8s
 
 
 @jit_parallel
@@ -18,8 +18,9 @@ def profiles(indptr: Int64s, item: Int32s, weight: Float32s, tag_indptr: Int64s,
     for row in prange(b):
         for a in range(indptr[row], indptr[row + 1]):
             lo, hi = tag_indptr[item[a]], tag_indptr[item[a] + 1]
+            share = weight[a] / max(hi - lo, 1)
             for t in range(lo, hi):
-                out[row, tag[t]] += weight[a] / (hi - lo)
+                out[row, tag[t]] += share
         length = np.sqrt((out[row] ** 2).sum())
         if length > 0:
             out[row] /= length
@@ -27,11 +28,11 @@ def profiles(indptr: Int64s, item: Int32s, weight: Float32s, tag_indptr: Int64s,
 
 
 @jit
-def _set_score(profile: Float32s, tags: Int32s) -> np.float32:
+def _set_score(profile: Float32s, set_indptr: Int64s, set_tag: Int32s, set_norm: Float32s, s: int) -> np.float32:
     total = np.float32(0)
-    for t in range(len(tags)):
-        total += profile[tags[t]]
-    return total / np.float32(np.sqrt(np.float32(len(tags))))
+    for t in range(set_indptr[s], set_indptr[s + 1]):
+        total += profile[set_tag[t]]
+    return np.float32(total / set_norm[s])
 
 
 @jit_parallel
@@ -39,6 +40,7 @@ def recommend_sets(
     profile: Float32s,
     set_indptr: Int64s,
     set_tag: Int32s,
+    set_norm: Float32s,
     member_indptr: Int64s,
     member: Int32s,
     place: Int32s,
@@ -50,7 +52,8 @@ def recommend_sets(
     """The k best items of each profile by cosine with the item's tag set, ties by popularity.
 
     profile: (b, n_tags) float32, rows of length one or zero
-    set_*: the tags of each distinct set, CSR; member_*: each set's items, most popular first, CSR
+    set_*: the tags of each distinct set, CSR, and the square root of their number
+    member_*: each set's items, most popular first, CSR
     place: (n_items,) int32, an item's place in `order`; order: items, most popular first
     k: at least 1; a row is filled up with items of cosine zero, most popular first
     Returns indptr (b + 1,) int64, item, score.
@@ -62,15 +65,16 @@ def recommend_sets(
     n_blocks = min(b, 32)
     for block in prange(n_blocks):
         score = np.zeros(n_sets, np.float32)
+        bins = np.empty(n_sets, np.uint8)
         for row in range(block, b, n_blocks):
             lo, hi = seen_indptr[row], seen_indptr[row + 1]
             best = np.float32(0)
             for s in range(n_sets):
-                score[s] = _set_score(profile[row], set_tag[set_indptr[s] : set_indptr[s + 1]])
+                score[s] = _set_score(profile[row], set_indptr, set_tag, set_norm, s)
                 best = max(best, score[s])
             # kept by their place in the order, so that ties go to the more popular
             best_score, best_place, n = out_score[row], out_item[row], 0
-            for s in _descending(score, best, k + hi - lo, member_indptr):
+            for s in _descending(score, bins, best, k + hi - lo, member_indptr):
                 if n == k and score[s] < best_score[0]:
                     break
                 taken = 0
@@ -89,24 +93,27 @@ def recommend_sets(
 
 
 @jit
-def _descending(score: Float32s, best: np.float32, need: int, member_indptr: Int64s) -> Int32s:
-    """Sets of positive score, best first, enough of them to hold `need` items and all that tie with the last."""
+def _descending(score: Float32s, bins: UInt8s, best: np.float32, need: int, member_indptr: Int64s) -> Int32s:
+    """Sets of positive score, best first, enough of them to hold `need` items and all that tie with the last.
+
+    bins: (n_sets,) uint8 of any content, written to
+    """
     if best <= 0:
         return np.empty(0, np.int32)
     n_bins = 256
-    held = np.zeros(n_bins, np.int64)
+    held = np.zeros(n_bins, np.int64)  # the first one is for what scores 0
+    scale = np.float32(n_bins - 2) / best
     for s in range(len(score)):
-        if score[s] > 0:
-            bin_ = min(n_bins - 1, int(score[s] / best * n_bins))
-            held[bin_] += member_indptr[s + 1] - member_indptr[s]
+        bins[s] = 1 + np.uint8(score[s] * scale) if score[s] > 0 else 0
+        held[bins[s]] += member_indptr[s + 1] - member_indptr[s]
     floor, total = n_bins, 0
-    while floor > 0 and total < need:
+    while floor > 1 and total < need:
         floor -= 1
         total += held[floor]
     picked = np.empty(len(score), np.int32)
     n = 0
     for s in range(len(score)):
-        if score[s] > 0 and min(n_bins - 1, int(score[s] / best * n_bins)) >= floor:
+        if bins[s] >= floor:
             picked[n] = s
             n += 1
     picked = picked[:n]
@@ -135,6 +142,7 @@ def score_sets(
     profile: Float32s,
     set_indptr: Int64s,
     set_tag: Int32s,
+    set_norm: Float32s,
     set_of: Int32s,
     candidate_indptr: Int64s,
     candidate: Int32s,
@@ -148,5 +156,5 @@ def score_sets(
         for c in range(candidate_indptr[row], candidate_indptr[row + 1]):
             s = set_of[candidate[c]]
             if s >= 0:
-                out[c] = _set_score(profile[row], set_tag[set_indptr[s] : set_indptr[s + 1]])
+                out[c] = _set_score(profile[row], set_indptr, set_tag, set_norm, s)
     return out

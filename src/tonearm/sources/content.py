@@ -46,6 +46,7 @@ class ContentModel:
         self.place = np.full(len(genres.indptr) - 1, -1, np.int32)
         self.place[order] = np.arange(len(order), dtype=np.int32)
         self.set_of, self.set_indptr, self.set_tag = distinct_sets(genres)
+        self.set_norm = np.sqrt(np.diff(self.set_indptr).astype(np.float32))
         self.member_indptr, self.member = self._members()
 
     def _members(self) -> tuple[Int64s, Int32s]:
@@ -74,6 +75,7 @@ class ContentModel:
                 self.profiles(block),
                 self.set_indptr,
                 self.set_tag,
+                self.set_norm,
                 self.member_indptr,
                 self.member,
                 self.place,
@@ -86,7 +88,13 @@ class ContentModel:
     def score(self, block: Block, candidates: Lists) -> Float32s:
         """Cosine of each candidate with its user's profile."""
         return kernels.score_sets(
-            self.profiles(block), self.set_indptr, self.set_tag, self.set_of, candidates.indptr, candidates.item
+            self.profiles(block),
+            self.set_indptr,
+            self.set_tag,
+            self.set_norm,
+            self.set_of,
+            candidates.indptr,
+            candidates.item,
         )
 
     def contributions(self, block: Block, item: int) -> Float64s | None:

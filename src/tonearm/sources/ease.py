@@ -17,6 +17,9 @@ from tonearm.sources.history import of_items, sampled
 from tonearm.sources.item_item import ItemItem, ItemItemModel, affordable
 from tonearm.types import Float32s, Int32s
 
+LISTENER = 8
+"""A listener of a neighbour takes as long to count as so many pairs of items within histories."""
+
 
 @options(frozen=True)
 class EASE:
@@ -29,12 +32,13 @@ class EASE:
 
     regularization: λ
     items: most-heard items that the closed form is about; time grows with the cube, memory with the square
-    coverage: share of the (user, item) pairs that those must hold, or else neighbourhoods are taken; 0 never takes them
+    coverage: share of the (user, item) pairs that those must hold, or else neighbourhoods are taken, unless the log is
+        too long to count them; 0 never takes them
     neighbours: nearest items that an item has weights from, by `item_item`
     neighbour_regularization: λ there
     recency: a history entry with r later ones counts 1 / (1 + r / recency); 0 counts all alike
-    fit_work: pairs of items within histories, or listeners of neighbours, that may be counted; the longest histories
-        are cut, or the least heard items left out, to stay below
+    fit_work: pairs of items within histories that may be counted; the longest histories are cut to stay below, and
+        neighbourhoods bounded by as much
     work: multiplications that scoring all users may take; weights of smallest size are dropped, or with neighbourhoods
         the least heard items left out, to stay below
     """
@@ -62,7 +66,9 @@ class EASE:
         progress("EASE", 0, 1)
         order = np.argsort(-data.listeners, kind="stable")[: np.count_nonzero(data.listeners)].astype(np.int32)
         items = np.sort(order[: self.items])
-        if data.listeners[items].sum() < self.coverage * data.listeners.sum():
+        total = int(data.listeners.sum())
+        countable = LISTENER * self.neighbours * total <= self.fit_work
+        if countable and data.listeners[items].sum() < self.coverage * total:
             nearest = nearest or ItemItem(entries=self.neighbours * len(order)).fit(data, rng)
             by_target, targets = self._of_neighbours(nearest, data)
         else:
