@@ -106,8 +106,8 @@ def test_ease_of_a_wide_catalogue_regresses_each_item_on_its_nearest(given: bool
     # and where a log is too long to count all neighbours' listeners, the closed form stays
     longest = 8.0 * 3 * int(data.listeners.sum())
     for fit_work, n_targets in ((longest, len(every.targets)), (longest - 1, 4)):
-        found = dataclasses.replace(options, fit_work=fit_work).fit(data, np.random.default_rng(0), nearest=near)
-        assert len(found.targets) == n_targets
+        either = dataclasses.replace(options, fit_work=fit_work).fit(data, np.random.default_rng(0), nearest=near)
+        assert len(either.targets) == n_targets
 
 
 @pytest.mark.parametrize("recipe", [ItemItem, EASE])
