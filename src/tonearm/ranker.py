@@ -298,8 +298,6 @@ def ndcgs(indptr: Int64s, score: Float32s, label: Float32s, k: int = K) -> Float
 def fit_blend(table: TrainingTable, rows: Bools, by_order: bool) -> Float32s:
     """Weights of the standardised source scores, none negative, that make the played candidates likeliest.
 
-    Minimises −Σ_u mean over u's positives of log softmax(z · w), with a small penalty on the weights.
-
     by_order: go on from there to weights that put the played candidates first, by ndcg, which is what counts but takes
         thousands of users to tell
     """
@@ -310,6 +308,7 @@ def fit_blend(table: TrainingTable, rows: Bools, by_order: bool) -> Float32s:
 
 
 def _likeliest(indptr: Int64s, z: Float64s, label: Float64s) -> Float64s:
+    """Minimises −Σ_u mean over u's positives of log softmax(z · w), with a small penalty on the weights."""
     row = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
     positives = np.add.reduceat(label, indptr[:-1])
     share = label / positives[row]
@@ -330,7 +329,7 @@ def _likeliest(indptr: Int64s, z: Float64s, label: Float64s) -> Float64s:
 
 
 def _best_ordered(indptr: Int64s, z: Float32s, label: Float32s, start: Float64s) -> Float64s:
-    """Weights that sum to 1, by coordinate ascent on ndcg (Metzler and Croft 2007), no worse than any source alone."""
+    """Weights that sum to 1, by coordinate ascent on ndcg (Metzler and Croft 2007); here no source alone is better."""
 
     def worth(w: Float64s) -> float:
         return float(ndcgs(indptr, blended(z, w.astype(np.float32)), label, k=DEPTH).mean())
