@@ -6,48 +6,43 @@ Unlike a BLAS, these give the same bytes on any number of threads. Rows are padd
 import numpy as np
 
 from tonearm.kernels._jit import jit, jit_fast, jit_parallel, prange
-from tonearm.kernels._simd import fill, fma, load, spread, store
+from tonearm.kernels._simd import LANES, load, store
+from tonearm.kernels._tile import TALL, WIDE, add_outer, load_tile, no_sums, store_tile
 from tonearm.types import Float32s, Float64s
 
 _SLICE = 1024
 
+_AT_ONCE = 64
+"""Rows whose outer products are added to a tile while it is in registers."""
 
-@jit_parallel
+
 def rotate(a: Float32s, m: Float32s, out: Float32s) -> None:
     """out = a @ m for a (n, w) and m (w, w), float32, w a multiple of eight; `out` may be `a` itself."""
+    padded = np.zeros((len(m), -(-len(m) // WIDE) * WIDE), np.float32)
+    padded[:, : len(m)] = m
+    _rotate(a, padded, out)
+
+
+@jit_parallel
+def _rotate(a: Float32s, m: Float32s, out: Float32s) -> None:
     n, width = a.shape
+    padded = m.shape[1]
     source, matrix, target = a.ravel(), m.ravel(), out.ravel()
     n_slices = (n + _SLICE - 1) // _SLICE
     for s in prange(n_slices):
-        packed = np.zeros(width * 8, np.float32)
-        for r in range(s * _SLICE, min(n, (s + 1) * _SLICE), 8):
-            _rotate_eight(source, r, min(8, n - r), width, packed, matrix, target)
-
-
-@jit
-def _rotate_eight(
-    source: Float32s, r: int, height: int, width: int, packed: Float32s, matrix: Float32s, target: Float32s
-) -> None:
-    """Rows r to r + height; they are copied first, one row per lane, so that they may be overwritten."""
-    zero = fill(np.float32(0))
-    for j in range(height):
-        for f in range(width):
-            packed[f * 8 + j] = source[(r + j) * width + f]
-    for g in range(0, width, 8):
-        a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = zero
-        for f in range(width):
-            column = load(matrix, f * width + g)
-            a0 = fma(spread(packed, f * 8), column, a0)
-            a1 = fma(spread(packed, f * 8 + 1), column, a1)
-            a2 = fma(spread(packed, f * 8 + 2), column, a2)
-            a3 = fma(spread(packed, f * 8 + 3), column, a3)
-            a4 = fma(spread(packed, f * 8 + 4), column, a4)
-            a5 = fma(spread(packed, f * 8 + 5), column, a5)
-            a6 = fma(spread(packed, f * 8 + 6), column, a6)
-            a7 = fma(spread(packed, f * 8 + 7), column, a7)
-        rows = (a0, a1, a2, a3, a4, a5, a6, a7)
-        for j in range(height):
-            store(target, (r + j) * width + g, rows[j])
+        rows, product = np.zeros(TALL * width, np.float32), np.empty(TALL * padded, np.float32)
+        for r in range(s * _SLICE, min(n, (s + 1) * _SLICE), TALL):
+            height = min(TALL, n - r, (s + 1) * _SLICE - r)
+            for e in range(0, height * width, LANES):
+                store(rows, e, load(source, r * width + e))
+            for g in range(0, padded, WIDE):
+                sums = no_sums()
+                for f in range(width):
+                    sums = add_outer(sums, rows, f, width, matrix, f * padded + g)
+                store_tile(product, g, padded, sums)
+            for j in range(height):
+                for f in range(0, width, LANES):
+                    store(target, (r + j) * width + f, load(product, j * padded + f))
 
 
 def gram(a: Float32s) -> Float64s:
@@ -58,19 +53,23 @@ def gram(a: Float32s) -> Float64s:
 @jit_parallel
 def _gram(a: Float32s) -> Float64s:
     n, width = a.shape
-    source = a.ravel()
+    rows, columns = -(-width // TALL) * TALL, -(-width // WIDE) * WIDE
     n_slices = (n + _SLICE - 1) // _SLICE
     parts = min(64, n_slices)
     total = np.zeros((parts, width, width))
     for part in prange(parts):
-        square = np.zeros(width * width, np.float32)
+        square = np.zeros((rows, columns), np.float32)
+        left, right = np.zeros((_AT_ONCE, rows), np.float32), np.zeros((_AT_ONCE, columns), np.float32)
         for s in range(n_slices * part // parts, n_slices * (part + 1) // parts):
             square[:] = 0
-            for r in range(s * _SLICE, min(n, (s + 1) * _SLICE), 64):
-                _add_squares(source, r, min(n, r + 64, (s + 1) * _SLICE), width, square)
+            for r in range(s * _SLICE, min(n, (s + 1) * _SLICE), _AT_ONCE):
+                height = min(n - r, _AT_ONCE)
+                left[:height, :width] = a[r : r + height]
+                right[:height, :width] = a[r : r + height]
+                _add_squares(left.ravel(), right.ravel(), height, rows, columns, square.ravel())
             for f in range(width):
-                for g in range(f // 8 * 8, width):
-                    total[part, f, g] += square[f * width + g]
+                for g in range(f, width):
+                    total[part, f, g] += square[f, g]
         for f in range(width):
             for g in range(f):
                 total[part, f, g] = total[part, g, f]
@@ -78,34 +77,14 @@ def _gram(a: Float32s) -> Float64s:
 
 
 @jit
-def _add_squares(source: Float32s, lo: int, hi: int, width: int, square: Float32s) -> None:
-    """Add the outer products of rows lo to hi to the blocks on and above the diagonal of `square`."""
-    for f in range(0, width, 8):
-        for g in range(f, width, 8):
-            at = f * width + g
-            a0, a1 = load(square, at), load(square, at + width)
-            a2, a3 = load(square, at + 2 * width), load(square, at + 3 * width)
-            a4, a5 = load(square, at + 4 * width), load(square, at + 5 * width)
-            a6, a7 = load(square, at + 6 * width), load(square, at + 7 * width)
-            for r in range(lo, hi):
-                left = r * width + f
-                right = load(source, r * width + g)
-                a0 = fma(spread(source, left), right, a0)
-                a1 = fma(spread(source, left + 1), right, a1)
-                a2 = fma(spread(source, left + 2), right, a2)
-                a3 = fma(spread(source, left + 3), right, a3)
-                a4 = fma(spread(source, left + 4), right, a4)
-                a5 = fma(spread(source, left + 5), right, a5)
-                a6 = fma(spread(source, left + 6), right, a6)
-                a7 = fma(spread(source, left + 7), right, a7)
-            store(square, at, a0)
-            store(square, at + width, a1)
-            store(square, at + 2 * width, a2)
-            store(square, at + 3 * width, a3)
-            store(square, at + 4 * width, a4)
-            store(square, at + 5 * width, a5)
-            store(square, at + 6 * width, a6)
-            store(square, at + 7 * width, a7)
+def _add_squares(left: Float32s, right: Float32s, height: int, rows: int, columns: int, square: Float32s) -> None:
+    """Add the outer products of some rows, given twice, to the tiles of `square` on and above the diagonal."""
+    for f in range(0, rows, TALL):
+        for g in range(f // WIDE * WIDE, columns, WIDE):
+            sums = load_tile(square, f * columns + g, columns)
+            for r in range(height):
+                sums = add_outer(sums, left, r * rows + f, 1, right, r * columns + g)
+            store_tile(square, f * columns + g, columns, sums)
 
 
 @jit

@@ -5,7 +5,8 @@ import numpy as np
 from tonearm.kernels._heap import offer, sort_best_first
 from tonearm.kernels._jit import jit, jit_parallel, prange
 from tonearm.kernels._scan import GROUP, PANEL
-from tonearm.kernels._simd import any_at_least, fill, fma, load, spread, store, take_next
+from tonearm.kernels._simd import take_next
+from tonearm.kernels._tile import add_outer, any_reaches, any_reaches_across, no_sums, store_tile
 from tonearm.types import Float32s, Int32s, Int64s
 
 BLOCK = 96
@@ -81,52 +82,16 @@ def _meet_group(
     items: Int32s,
     size: Int64s,
 ) -> None:
-    """Six places from q on with panels lo to hi; offers go to the six, and to the panels where `both`."""
-    never = fill(np.float32(np.inf))
+    """A group of places from q on with panels lo to hi; offers go to the group, and to the panels where `both`."""
     for j in range(GROUP):
         own[j] = limit[q + j] if j < height else np.inf
     for p in range(lo, hi):
-        a0 = a1 = a2 = a3 = a4 = a5 = b0 = b1 = b2 = b3 = b4 = b5 = fill(np.float32(0))
-        at = p * d * PANEL
+        sums = no_sums()
         for f in range(d):
-            left, right = load(panels, at + f * PANEL), load(panels, at + f * PANEL + 8)
-            u = spread(packed, f * GROUP)
-            a0, b0 = fma(u, left, a0), fma(u, right, b0)
-            u = spread(packed, f * GROUP + 1)
-            a1, b1 = fma(u, left, a1), fma(u, right, b1)
-            u = spread(packed, f * GROUP + 2)
-            a2, b2 = fma(u, left, a2), fma(u, right, b2)
-            u = spread(packed, f * GROUP + 3)
-            a3, b3 = fma(u, left, a3), fma(u, right, b3)
-            u = spread(packed, f * GROUP + 4)
-            a4, b4 = fma(u, left, a4), fma(u, right, b4)
-            u = spread(packed, f * GROUP + 5)
-            a5, b5 = fma(u, left, a5), fma(u, right, b5)
-        t, s = load(limit, p * PANEL), load(limit, p * PANEL + 8)
-        if not both:
-            t = s = never
-        t0, t1, t2 = spread(own, 0), spread(own, 1), spread(own, 2)
-        t3, t4, t5 = spread(own, 3), spread(own, 4), spread(own, 5)
-        hits = any_at_least(a0, t0) | any_at_least(b0, t0) | any_at_least(a0, t) | any_at_least(b0, s)
-        hits |= any_at_least(a1, t1) | any_at_least(b1, t1) | any_at_least(a1, t) | any_at_least(b1, s)
-        hits |= any_at_least(a2, t2) | any_at_least(b2, t2) | any_at_least(a2, t) | any_at_least(b2, s)
-        hits |= any_at_least(a3, t3) | any_at_least(b3, t3) | any_at_least(a3, t) | any_at_least(b3, s)
-        hits |= any_at_least(a4, t4) | any_at_least(b4, t4) | any_at_least(a4, t) | any_at_least(b4, s)
-        hits |= any_at_least(a5, t5) | any_at_least(b5, t5) | any_at_least(a5, t) | any_at_least(b5, s)
-        if hits == 0:
+            sums = add_outer(sums, packed, f * GROUP, 1, panels, (p * d + f) * PANEL)
+        if not (any_reaches(sums, own, 0) or (both and any_reaches_across(sums, limit, p * PANEL))):
             continue
-        store(lanes, 0, a0)
-        store(lanes, 8, b0)
-        store(lanes, 16, a1)
-        store(lanes, 24, b1)
-        store(lanes, 32, a2)
-        store(lanes, 40, b2)
-        store(lanes, 48, a3)
-        store(lanes, 56, b3)
-        store(lanes, 64, a4)
-        store(lanes, 72, b4)
-        store(lanes, 80, a5)
-        store(lanes, 88, b5)
+        store_tile(lanes, 0, PANEL, sums)
         for j in range(height):
             for lane in range(PANEL):
                 score, place = lanes[j * PANEL + lane], p * PANEL + lane

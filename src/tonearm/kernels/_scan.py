@@ -1,18 +1,19 @@
-"""The product behind `top_k`: six queries times sixteen items in registers, compared with the k-th best so far."""
+"""The product behind `top_k`: a tile of queries times sixteen items, compared with the k-th best so far."""
 
 import numpy as np
 
 from tonearm.kernels._heap import contains
 from tonearm.kernels._jit import jit, jit_parallel, prange
 from tonearm.kernels._keys import Keys, keep_best, key_of, write_best
-from tonearm.kernels._simd import any_at_least, fill, fma, load, lowest_bit, spread, store, take_next
+from tonearm.kernels._simd import lowest_bit, take_next
+from tonearm.kernels._tile import TALL, WIDE, add_outer, any_reaches, no_sums, store_tile, which_reach
 from tonearm.types import Float32s, Int32s, Int64s
 
-PANEL = 16
-"""Items in a panel: two vectors of eight."""
+PANEL = WIDE
+"""Items in a panel."""
 
-GROUP = 6
-"""Queries multiplied at once: 6 × 2 sums fit the sixteen vector registers of a common processor."""
+GROUP = TALL
+"""Queries multiplied at once."""
 
 _BLOCK = 96
 """Queries that share a pass over the items."""
@@ -157,7 +158,7 @@ def _cut_back(keys: Keys, count: Int64s, q: int, k: int) -> float:
 
 @jit
 def pack_group(queries: Float32s, group: Int64s, packed: Float32s) -> None:
-    """Six queries feature by feature, zeros for missing ones."""
+    """A group of queries feature by feature, zeros for missing ones."""
     for j in range(GROUP):
         for f in range(queries.shape[1]):
             packed[f * GROUP + j] = queries[group[j], f] if j < len(group) else 0
@@ -180,50 +181,20 @@ def scan_group(
     packed: Float32s,
     lanes: Float32s,
 ) -> None:
-    """Multiply six queries with panels lo to hi and note what reaches a query's limit."""
+    """Multiply a group of queries with panels lo to hi and note what reaches a query's limit."""
     full = keys.shape[1] - PANEL
     bits = lanes.view(np.int32)
     limits = d * GROUP
-    zero = fill(np.float32(0))
     for p in range(lo, hi):
-        a0 = a1 = a2 = a3 = a4 = a5 = b0 = b1 = b2 = b3 = b4 = b5 = zero
-        at = p * d * PANEL
+        sums = no_sums()
         for f in range(d):
-            left, right = load(panels, at + f * PANEL), load(panels, at + f * PANEL + 8)
-            u = spread(packed, f * GROUP)
-            a0, b0 = fma(u, left, a0), fma(u, right, b0)
-            u = spread(packed, f * GROUP + 1)
-            a1, b1 = fma(u, left, a1), fma(u, right, b1)
-            u = spread(packed, f * GROUP + 2)
-            a2, b2 = fma(u, left, a2), fma(u, right, b2)
-            u = spread(packed, f * GROUP + 3)
-            a3, b3 = fma(u, left, a3), fma(u, right, b3)
-            u = spread(packed, f * GROUP + 4)
-            a4, b4 = fma(u, left, a4), fma(u, right, b4)
-            u = spread(packed, f * GROUP + 5)
-            a5, b5 = fma(u, left, a5), fma(u, right, b5)
-        t0, t1, t2 = spread(packed, limits), spread(packed, limits + 1), spread(packed, limits + 2)
-        t3, t4, t5 = spread(packed, limits + 3), spread(packed, limits + 4), spread(packed, limits + 5)
-        m0, m1 = any_at_least(a0, t0) | any_at_least(b0, t0) << 8, any_at_least(a1, t1) | any_at_least(b1, t1) << 8
-        m2, m3 = any_at_least(a2, t2) | any_at_least(b2, t2) << 8, any_at_least(a3, t3) | any_at_least(b3, t3) << 8
-        m4, m5 = any_at_least(a4, t4) | any_at_least(b4, t4) << 8, any_at_least(a5, t5) | any_at_least(b5, t5) << 8
-        if m0 | m1 | m2 | m3 | m4 | m5 == 0:
+            sums = add_outer(sums, packed, f * GROUP, 1, panels, (p * d + f) * PANEL)
+        if not any_reaches(sums, packed, limits):
             continue
-        store(lanes, 0, a0)
-        store(lanes, 8, b0)
-        store(lanes, 16, a1)
-        store(lanes, 24, b1)
-        store(lanes, 32, a2)
-        store(lanes, 40, b2)
-        store(lanes, 48, a3)
-        store(lanes, 56, b3)
-        store(lanes, 64, a4)
-        store(lanes, 72, b4)
-        store(lanes, 80, a5)
-        store(lanes, 88, b5)
-        hits = (m0, m1, m2, m3, m4, m5)
+        store_tile(lanes, 0, PANEL, sums)
         for j in range(len(group)):
-            q, reached = group[j], hits[j]
+            q = group[j]
+            reached = which_reach(lanes, j * PANEL, packed[limits + j])
             while reached != 0:
                 lane = lowest_bit(reached)
                 reached &= reached - 1

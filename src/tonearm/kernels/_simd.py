@@ -25,7 +25,7 @@ _VECTOR = ir.VectorType(_FLOAT, LANES)
 _INT = ir.IntType(32)
 
 
-def _instruction(function: Callable[..., Any]) -> Any:
+def instruction(function: Callable[..., Any]) -> Any:
     """Make a code generator callable from kernels; its parameters after the first are those of the instruction."""
     return intrinsic(function)
 
@@ -46,7 +46,8 @@ class _LanesModel(models.PrimitiveModel):
         super().__init__(manager, numba_type, _VECTOR)  # type: ignore[no-untyped-call]
 
 
-def _address(context: Any, builder: Any, array_type: Any, array: Any, offset: Any, pointee: Any) -> Any:
+def place_of(context: Any, builder: Any, array_type: Any, array: Any, offset: Any, pointee: Any) -> Any:
+    """A pointer to array[offset], as one to another type."""
     data = context.make_array(array_type)(context, builder, array).data
     return builder.bitcast(builder.gep(data, [offset]), ir.PointerType(pointee))
 
@@ -55,81 +56,84 @@ def _shuffle(builder: Any, a: Any, b: Any, order: list[int]) -> Any:
     return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(_INT, len(order)), order))
 
 
-@_instruction
+@instruction
 def load(_typing: Any, _array: Any, _offset: Any) -> Any:
     """array[offset : offset + 8] as lanes."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        place = _address(context, builder, signature.args[0], args[0], args[1], _VECTOR)
+        place = place_of(context, builder, signature.args[0], args[0], args[1], _VECTOR)
         return builder.load(place, align=4)
 
     return lanes(_array, types.intp), generate
 
 
-@_instruction
+@instruction
 def store(_typing: Any, _array: Any, _offset: Any, _value: Any) -> Any:
     """array[offset : offset + 8] = value."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        place = _address(context, builder, signature.args[0], args[0], args[1], _VECTOR)
+        place = place_of(context, builder, signature.args[0], args[0], args[1], _VECTOR)
         builder.store(args[2], place, align=4)
         return context.get_dummy_value()
 
     return types.void(_array, types.intp, lanes), generate
 
 
-@_instruction
+@instruction
 def spread(_typing: Any, _array: Any, _offset: Any) -> Any:
     """array[offset] in all lanes."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        value = builder.load(_address(context, builder, signature.args[0], args[0], args[1], _FLOAT))
-        return _broadcast(builder, value)
+        value = builder.load(place_of(context, builder, signature.args[0], args[0], args[1], _FLOAT))
+        return same_in_all(builder, value)
 
     return lanes(_array, types.intp), generate
 
 
-def _broadcast(builder: Any, value: Any) -> Any:
-    one = builder.insert_element(ir.Constant(_VECTOR, ir.Undefined), value, ir.Constant(_INT, 0))
-    return _shuffle(builder, one, one, [0] * LANES)
+def same_in_all(builder: Any, value: Any, width: int = LANES) -> Any:
+    """One float32 in all lanes of a vector."""
+    one = builder.insert_element(ir.Constant(ir.VectorType(_FLOAT, width), ir.Undefined), value, ir.Constant(_INT, 0))
+    return _shuffle(builder, one, one, [0] * width)
 
 
-@_instruction
+@instruction
 def fill(_typing: Any, _value: Any) -> Any:
     """One float32 in all lanes."""
 
     def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        return _broadcast(builder, args[0])
+        return same_in_all(builder, args[0])
 
     return lanes(types.float32), generate
 
 
-def _fused(builder: Any, kind: Any, suffix: str, args: Any) -> Any:
+def fused(builder: Any, kind: Any, args: Any) -> Any:
+    """a · b + c of three values of a kind, rounded once."""
+    suffix = f"v{kind.count}f32" if isinstance(kind, ir.VectorType) else "f32"
     function = builder.module.declare_intrinsic(f"llvm.fma.{suffix}", (), ir.FunctionType(kind, [kind] * 3))
     return builder.call(function, args)
 
 
-@_instruction
+@instruction
 def fma(_typing: Any, _a: Any, _b: Any, _c: Any) -> Any:
     """a · b + c in each lane, rounded once."""
 
     def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        return _fused(builder, _VECTOR, "v8f32", args)
+        return fused(builder, _VECTOR, args)
 
     return lanes(lanes, lanes, lanes), generate
 
 
-@_instruction
+@instruction
 def fma1(_typing: Any, _a: Any, _b: Any, _c: Any) -> Any:
     """a · b + c of three float32 numbers, rounded once."""
 
     def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        return _fused(builder, _FLOAT, "f32", args)
+        return fused(builder, _FLOAT, args)
 
     return types.float32(types.float32, types.float32, types.float32), generate
 
 
-@_instruction
+@instruction
 def any_at_least(_typing: Any, _a: Any, _b: Any) -> Any:
     """A bit for each lane, lowest first: whether a ≥ b."""
 
@@ -140,7 +144,7 @@ def any_at_least(_typing: Any, _a: Any, _b: Any) -> Any:
     return types.int64(lanes, lanes), generate
 
 
-@_instruction
+@instruction
 def sums(_typing: Any, _v0: Any, _v1: Any, _v2: Any, _v3: Any, _v4: Any, _v5: Any, _v6: Any, _v7: Any) -> Any:
     """Lane j of the result is the sum over the lanes of vector j."""
 
@@ -164,7 +168,7 @@ def sums(_typing: Any, _v0: Any, _v1: Any, _v2: Any, _v3: Any, _v4: Any, _v5: An
     return lanes(*[lanes] * LANES), generate
 
 
-@_instruction
+@instruction
 def total(_typing: Any, _a: Any) -> Any:
     """The sum over the lanes: ((0+4)+(2+6)) + ((1+5)+(3+7))."""
 
@@ -177,7 +181,7 @@ def total(_typing: Any, _a: Any) -> Any:
     return types.float32(lanes), generate
 
 
-@_instruction
+@instruction
 def take_next(_typing: Any, _counter: Any) -> Any:
     """counter[0] before adding one to it, safe between threads: which task to do next."""
 
@@ -188,12 +192,12 @@ def take_next(_typing: Any, _counter: Any) -> Any:
     return types.int64(_counter), generate
 
 
-@_instruction
+@instruction
 def prefetch(_typing: Any, _array: Any, _offset: Any) -> Any:
     """Ask for the cache line of array[offset], which will be read soon."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        place = _address(context, builder, signature.args[0], args[0], args[1], ir.IntType(8))
+        place = place_of(context, builder, signature.args[0], args[0], args[1], ir.IntType(8))
         kind = ir.FunctionType(ir.VoidType(), [place.type, _INT, _INT, _INT])
         ask = builder.module.declare_intrinsic("llvm.prefetch", (place.type,), kind)
         builder.call(ask, [place, *(ir.Constant(_INT, code) for code in (0, 3, 1))])
@@ -202,7 +206,7 @@ def prefetch(_typing: Any, _array: Any, _offset: Any) -> Any:
     return types.void(_array, types.intp), generate
 
 
-@_instruction
+@instruction
 def lowest_bit(_typing: Any, _bits: Any) -> Any:
     """The place of the lowest bit that is set; 64 if none is."""
 

@@ -83,9 +83,10 @@ def fit_als(
     if init[0] is not None:
         _adopt(users, init[0])
     losses: list[float] = []
+    room = np.empty((max(by_user.n_rows, by_item.n_rows), width), np.float32)
     for done in range(iterations):
-        _half(users, items, factors, regularization, alpha, cg_steps)
-        losses.append(_half(items, users, factors, regularization, alpha, cg_steps))
+        _half(users, items, factors, regularization, alpha, cg_steps, room)
+        losses.append(_half(items, users, factors, regularization, alpha, cg_steps, room))
         if progress is not None:
             progress(done + 1, iterations, losses[-1])
     return Factors(_true_factors(users, factors), _true_factors(items, factors), losses)
@@ -115,13 +116,15 @@ def _adopt(side: _Side, start: Float16s | Float32s) -> None:
     side.tilde[:, : start.shape[1]] = start * seen[:, None]
 
 
-def _half(side: _Side, other: _Side, factors: int, regularization: float, alpha: float, cg_steps: int) -> float:
+def _half(
+    side: _Side, other: _Side, factors: int, regularization: float, alpha: float, cg_steps: int, room: Float32s
+) -> float:
     """Solve one side with the other held; returns the objective afterwards."""
     product = gram(other.tilde)
     common = other.basis @ product @ other.basis.T
     lowest = float(side.penalty.min()) if len(side.penalty) else regularization
     basis, inverse, spectrum = _whitening(common, factors, lowest)
-    held = np.empty_like(other.tilde)
+    held = room[: len(other.tilde)]
     rotate(other.tilde, (other.basis.T @ basis).astype(np.float32), held)
     matrix = side.matrix
     losses = np.zeros(matrix.n_rows)

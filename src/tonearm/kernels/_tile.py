@@ -1,0 +1,143 @@
+"""A tile of running sums in vector registers: some rows times sixteen columns, the inner part of every dense product.
+
+A processor with AVX-512 has room for twelve rows, others for six. Each sum is added to in the order of the calls,
+rounded once a step, so results are the same to the last bit whatever the tile's height.
+"""
+
+import os
+from typing import Any
+
+import llvmlite.binding
+from llvmlite import ir
+from numba import types
+from numba.extending import models, register_model
+
+from tonearm.kernels._simd import fused, instruction, place_of, same_in_all
+
+WIDE = 16
+"""Columns of a tile."""
+
+_FEATURES = os.environ.get("NUMBA_CPU_FEATURES") or llvmlite.binding.get_host_cpu_features().flatten()
+
+TALL = 12 if "+avx512f" in _FEATURES.split(",") else 6
+"""Rows of a tile."""
+
+_FLOAT, _INT = ir.FloatType(), ir.IntType(64)
+_ROW = ir.VectorType(_FLOAT, WIDE)
+_TILE = ir.ArrayType(_ROW, TALL)
+
+
+class _Tile(types.Type):
+    """The numba type of a tile."""
+
+    def __init__(self) -> None:
+        super().__init__(name=f"float32x{TALL}x{WIDE}")
+
+
+tile: Any = _Tile()
+
+
+@register_model(_Tile)
+class _TileModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, numba_type: Any) -> None:
+        super().__init__(manager, numba_type, _TILE)  # type: ignore[no-untyped-call]
+
+
+@instruction
+def no_sums(_typing: Any) -> Any:
+    """A tile of zeros."""
+
+    def generate(_context: Any, _builder: Any, _signature: Any, _args: Any) -> Any:
+        return ir.Constant(_TILE, None)
+
+    return tile(), generate
+
+
+@instruction
+def add_outer(_typing: Any, _sums: Any, _left: Any, _at: Any, _step: Any, _right: Any, _right_at: Any) -> Any:
+    """sums[j, :] + left[at + j · step] · right[right_at : right_at + 16] for each row j."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        sums, left, at, step, right, right_at = args
+        row = builder.load(place_of(context, builder, signature.args[4], right, right_at, _ROW), align=4)
+        first = place_of(context, builder, signature.args[1], left, at, _FLOAT)
+        for j in range(TALL):
+            scalar = builder.load(builder.gep(first, [builder.mul(step, ir.Constant(_INT, j))]))
+            grown = fused(builder, _ROW, (same_in_all(builder, scalar, WIDE), row, builder.extract_value(sums, j)))
+            sums = builder.insert_value(sums, grown, j)
+        return sums
+
+    return tile(tile, _left, types.intp, types.intp, _right, types.intp), generate
+
+
+@instruction
+def load_tile(_typing: Any, _array: Any, _offset: Any, _stride: Any) -> Any:
+    """Row j is array[offset + j · stride : … + 16]."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        sums = ir.Constant(_TILE, ir.Undefined)
+        for j in range(TALL):
+            sums = builder.insert_value(sums, builder.load(_row(context, builder, signature, args, j), align=4), j)
+        return sums
+
+    return tile(_array, types.intp, types.intp), generate
+
+
+@instruction
+def store_tile(_typing: Any, _array: Any, _offset: Any, _stride: Any, _sums: Any) -> Any:
+    """array[offset + j · stride : … + 16] = row j."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        for j in range(TALL):
+            builder.store(builder.extract_value(args[3], j), _row(context, builder, signature, args, j), align=4)
+        return context.get_dummy_value()
+
+    return types.void(_array, types.intp, types.intp, tile), generate
+
+
+def _row(context: Any, builder: Any, signature: Any, args: Any, j: int) -> Any:
+    offset = builder.add(args[1], builder.mul(args[2], ir.Constant(_INT, j)))
+    return place_of(context, builder, signature.args[0], args[0], offset, _ROW)
+
+
+@instruction
+def any_reaches(_typing: Any, _sums: Any, _limits: Any, _offset: Any) -> Any:
+    """Whether any sum of any row j is ≥ limits[offset + j]."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        first = place_of(context, builder, signature.args[1], args[1], args[2], _FLOAT)
+        limits = [builder.load(builder.gep(first, [ir.Constant(_INT, j)])) for j in range(TALL)]
+        return _any(builder, args[0], [same_in_all(builder, limit, WIDE) for limit in limits])
+
+    return types.boolean(tile, _limits, types.intp), generate
+
+
+@instruction
+def any_reaches_across(_typing: Any, _sums: Any, _limits: Any, _offset: Any) -> Any:
+    """Whether any sum of any column c is ≥ limits[offset + c]."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        place = place_of(context, builder, signature.args[1], args[1], args[2], _ROW)
+        return _any(builder, args[0], [builder.load(place, align=4)] * TALL)
+
+    return types.boolean(tile, _limits, types.intp), generate
+
+
+def _any(builder: Any, sums: Any, limits: list[Any]) -> Any:
+    reached = ir.Constant(ir.VectorType(ir.IntType(1), WIDE), None)
+    for j, limit in enumerate(limits):
+        reached = builder.or_(reached, builder.fcmp_ordered(">=", builder.extract_value(sums, j), limit))
+    bits = builder.bitcast(reached, ir.IntType(WIDE))
+    return builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0))
+
+
+@instruction
+def which_reach(_typing: Any, _array: Any, _offset: Any, _limit: Any) -> Any:
+    """A bit for each of array[offset : offset + 16], lowest first: whether it is ≥ limit."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        row = builder.load(place_of(context, builder, signature.args[0], args[0], args[1], _ROW), align=4)
+        reached = builder.fcmp_ordered(">=", row, same_in_all(builder, args[2], WIDE))
+        return builder.zext(builder.bitcast(reached, ir.IntType(WIDE)), _INT)
+
+    return types.int64(_array, types.intp, types.float32), generate
