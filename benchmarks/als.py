@@ -87,7 +87,7 @@ def peak_rate(threads: int) -> float:
 def gather_floor(matrix: Csr, other: Csr, factors: int) -> float:
     """Seconds to read each side's rows once in the order of the other side's entries."""
     spent = 0.0
-    width = -(-factors // 8) * 8
+    width = -(-factors // 16) * 16
     for side in (matrix, other):
         held, out = np.ones((side.n_columns, width), np.float32), np.zeros((side.n_rows, width), np.float32)
         run = (Csr(side.indptr, side.index, None, side.n_columns), held, out)

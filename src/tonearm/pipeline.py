@@ -12,6 +12,7 @@ from typing import Any
 
 import numba
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from tonearm import artefacts, report, store
 from tonearm.artefacts import ListWriter
@@ -276,11 +277,15 @@ def stage_rng(seed: int, stage: str) -> np.random.Generator:
 
 @contextmanager
 def threads(n: int) -> Iterator[None]:
-    """Use n processor threads inside (0: as many as the caller does) and the caller's number afterwards."""
+    """Use n processor threads inside (0: as many as the caller does) and the caller's number afterwards.
+
+    BLAS has one: its others, waiting for more work, keep kernels from a core. EASE asks for all of them.
+    """
     before = numba.get_num_threads()
     numba.set_num_threads(min(n, before) if n > 0 else before)
     try:
-        yield
+        with threadpool_limits(1, "blas"):
+            yield
     finally:
         numba.set_num_threads(before)
 

@@ -4,7 +4,7 @@ import numba
 import numpy as np
 import pytest
 
-from tonearm.kernels._dense import gram, jacobi, rotate
+from tonearm.kernels._dense import gram, rotate
 from tonearm.kernels.als import Factors, fit_als, fold_in
 from tonearm.kernels.csr import Csr, transpose_csr
 from tonearm.types import Float32s, Float64s
@@ -172,13 +172,3 @@ def test_dense_products(n: int) -> None:
     expected = a.astype(np.float64) @ m
     rotate(a, m, a)
     np.testing.assert_allclose(a, expected, atol=1e-4)
-
-
-def test_jacobi_finds_eigenvalues_and_vectors() -> None:
-    rng = np.random.default_rng(0)
-    a = rng.standard_normal((9, 4))
-    symmetric = a @ a.T  # rank 4
-    values, vectors = jacobi(symmetric)
-    np.testing.assert_allclose(np.sort(values), np.linalg.eigvalsh(symmetric), atol=1e-10)
-    np.testing.assert_allclose(vectors.T @ vectors, np.eye(9), atol=1e-12)
-    np.testing.assert_allclose(vectors @ np.diag(values) @ vectors.T, symmetric, atol=1e-10)

@@ -27,7 +27,7 @@ _INT = ir.IntType(32)
 
 def instruction(function: Callable[..., Any]) -> Any:
     """Make a code generator callable from kernels; its parameters after the first are those of the instruction."""
-    return intrinsic(function)
+    return intrinsic(prefer_literal=True)(function)
 
 
 class _Lanes(types.Type):

@@ -1,4 +1,5 @@
-"""A tile of running sums in vector registers: some rows times sixteen columns, the inner part of every dense product.
+"""Running sums in vector registers: a tile of some rows times sixteen columns, the inner part of every dense product,
+and a strip of up to 128 side by side, that of a sparse one.
 
 A processor with AVX-512 has room for twelve rows, others for six. Each sum is added to in the order of the calls,
 rounded once a step, so results are the same to the last bit whatever the tile's height.
@@ -22,35 +23,61 @@ _FEATURES = os.environ.get("NUMBA_CPU_FEATURES") or llvmlite.binding.get_host_cp
 TALL = 12 if "+avx512f" in _FEATURES.split(",") else 6
 """Rows of a tile."""
 
+LONGEST = 128 if TALL == 12 else 64
+"""Columns of the longest strip that fits the registers."""
+
 _FLOAT, _INT = ir.FloatType(), ir.IntType(64)
 _ROW = ir.VectorType(_FLOAT, WIDE)
-_TILE = ir.ArrayType(_ROW, TALL)
 
 
-class _Tile(types.Type):
-    """The numba type of a tile."""
+class _Sums(types.Type):
+    """The numba type of some rows of sixteen sums."""
 
-    def __init__(self) -> None:
-        super().__init__(name=f"float32x{TALL}x{WIDE}")
-
-
-tile: Any = _Tile()
+    def __init__(self, rows: int) -> None:
+        super().__init__(name=f"float32x{rows}x{WIDE}")
+        self.rows = rows
 
 
-@register_model(_Tile)
-class _TileModel(models.PrimitiveModel):
+@register_model(_Sums)
+class _SumsModel(models.PrimitiveModel):
     def __init__(self, manager: Any, numba_type: Any) -> None:
-        super().__init__(manager, numba_type, _TILE)  # type: ignore[no-untyped-call]
+        super().__init__(manager, numba_type, ir.ArrayType(_ROW, numba_type.rows))  # type: ignore[no-untyped-call]
+
+
+tile: Any = _Sums(TALL)
+
+
+def _zeros(context: Any, _builder: Any, signature: Any, _args: Any) -> Any:
+    return context.get_constant_null(signature.return_type)
 
 
 @instruction
 def no_sums(_typing: Any) -> Any:
     """A tile of zeros."""
+    return tile(), _zeros
 
-    def generate(_context: Any, _builder: Any, _signature: Any, _args: Any) -> Any:
-        return ir.Constant(_TILE, None)
 
-    return tile(), generate
+@instruction
+def no_strip(_typing: Any, _columns: Any) -> Any:
+    """A strip of zeros: as many sums side by side as the literal says, a multiple of sixteen."""
+    return _Sums(_columns.literal_value // WIDE)(_columns), _zeros
+
+
+@instruction
+def add_scaled(_typing: Any, _strip: Any, _array: Any, _offset: Any, _factor: Any) -> Any:
+    """strip + factor · array[offset : offset + its length]."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        sums, array, offset, factor = args
+        factor = same_in_all(builder, factor, WIDE)
+        for j in range(signature.args[0].rows):
+            at = builder.add(offset, ir.Constant(_INT, j * WIDE))
+            part = builder.load(place_of(context, builder, signature.args[1], array, at, _ROW), align=4)
+            grown = fused(builder, _ROW, (factor, part, builder.extract_value(sums, j)))
+            sums = builder.insert_value(sums, grown, j)
+        return sums
+
+    return _strip(_strip, _array, types.intp, types.float32), generate
 
 
 @instruction
@@ -75,7 +102,7 @@ def load_tile(_typing: Any, _array: Any, _offset: Any, _stride: Any) -> Any:
     """Row j is array[offset + j · stride : … + 16]."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        sums = ir.Constant(_TILE, ir.Undefined)
+        sums = ir.Constant(ir.ArrayType(_ROW, TALL), ir.Undefined)
         for j in range(TALL):
             sums = builder.insert_value(sums, builder.load(_row(context, builder, signature, args, j), align=4), j)
         return sums
@@ -85,14 +112,14 @@ def load_tile(_typing: Any, _array: Any, _offset: Any, _stride: Any) -> Any:
 
 @instruction
 def store_tile(_typing: Any, _array: Any, _offset: Any, _stride: Any, _sums: Any) -> Any:
-    """array[offset + j · stride : … + 16] = row j."""
+    """array[offset + j · stride : … + 16] = row j of a tile, or part j of a strip."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        for j in range(TALL):
+        for j in range(signature.args[3].rows):
             builder.store(builder.extract_value(args[3], j), _row(context, builder, signature, args, j), align=4)
         return context.get_dummy_value()
 
-    return types.void(_array, types.intp, types.intp, tile), generate
+    return types.void(_array, types.intp, types.intp, _sums), generate
 
 
 def _row(context: Any, builder: Any, signature: Any, args: Any, j: int) -> Any:

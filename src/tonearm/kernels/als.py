@@ -21,8 +21,8 @@ import numba
 import numpy as np
 
 from tonearm.kernels._als_rows import solve_rows
-from tonearm.kernels._dense import gram, jacobi, rotate, solve_positive
-from tonearm.kernels._jit import jit_parallel, prange
+from tonearm.kernels._dense import gram, rotate, solve_positive
+from tonearm.kernels._jit import jit_parallel, on_one_blas_thread, prange
 from tonearm.kernels.csr import Csr, plan
 from tonearm.types import Float16s, Float32s, Float64s, Int32s, Int64s
 
@@ -52,6 +52,7 @@ class _Side:
     basis: Float64s
 
 
+@on_one_blas_thread
 def fit_als(
     by_user: Csr,
     by_item: Csr,
@@ -142,7 +143,7 @@ def _half(
 def _whitening(common: Float64s, factors: int, penalty: float) -> tuple[Float64s, Float64s, Float64s]:
     """T with Tᵀ (common + penalty I) T = I, its inverse, and the eigenvalues of `common`, padded to the width."""
     width = len(common)
-    eigenvalues, vectors = jacobi(np.ascontiguousarray(common[:factors, :factors]))
+    eigenvalues, vectors = np.linalg.eigh(common[:factors, :factors])
     # Without a penalty a direction that no row uses would divide by zero; float32 sees nothing below this floor.
     floor = max(float(eigenvalues.max()), 1e-30) * 1e-9
     root = np.sqrt(np.maximum(eigenvalues + penalty, floor))

@@ -2,21 +2,17 @@
 
 With c = 1 everywhere the objective is ‖C − X Yᵀ‖² + λ (‖X‖² + ‖Y‖²) for the 0/1 matrix C, and its minimum over rank d
 is X = U √t, Y = W √t, t_k = max(s_k − λ, 0), from the d largest singular triples of C (Srebro and Shraibman 2005 for
-the norm, Mazumder, Hastie and Tibshirani 2010, theorem 2, for the threshold). Block power iteration finds them, with
-some more columns than asked for, so that the last ones converge quickly too (Halko, Martinsson and Tropp 2011, 4.5).
+the norm, Mazumder, Hastie and Tibshirani 2010, theorem 2, for the threshold).
 """
 
 from collections.abc import Callable
 
 import numpy as np
 
-from tonearm.kernels._dense import gram, jacobi, rotate
 from tonearm.kernels.als import Factors
-from tonearm.kernels.csr import Csr, multiply
+from tonearm.kernels.csr import Csr
+from tonearm.kernels.svd import singular_triples
 from tonearm.types import Float16s, Float32s, Float64s
-
-_SPARE = 16
-"""Columns beyond those asked for."""
 
 
 def fit_optimum(
@@ -38,44 +34,18 @@ def fit_optimum(
     """
     assert by_user.value is None
     assert by_item.value is None
-    width = -(-(factors + _SPARE) // 8) * 8
-    users = np.zeros((by_user.n_rows, width), np.float32)
-    items = np.zeros((by_item.n_rows, width), np.float32)
-    seen = np.diff(by_item.indptr) > 0
-    items[seen] = rng.standard_normal((int(seen.sum()), width), dtype=np.float32)
-    if start is not None:
-        given = np.flatnonzero(start.any(axis=0))
-        items[:, given] = start[:, given] * seen[:, None]
     losses: list[float] = []
-    root = np.zeros(width)
-    left = np.eye(width)
-    for done in range(iterations):
-        multiply(by_user, items, users)
-        vectors, values = _principal(users)
-        rotate(users, (vectors * _inverse_root(values)).astype(np.float32), users)
-        multiply(by_item, users, items)
-        left, values = _principal(items)
-        rotate(items, (left * _inverse_root(values)).astype(np.float32), items)
-        root = np.sqrt(np.maximum(np.sqrt(np.maximum(values, 0.0)) - regularization, 0.0))
-        root[factors:] = 0.0
-        losses.append(float(len(by_user.index) - (root**4).sum()))
-        if progress is not None:
-            progress(done + 1, iterations, losses[-1])
-        if done and losses[-2] - losses[-1] <= tolerance * losses[-1]:
-            break
-    rotate(users, (left * root).astype(np.float32), users)
-    item = items[:, :factors] * root[:factors].astype(np.float32)
-    return Factors(np.ascontiguousarray(users[:, :factors]), np.ascontiguousarray(item), losses)
 
+    def enough(done: int, values: Float64s) -> bool:
+        excess = np.maximum(values - regularization, 0.0)
+        losses.append(float(len(by_user.index) - excess @ excess))
+        if done and progress is not None:
+            progress(done, iterations, losses[-1])
+        return done > 0 and losses[-2] - losses[-1] <= tolerance * losses[-1]
 
-def _principal(a: Float32s) -> tuple[Float64s, Float64s]:
-    """Eigenvectors (one per column) and eigenvalues of aᵀa, largest first."""
-    values, vectors = jacobi(gram(a))
-    order = np.argsort(-values, kind="stable")
-    return vectors[:, order], values[order]
-
-
-def _inverse_root(values: Float64s) -> Float64s:
-    """1 / √v, and 0 for a direction that float32 cannot tell from nothing."""
-    real = values > max(float(values[0]), 1e-30) * 1e-10
-    return np.where(real, 1.0 / np.sqrt(np.where(real, values, 1.0)), 0.0)
+    found = singular_triples(by_user, by_item, factors, iterations, rng, start, enough)
+    root = np.sqrt(np.maximum(found.value - regularization, 0.0))
+    # the triples' left vectors have the length of their values
+    shrunk = np.divide(root, found.value, out=np.zeros_like(root), where=root > 0)
+    losses[-1] = float(len(by_user.index) - (root**4).sum())  # of the vectors turned to the best basis
+    return Factors(found.left * shrunk.astype(np.float32), found.right * root.astype(np.float32), losses[1:])

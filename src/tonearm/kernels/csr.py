@@ -6,7 +6,8 @@ import numba
 import numpy as np
 
 from tonearm.kernels._jit import jit, jit_parallel, prange
-from tonearm.kernels._simd import fill, fma, fma1, load, prefetch, spread, store, take_next
+from tonearm.kernels._simd import fma1, prefetch, take_next
+from tonearm.kernels._tile import LONGEST, WIDE, add_scaled, no_strip, store_tile
 from tonearm.types import Float32s, Int32s, Int64s
 
 
@@ -48,7 +49,7 @@ def plan(indptr: Int64s) -> tuple[Int32s, Int64s]:
 def multiply(matrix: Csr, held: Float32s, out: Float32s) -> None:
     """out = matrix @ held, but for the rows of `out` without an entry, which stay as they are.
 
-    held: (n_columns, w), out: (n_rows, w) float32, both C-contiguous; fastest where w is a multiple of eight
+    held: (n_columns, w), out: (n_rows, w) float32, both C-contiguous; fastest where w is a multiple of sixteen
     """
     value = matrix.value if matrix.value is not None else np.empty(0, np.float32)
     _sum_rows(numba.get_num_threads(), *plan(matrix.indptr), matrix.indptr, matrix.index, value, held, out)
@@ -82,54 +83,49 @@ def _sum_rows(
 def _sum_row(
     source: Float32s, index: Int32s, value: Float32s, lo: int, hi: int, width: int, target: Float32s, at: int
 ) -> None:
-    """The sum of some rows, up to sixty-four features at a time in registers."""
-    zero = fill(np.float32(0))
-    one = fill(np.float32(1))
-    weighted = len(value) > 0
-    wide = width // 64 * 64
-    for f in range(0, wide, 64):
-        a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = zero
-        for e in range(lo, hi):
-            ahead = np.int64(index[min(e + 8, hi - 1)]) * width + f
-            for g in range(0, 64, 16):
-                prefetch(source, ahead + g)
-            base = np.int64(index[e]) * width + f
-            v = spread(value, e) if weighted else one
-            a0 = fma(load(source, base), v, a0)
-            a1 = fma(load(source, base + 8), v, a1)
-            a2 = fma(load(source, base + 16), v, a2)
-            a3 = fma(load(source, base + 24), v, a3)
-            a4 = fma(load(source, base + 32), v, a4)
-            a5 = fma(load(source, base + 40), v, a5)
-            a6 = fma(load(source, base + 48), v, a6)
-            a7 = fma(load(source, base + 56), v, a7)
-        for place, part in enumerate((a0, a1, a2, a3, a4, a5, a6, a7)):
-            store(target, at + f + place * 8, part)
-    narrow = wide + (width - wide) // 32 * 32
-    for f in range(wide, narrow, 32):
-        a0 = a1 = a2 = a3 = zero
-        for e in range(lo, hi):
-            ahead = np.int64(index[min(e + 8, hi - 1)]) * width
-            for g in range(0, width, 16):
-                prefetch(source, ahead + g)
-            base = np.int64(index[e]) * width + f
-            v = spread(value, e) if weighted else one
-            a0 = fma(load(source, base), v, a0)
-            a1 = fma(load(source, base + 8), v, a1)
-            a2 = fma(load(source, base + 16), v, a2)
-            a3 = fma(load(source, base + 24), v, a3)
-        for place, part in enumerate((a0, a1, a2, a3)):
-            store(target, at + f + place * 8, part)
-    for f in range(narrow, width // 8 * 8, 8):
-        a0 = zero
-        for e in range(lo, hi):
-            a0 = fma(load(source, np.int64(index[e]) * width + f), spread(value, e) if weighted else one, a0)
-        store(target, at + f, a0)
-    for f in range(width // 8 * 8, width):
+    """The sum of some rows, as many features at a time as registers hold."""
+    f = 0
+    while f + LONGEST <= width:
+        _sum_strip(no_strip(LONGEST), LONGEST, source, index, value, lo, hi, width, f, target, at)
+        f += LONGEST
+    if f + 64 <= width:
+        _sum_strip(no_strip(64), 64, source, index, value, lo, hi, width, f, target, at)
+        f += 64
+    if f + 32 <= width:
+        _sum_strip(no_strip(32), 32, source, index, value, lo, hi, width, f, target, at)
+        f += 32
+    if f + 16 <= width:
+        _sum_strip(no_strip(16), 16, source, index, value, lo, hi, width, f, target, at)
+        f += 16
+    for g in range(f, width):
         total = np.float32(0)
         for e in range(lo, hi):
-            total = fma1(source[np.int64(index[e]) * width + f], value[e] if weighted else np.float32(1), total)
-        target[at + f] = total
+            total = fma1(source[np.int64(index[e]) * width + g], value[e] if len(value) else np.float32(1), total)
+        target[at + g] = total
+
+
+@jit
+def _sum_strip(
+    sums: object,
+    columns: int,
+    source: Float32s,
+    index: Int32s,
+    value: Float32s,
+    lo: int,
+    hi: int,
+    width: int,
+    f: int,
+    target: Float32s,
+    at: int,
+) -> None:
+    """Some features from f on, as many as `sums` holds."""
+    for e in range(lo, hi):
+        soon = np.int64(index[min(e + 8, hi - 1)]) * width + f
+        for g in range(0, columns, WIDE):
+            prefetch(source, soon + g)
+        v = value[e] if len(value) else np.float32(1)
+        sums = add_scaled(sums, source, np.int64(index[e]) * width + f, v)
+    store_tile(target, at + f, WIDE, sums)
 
 
 def transpose_csr(matrix: Csr) -> Csr:

@@ -7,6 +7,7 @@ import scipy.linalg
 from numba import get_num_threads
 from pydantic import Field
 from pydantic.dataclasses import dataclass as options
+from threadpoolctl import threadpool_limits
 
 from tonearm.data import Dataset
 from tonearm.kernels import item_item as kernels
@@ -72,7 +73,8 @@ class EASE:
             nearest = nearest or ItemItem(entries=self.neighbours * len(order)).fit(data, rng)
             by_target, targets = self._of_neighbours(nearest, data)
         else:
-            weights = self._weights(sampled(of_items(data.pairs, items), self.fit_work))
+            with threadpool_limits(get_num_threads(), "blas"):
+                weights = self._weights(sampled(of_items(data.pairs, items), self.fit_work))
             by_target, targets = self._by_target(weights, items, data), items
         progress("EASE", 1, 1)
         return ItemItemModel.of("ease", by_target, targets, self.recency)

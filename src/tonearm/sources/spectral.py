@@ -10,6 +10,7 @@ from pydantic.dataclasses import dataclass as options
 
 from tonearm.data import Block, Dataset, Lists
 from tonearm.kernels.csr import Csr, multiply, transpose_csr
+from tonearm.kernels.svd import singular_triples
 from tonearm.kernels.topk import ItemIndex, index_items, score_pairs, top_k
 from tonearm.progress import Progress, no_progress
 from tonearm.sources.history import recency_weights
@@ -43,84 +44,30 @@ class Spectral:
 
     def fit(self, data: Dataset, rng: np.random.Generator, progress: Progress = no_progress) -> "SpectralModel":
         """Find the leading singular vectors of the normalised matrix."""
-        by_user = Csr(data.pairs.indptr, data.pairs.item, None, data.n_items)
-        by_item = transpose_csr(by_user)
-        sizes, listeners = np.diff(by_user.indptr), np.diff(by_item.indptr)
+        pairs = data.pairs
+        sizes, listeners = np.diff(pairs.indptr), data.listeners
         n = min(int(np.count_nonzero(sizes)), int(np.count_nonzero(listeners)))
         factors = max(1, min(self.factors, n // 16, int(self.entries) // data.n_items))
-        user_scale, item_scale = (_scale(degrees, self.smoothing) for degrees in (sizes, listeners))
-        vectors, values = right_singular_vectors(
-            by_user, by_item, user_scale, item_scale, factors, self.passes, rng, progress
-        )
-        weight = (values / values[0]) ** np.float32(self.sharpness)
-        return SpectralModel(
-            vectors * weight * item_scale[:, None], vectors / item_scale[:, None], listeners > 0, self.recency
-        )
+        item_scale = _scale(listeners, self.smoothing)
+        value = np.repeat(_scale(sizes, self.smoothing), sizes) * item_scale[pairs.item]
+        matrix = Csr(pairs.indptr, pairs.item, value, data.n_items)
+
+        def told(done: int, _values: Float64s) -> bool:
+            progress("spectral", done, self.passes)
+            return False
+
+        found = singular_triples(matrix, transpose_csr(matrix), factors, self.passes, rng, enough=told)
+        kept = found.value > 1e-3 * found.value[0]
+        vectors = found.right[:, kept]
+        weight = (found.value[kept] / found.value[0]) ** (2 * self.sharpness)
+        source = vectors * weight.astype(np.float32) * item_scale[:, None]
+        return SpectralModel(source, vectors / item_scale[:, None], listeners > 0, self.recency)
 
 
 def _scale(degrees: Int64s, smoothing: float) -> Float32s:
     """D^−½ of one side, (n,) float32."""
     mean = int(degrees.sum()) / max(1, int(np.count_nonzero(degrees)))
     return np.asarray((np.maximum(degrees, 1) + smoothing * mean) ** -0.5, np.float32)
-
-
-def right_singular_vectors(
-    by_user: Csr,
-    by_item: Csr,
-    user_scale: Float32s,
-    item_scale: Float32s,
-    factors: int,
-    passes: int,
-    rng: np.random.Generator,
-    progress: Progress,
-) -> tuple[Float32s, Float32s]:
-    """Leading right singular vectors of D_u R D_i by block power iteration, and the squares of their singular values.
-
-    by_user, by_item: R, all of whose entries are 1, and its transpose
-    user_scale, item_scale: the diagonals of D_u and D_i
-    Returns (n_items, d) and (d,) float32, the greatest first; d is `factors` or the rank, if that is less.
-
-    Source: Halko, Martinsson and Tropp 2011, algorithm 4.4
-    """
-    width = -(-(factors + 32) // 8) * 8  # whole registers
-    users = np.zeros((by_user.n_rows, width), np.float32)
-    basis = np.zeros((by_item.n_rows, width), np.float32)
-    heard = np.diff(by_item.indptr) > 0
-    basis[heard] = rng.standard_normal((int(heard.sum()), width), dtype=np.float32)
-
-    def to_users() -> None:
-        multiply(by_user, basis * item_scale[:, None], users)
-        np.multiply(users, user_scale[:, None], out=users)
-
-    for done in range(passes):
-        progress("spectral", done, passes)
-        to_users()
-        np.multiply(users, user_scale[:, None], out=users)
-        multiply(by_item, users, basis)
-        np.multiply(basis, item_scale[:, None], out=basis)
-        basis = _orthonormal(basis)
-    basis = _orthonormal(basis)
-    to_users()
-    values, right = _squares(users)
-    kept = np.flatnonzero(values > 1e-6 * values[-1])[::-1][:factors]
-    return np.asarray(basis @ right[:, kept].astype(np.float32)), values[kept].astype(np.float32)
-
-
-def _orthonormal(basis: Float32s) -> Float32s:
-    """Another basis of the same space by way of its Gram matrix: faster than a QR, and good to 1e-6 the second time.
-
-    A direction that float32 cannot tell from nothing becomes 0.
-    """
-    size, vectors = _squares(basis)
-    with np.errstate(divide="ignore"):
-        inverse = np.where(size > 1e-7 * size[-1], np.maximum(size, 0) ** -0.5, 0)
-    return np.asarray(basis @ (vectors * inverse).astype(np.float32))
-
-
-def _squares(tall: Float32s) -> tuple[Float64s, Float64s]:
-    """The squared singular values of a tall matrix, ascending, and its right singular vectors as columns."""
-    size, vectors = np.linalg.eigh((tall.T @ tall).astype(np.float64))
-    return size, vectors
 
 
 @dataclass
