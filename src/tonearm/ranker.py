@@ -23,11 +23,11 @@ from tonearm.kernels.lists import best_of_rows
 from tonearm.progress import Progress, no_progress
 from tonearm.types import Bools, Float32s, Float64s, Int32s, Int64s
 
-MIXES = (0.0, 0.25, 0.5, 0.75, 1.0)
-"""Shares of the trees in the final score that are compared on held-out users."""
+MIXES = (0.0, 0.25, 0.5, 0.75)
+"""Shares of the trees in the final score that are compared on held-out users, who know nothing of what changes later."""
 
-USUAL = 0.75
-"""The share that is taken where held-out users cannot tell."""
+USUAL = MIXES[-1]
+"""The share that is taken where they cannot tell."""
 
 K = 20
 """The shares are compared by ndcg at this cut-off."""

@@ -106,7 +106,7 @@ def test_saved_trees_score_the_same(fitted: RankerModel, tmp_path: Path) -> None
 def test_every_loss_learns(loss: Literal["logloss", "yetirank", "querysoftmax", "pairlogit"]) -> None:
     model = replace(QUICK, loss=loss, iterations=20, folds=2).fit(planted(30, seed=1), np.random.default_rng(0), 1)
     assert model.validation["loss"] == loss
-    assert model.validation["by_share_of_trees"]["1.0"] > model.validation["by_share_of_trees"]["0.0"] + 0.05
+    assert model.validation["by_share_of_trees"]["0.75"] > model.validation["by_share_of_trees"]["0.0"] + 0.05
 
 
 def test_many_users_are_held_out_once_and_kept_from_the_blend() -> None:
@@ -152,8 +152,8 @@ def test_the_share_of_the_trees_is_the_best_on_held_out_users() -> None:
     right, wrong = [3.0, 1, 2], [1.0, 3, 2]
     played = [1, 0, 0]
     assert choose(right * 2, wrong * 2, played * 2).mix == USUAL
-    # trees that are right by a hair stand alone
-    assert choose([3, 2.9, 0] * 2, [0, 3, 2.9] * 2, played * 2).mix == 1
+    # trees never stand alone, though here they would be right by a hair
+    assert choose([3, 2.9, 0] * 2, [0, 3, 2.9] * 2, played * 2).mix == USUAL
     # where the blend is right by a hair, any share of trees that are wrong by far is too much
     assert choose([0, 3, 2.9] * 2, [3, 2.9, 0] * 2, played * 2).mix == 0
     assert choose(right * 2, right * 2, played * 2).mix == USUAL  # where all are equal
@@ -172,7 +172,7 @@ def test_a_gain_within_a_standard_error_leaves_the_usual_share() -> None:
     clear = np.where(np.arange(100) % 2 > 0, 1.0, -0.7)
     assert best_mix({0.5: trees + luck, USUAL: trees}) == USUAL
     assert best_mix({0.5: trees + clear, USUAL: trees}) == 0.5
-    assert best_mix({0.0: trees + 0.2, USUAL: trees, 1.0: trees + clear}) == 0
+    assert best_mix({0.0: trees + 0.2, 0.5: trees + clear, USUAL: trees}) == 0
 
 
 def test_mixed_by_hand() -> None:
