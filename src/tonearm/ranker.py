@@ -24,7 +24,7 @@ from tonearm.progress import Progress, no_progress
 from tonearm.types import Bools, Float32s, Float64s, Int32s, Int64s
 
 MIXES = (0.0, 0.25, 0.5, 0.75)
-"""Shares of the trees in the final score that are compared on held-out users, who know nothing of what changes later."""
+"""Shares of the trees that are compared on held-out users; not all, as those know nothing of what changes later."""
 
 USUAL = MIXES[-1]
 """The share that is taken where they cannot tell."""
