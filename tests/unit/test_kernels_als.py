@@ -4,7 +4,7 @@ import numba
 import numpy as np
 import pytest
 
-from tonearm.kernels._dense import gram, rotate
+from tonearm.kernels._dense import column_squares, gram, rotate
 from tonearm.kernels.als import Factors, fit_als, fold_in
 from tonearm.kernels.csr import Csr, transpose_csr
 from tonearm.types import Float32s, Float64s
@@ -169,6 +169,7 @@ def test_dense_products(n: int) -> None:
     a = rng.standard_normal((n, 24)).astype(np.float32)
     m = rng.standard_normal((24, 24)).astype(np.float32)
     np.testing.assert_allclose(gram(a), a.T.astype(np.float64) @ a, rtol=1e-5, atol=1e-3)
+    np.testing.assert_allclose(column_squares(a), (a.astype(np.float64) ** 2).sum(axis=0))
     expected = a.astype(np.float64) @ m
     rotate(a, m, a)
     np.testing.assert_allclose(a, expected, atol=1e-4)
