@@ -65,7 +65,7 @@ def singular_triples(
         if (enough is not None and enough(done, _greatest(squares, factors))) or done == passes:
             break
         multiply(transposed, left, product)
-        if done > 0:
+        if done > 0:  # the next Chebyshev polynomial over [0, edge], with leading coefficient 1
             edge = float(squares.min())
             _take_away(product, right, edge / 2, before, edge * edge / 16)
         basis = _orthonormalising(product)
