@@ -1,5 +1,6 @@
 """EASE: the linear item-item model of least squares, in closed form, or by neighbourhoods in a wide catalogue."""
 
+import os
 from typing import Annotated
 
 import numpy as np
@@ -73,7 +74,7 @@ class EASE:
             nearest = nearest or ItemItem(entries=self.neighbours * len(order)).fit(data, rng)
             by_target, targets = self._of_neighbours(nearest, data)
         else:
-            with threadpool_limits(get_num_threads(), "blas"):
+            with threadpool_limits(os.cpu_count() or 1, "blas"):  # by the machine, as the last bits go by it
                 weights = self._weights(sampled(of_items(data.pairs, items), self.fit_work))
             by_target, targets = self._by_target(weights, items, data), items
         progress("EASE", 1, 1)
