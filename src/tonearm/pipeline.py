@@ -157,7 +157,9 @@ def learn_to_rank(train: Dataset, config: Config, stages: Stages) -> tuple[Ranke
     with stages.stage("ranker"):
         rng = stage_rng(config.seed, "ranker")
         table = join_tables(tables)
-        return config.ranker.fit(table, rng, threads=_threads(config), progress=stages.progress), als_start
+        later = train.log.time is not None
+        ranker = config.ranker.fit(table, rng, threads=_threads(config), progress=stages.progress, later=later)
+        return ranker, als_start
 
 
 def training_table(split: InnerSplit, sources: Sequence[Source], config: Config, progress: Progress) -> TrainingTable:

@@ -24,7 +24,7 @@ from tonearm.progress import Progress, no_progress
 from tonearm.types import Bools, Float32s, Float64s, Int32s, Int64s
 
 MIXES = (0.0, 0.25, 0.5, 0.75)
-"""Shares of the trees that are compared on held-out users; not all, as those know nothing of what changes later."""
+"""Shares of the trees that are compared on held-out users; few of them, or of the same draw, would overrate all."""
 
 USUAL = MIXES[-1]
 """The share that is taken where they cannot tell."""
@@ -70,8 +70,12 @@ class Ranker:
         rng: np.random.Generator,
         threads: int = -1,
         progress: Progress = no_progress,
+        later: bool = False,
     ) -> "RankerModel":
         """Train trees and blend, and choose their shares on users that the trees have not seen.
+
+        later: labels are of a time after the candidates' history, so that users held out see what changes; where they
+            are many too, trees may have the whole score
 
         Raises:
             DataError: fewer than two users have a candidate that they played in the label window, or nothing sets
@@ -102,7 +106,8 @@ class Ranker:
         many = rounds < folds
         blend = fit_blend(table, row_fold > 0 if many else row_fold >= 0, many)
         model = RankerModel(table.names, table.z, trees, blend, 1.0, {})
-        return model.with_best_mix(table, unseen, self, [m.tree_count_ for m in models])
+        shares = (*MIXES, 1.0) if many and later else MIXES
+        return model.with_best_mix(table, unseen, self, [m.tree_count_ for m in models], shares)
 
     def _mean(self, models: Sequence[Any]) -> Any:
         return catboost.sum_models(models, weights=[1 / len(models)] * len(models))
@@ -199,14 +204,19 @@ class RankerModel:
         return np.asarray(self.trees.get_feature_importance(pool, type="ShapValues"), np.float64)
 
     def with_best_mix(
-        self, table: TrainingTable, unseen: Float32s, options: Ranker, tree_counts: list[int]
+        self,
+        table: TrainingTable,
+        unseen: Float32s,
+        options: Ranker,
+        tree_counts: list[int],
+        shares: Sequence[float] = MIXES,
     ) -> "RankerModel":
         """The same model with the share of the trees that is best on users they have not seen."""
         indptr, rows = _rows_of_known(table.indptr, ~np.isnan(unseen))
         z = table.features[rows][:, self.z]
         blend = blended(z, self.blend)
         label = table.label[rows]
-        by_user = {mix: ndcgs(indptr, mixed(indptr, unseen[rows], blend, mix), label) for mix in MIXES}
+        by_user = {mix: ndcgs(indptr, mixed(indptr, unseen[rows], blend, mix), label) for mix in shares}
         best = best_mix(by_user)
         alone = {
             self.names[column].removesuffix("_z"): float(ndcgs(indptr, z[:, i], label).mean())

@@ -109,6 +109,12 @@ def test_every_loss_learns(loss: Literal["logloss", "yetirank", "querysoftmax", 
     assert model.validation["by_share_of_trees"]["0.75"] > model.validation["by_share_of_trees"]["0.0"] + 0.05
 
 
+@pytest.mark.parametrize(("many", "later", "alone"), [(10, True, True), (10, False, False), (1000, True, False)])
+def test_trees_may_stand_alone_where_many_users_of_a_later_time_say_so(many: int, later: bool, alone: bool) -> None:
+    model = replace(QUICK, many=many).fit(planted(60, seed=1), np.random.default_rng(0), 1, later=later)
+    assert ("1.0" in model.validation["by_share_of_trees"]) == alone
+
+
 def test_many_users_are_held_out_once_and_kept_from_the_blend() -> None:
     table = planted(30, seed=1)
     options = replace(QUICK, many=30)
@@ -152,7 +158,7 @@ def test_the_share_of_the_trees_is_the_best_on_held_out_users() -> None:
     right, wrong = [3.0, 1, 2], [1.0, 3, 2]
     played = [1, 0, 0]
     assert choose(right * 2, wrong * 2, played * 2).mix == USUAL
-    # trees never stand alone, though here they would be right by a hair
+    # trees do not stand alone, though here they would be right by a hair
     assert choose([3, 2.9, 0] * 2, [0, 3, 2.9] * 2, played * 2).mix == USUAL
     # where the blend is right by a hair, any share of trees that are wrong by far is too much
     assert choose([0, 3, 2.9] * 2, [3, 2.9, 0] * 2, played * 2).mix == 0
