@@ -99,7 +99,8 @@ def of_ranker(
             kept = replace(labels, start=np.where(window.fold == side, labels.start, labels.stop))
             tables.append(training_table(replace(window.split, labels=kept), fitted, config, progress))
         rng = stage_rng(config.seed, "ranker")
-        model = config.ranker.fit(join_tables(tables), rng, config.threads or -1, progress)
+        later = last.split.history.log.time is not None
+        model = config.ranker.fit(join_tables(tables), rng, config.threads or -1, progress, later)
 
         def listed(block: Block, model: RankerModel = model) -> Lists:
             candidates, _ = gather(block, sources[0], depth(config))
