@@ -2,9 +2,9 @@
 
 python benchmarks/als.py [--rounds 3] [--large] [--factors 50 128] [--threads N]
 
-Figures are medians over rounds of one iteration's wall time, kernels compiled beforehand. Objectives are computed by
-one function for both. Floors, measured in the same run: the multiply-adds of ours at the rate of a loop of nothing
-else, and one reading of the held rows in the order of the matrix.
+Figures are medians over rounds of one iteration's wall time, the first left out, kernels compiled beforehand.
+Objectives are computed by one function for both. Floors, measured in the same run: the multiply-adds of ours at the
+rate of a loop of nothing else, and one reading of the held rows in the order of the matrix.
 """
 
 import argparse
@@ -223,9 +223,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--large", action="store_true", help="also 100,000 users × 1,000,000 items × 20 M")
     parser.add_argument("--factors", type=int, nargs="+", default=[50, 128])
-    parser.add_argument("--iterations", type=int, default=3)
+    parser.add_argument("--iterations", type=int, default=3, help="2 or more: the first is not counted")
     parser.add_argument("--threads", type=int, default=0)
     options = parser.parse_args()
+    if options.iterations < 2:
+        parser.error("--iterations must be 2 or more, as the first is not counted.")
     warnings.simplefilter("ignore")
     if options.threads:
         numba.set_num_threads(options.threads)
