@@ -25,7 +25,8 @@ from als import peak_rate, seconds
 from tonearm.kernels.als import fit_als
 from tonearm.kernels.approximate import similar_approximate
 from tonearm.kernels.csr import Csr, transpose_csr
-from tonearm.kernels.topk import index_items, similar_to_all, top_k, unit_vectors
+from tonearm.kernels.similar import similar_to_all
+from tonearm.kernels.topk import index_items, top_k, unit_vectors
 from tonearm.types import Float32s, Int32s
 
 D = 50
@@ -91,19 +92,18 @@ def lists(name: str, users: Float32s, items: Float32s, k: int, rounds: int, rate
 def similar(name: str, items: Float32s, k: int, rounds: int, rate: float) -> None:
     """Cosine neighbours of every item; implicit's for a tenth of them, times ten."""
     unit = unit_vectors(items)
-    index = index_items(unit)
     some = unit[::10]
     found: list[Int32s] = []
     others: list[Int32s] = []
 
     def ours() -> None:
-        found[:] = [similar_to_all(unit, k, index)[1]]
+        found[:] = [similar_to_all(unit, k)[1]]
 
     def theirs() -> None:
         norms = np.ones(len(unit), np.float32)
         others[:] = [by_implicit(unit, some, k + 1, item_norms=norms, num_threads=numba.get_num_threads())[0]]
 
-    similar_to_all(unit[:100], k, index_items(unit[:100]))
+    similar_to_all(unit[:100], k)
     own, other = [], []
     for _ in range(rounds):
         own.append(seconds(ours))

@@ -26,7 +26,8 @@ import numpy.typing as npt
 from als import seconds
 from peer import ask, is_missing
 from tonearm.kernels.approximate import similar_approximate
-from tonearm.kernels.topk import Rows, index_items, similar_to_all, top_k, unit_vectors
+from tonearm.kernels.similar import similar_to_all
+from tonearm.kernels.topk import Rows, index_items, top_k, unit_vectors
 from tonearm.types import Float32s, Int64s
 from topk import D, skewed
 
@@ -130,7 +131,7 @@ def best_of_users(search: Search) -> Rows:
 
 def similar(search: Search) -> Rows:
     """Our exact similar items."""
-    return similar_to_all(search.items, search.k, index_items(search.items))
+    return similar_to_all(search.items, search.k)
 
 
 def approximate(search: Search, probes: int) -> Rows:

@@ -4,7 +4,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tonearm.kernels.topk import index_items, similar_to_all, similar_top_k, top_k, unit_vectors
+from tonearm.kernels.similar import similar_to_all
+from tonearm.kernels.topk import index_items, similar_top_k, top_k, unit_vectors
 from tonearm.types import Bools, Float32s, Int32s, Int64s
 
 
@@ -99,7 +100,7 @@ def test_all_pairs_once_is_each_row_alone(seed: int, n: int, k: int, kind: str) 
     allowed = rng.random(n) < 0.95
     index = index_items(unit, allowed)
     rows = np.flatnonzero(allowed).astype(np.int32)
-    found = similar_to_all(unit, k, index)
+    found = similar_to_all(unit, k, allowed)
     expected = similar_top_k(unit, k, rows, index)
     np.testing.assert_array_equal(np.diff(found[0])[rows], np.diff(expected[0]))
     assert not np.diff(found[0])[~allowed].any()

@@ -4,15 +4,20 @@ Each function below becomes one or a few vector instructions of whatever machine
 C-contiguous float32 arrays and do no bounds checks. Outside a kernel they cannot be called.
 """
 
+import os
 from collections.abc import Callable
 from typing import Any
 
+import llvmlite.binding
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, models, register_model
 
 LANES = 8
+
+FEATURES = (os.environ.get("NUMBA_CPU_FEATURES") or llvmlite.binding.get_host_cpu_features().flatten()).split(",")
+"""What the processor that kernels are compiled for can do: "+avx2" and the like."""
 
 LEAST = np.float32(1e-45)
 """The smallest number above 0."""
@@ -91,8 +96,9 @@ def spread(_typing: Any, _array: Any, _offset: Any) -> Any:
 
 
 def same_in_all(builder: Any, value: Any, width: int = LANES) -> Any:
-    """One float32 in all lanes of a vector."""
-    one = builder.insert_element(ir.Constant(ir.VectorType(_FLOAT, width), ir.Undefined), value, ir.Constant(_INT, 0))
+    """One number in all lanes of a vector."""
+    kind = ir.VectorType(value.type, width)
+    one = builder.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(_INT, 0))
     return _shuffle(builder, one, one, [0] * width)
 
 

@@ -5,22 +5,18 @@ A processor with AVX-512 has room for twelve rows, others for six. Each sum is a
 rounded once a step, so results are the same to the last bit whatever the tile's height.
 """
 
-import os
 from typing import Any
 
-import llvmlite.binding
 from llvmlite import ir
 from numba import types
 from numba.extending import models, register_model
 
-from tonearm.kernels._simd import fused, instruction, place_of, same_in_all
+from tonearm.kernels._simd import FEATURES, fused, instruction, place_of, same_in_all
 
 WIDE = 16
 """Columns of a tile."""
 
-_FEATURES = os.environ.get("NUMBA_CPU_FEATURES") or llvmlite.binding.get_host_cpu_features().flatten()
-
-TALL = 12 if "+avx512f" in _FEATURES.split(",") else 6
+TALL = 12 if "+avx512f" in FEATURES else 6
 """Rows of a tile."""
 
 LONGEST = 128 if TALL == 12 else 64

@@ -15,7 +15,8 @@ from tonearm.kernels._jit import jit, jit_parallel, prange
 from tonearm.kernels._keys import keep_best, write_best
 from tonearm.kernels._scan import GROUP, PANEL, pack_group, pack_items, scan_group
 from tonearm.kernels._simd import take_next
-from tonearm.kernels.topk import Rows, index_items, similar_top_k, top_k, unit_vectors
+from tonearm.kernels.clusters import centres_of, homes
+from tonearm.kernels.topk import Rows, index_items, similar_top_k
 from tonearm.types import Bools, Float32s, Int32s, Int64s
 
 
@@ -37,10 +38,8 @@ def similar_approximate(
     Returns rows for all n items (empty where not allowed) and the recall, 1.0 when there is nothing to find.
     """
     rows = np.flatnonzero(allowed).astype(np.int32)
-    centres = _centres(unit, rows, max(1, int(np.sqrt(len(rows)))), rng)
-    probes = min(probes, len(centres))
-    _, near, _ = top_k(unit[rows], index_items(centres), probes)
-    near = near.reshape(len(rows), probes)
+    centres = centres_of(unit, rows, max(1, int(np.sqrt(len(rows)))), rng)
+    near = homes(unit, rows, centres, probes)
     home = near[:, 0] if len(rows) else np.empty(0, np.int32)
     by_home = np.argsort(home, kind="stable")
     bounds = np.searchsorted(home[by_home], np.arange(len(centres) + 1)).astype(np.int64)
@@ -63,18 +62,6 @@ def similar_approximate(
         )  # fmt: skip
     found = pack_rows(scores, items, size)
     return found, _recall(found, unit, k, rows, allowed, rng, sample)
-
-
-def _centres(unit: Float32s, rows: Int32s, n: int, rng: np.random.Generator, passes: int = 8) -> Float32s:
-    """Directions of n clusters at most, (n, d), from a sample of 64 items for each."""
-    sample = unit[np.sort(rng.permutation(rows)[: 64 * n])]
-    centres = sample[np.sort(rng.permutation(len(sample))[:n])]
-    for _ in range(passes if len(sample) else 0):
-        _, home, _ = top_k(sample, index_items(centres), 1)
-        order = np.argsort(home, kind="stable")
-        used, starts = np.unique(home[order], return_index=True)
-        centres[used] = unit_vectors(np.add.reduceat(sample[order], starts, axis=0))
-    return np.asarray(centres)
 
 
 def _recall(

@@ -11,7 +11,6 @@ score, no later item can enter that user's list.
 Vectors must be finite.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numba
@@ -19,7 +18,6 @@ import numpy as np
 
 from tonearm.kernels._heap import pack_rows
 from tonearm.kernels._jit import jit_parallel, prange
-from tonearm.kernels._pairs import BLOCK, meet, sort_all
 from tonearm.kernels._scan import PANEL, pack_items, scan
 from tonearm.kernels._simd import fma1
 from tonearm.types import Bools, Float32s, Float64s, Int32s, Int64s
@@ -50,10 +48,11 @@ def index_items(item_vectors: Float32s, allowed: Bools | None = None) -> ItemInd
     order = np.argsort(-norms, kind="stable").astype(np.int32)
     if allowed is not None:
         order = order[allowed[order]]
-    return _index_in_order(item_vectors, order, norms[order])
+    return index_in_order(item_vectors, order, norms[order])
 
 
-def _index_in_order(item_vectors: Float32s, order: Int32s, norms: Float64s) -> ItemIndex:
+def index_in_order(item_vectors: Float32s, order: Int32s, norms: Float64s) -> ItemIndex:
+    """Items of one's own order, `norms` being theirs in that order."""
     panels = pack_items(np.ascontiguousarray(item_vectors), order)
     padded = np.full(-(-len(order) // PANEL) * PANEL, -1, np.int32)
     padded[: len(order)] = order
@@ -106,47 +105,6 @@ def similar_top_k(unit: Float32s, k: int, rows: Int32s | None = None, index: Ite
     """
     wanted = np.arange(len(unit), dtype=np.int32) if rows is None else rows
     return top_k(unit[wanted], index or index_items(unit), k, np.arange(len(wanted) + 1), wanted)
-
-
-def similar_to_all(
-    unit: Float32s, k: int, index: ItemIndex, progress: Callable[[int, int], None] | None = None
-) -> Rows:
-    """`similar_top_k` for every item of the index, with half the work: each pair is multiplied once.
-
-    A row for each of the n items; empty for an item that the index leaves out. Rounds in which every block of items
-    meets one other block are what `progress` hears of, as progress(done, total).
-    """
-    n_places, n_blocks = len(index.item), -(-len(index.bound) // BLOCK)
-    k = max(0, min(k, n_places - 1))
-    heaps = (max(n_places, 1), k)
-    scores, items, size = np.empty(heaps, np.float32), np.empty(heaps, np.int32), np.zeros(heaps[0], np.int64)
-    limit = np.where(index.item >= 0, np.float32(-np.inf), np.float32(np.inf))
-    rounds = _tournament(n_blocks) if k > 0 else []
-    for done, (first, second) in enumerate(rounds):
-        meet(numba.get_num_threads(), first, second, index.panels, index.d, index.item, limit, scores, items, size)
-        if progress is not None:
-            progress(done + 1, len(rounds))
-    sort_all(scores, items, size)
-    place = np.full(len(unit), -1, np.int64)
-    real = np.flatnonzero(index.item >= 0)
-    place[index.item[real]] = real
-    found = place >= 0
-    all_sizes = np.zeros(len(unit), np.int64)
-    all_sizes[found] = size[place[found]]
-    return pack_rows(scores[place], items[place], all_sizes)
-
-
-def _tournament(n: int) -> list[tuple[Int32s, Int32s]]:
-    """Rounds in which each of n blocks meets itself, then each other block once, no block twice in a round."""
-    everyone = np.arange(n, dtype=np.int32)
-    rounds = [(everyone, everyone)]
-    ring = np.arange(n + n % 2)  # with an odd number, whoever meets number n rests
-    for _ in range(len(ring) - 1):
-        first, second = ring[: len(ring) // 2], ring[::-1][: len(ring) // 2]
-        play = (first < n) & (second < n)
-        rounds.append((first[play].astype(np.int32), second[play].astype(np.int32)))
-        ring = np.concatenate((ring[:1], ring[-1:], ring[1:-1]))
-    return rounds
 
 
 @jit_parallel

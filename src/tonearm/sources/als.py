@@ -14,11 +14,11 @@ from tonearm.kernels.als import fit_als, fold_in
 from tonearm.kernels.als_optimum import fit_optimum
 from tonearm.kernels.approximate import similar_approximate
 from tonearm.kernels.csr import Csr, transpose_csr
+from tonearm.kernels.similar import similar_to_all
 from tonearm.kernels.topk import (
     ItemIndex,
     index_items,
     score_pairs,
-    similar_to_all,
     similar_top_k,
     top_k,
     unit_vectors,
@@ -199,7 +199,7 @@ class ALSModel:
     def similar_to_all(self, k: int, progress: Progress = no_progress) -> Lists:
         """`similar` for every item with an event in half the time; a row for each item, empty for the others."""
         return Lists(
-            *similar_to_all(self._unit, k, self._unit_index, lambda done, total: progress("similar items", done, total))
+            *similar_to_all(self._unit, k, self.known_items, lambda done, total: progress("similar items", done, total))
         )
 
     def similar_approximate(
