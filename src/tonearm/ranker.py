@@ -60,7 +60,7 @@ class Ranker:
     subsample: Annotated[float, Field(gt=0, le=1)] = 0.3
     patience: Annotated[int, Field(ge=1)] = 25
     users: Annotated[int, Field(ge=2)] = 20_000
-    negatives: Annotated[int, Field(ge=1)] = 50
+    negatives: Annotated[int, Field(ge=1)] = 30
     folds: Annotated[int, Field(ge=2)] = 5
     many: Annotated[int, Field(ge=0)] = 5_000
 

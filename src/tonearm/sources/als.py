@@ -55,7 +55,7 @@ class ALS:
     more_iterations: Annotated[int, Field(ge=1)] = 3
     confidence: Confidence = "log"
     recency: Annotated[float, Field(ge=0)] = 20.0
-    cg_steps: Annotated[int, Field(ge=1)] = 3
+    cg_steps: Annotated[int, Field(ge=1)] = 2
     frequency_exponent: Annotated[float, Field(ge=0, le=2)] = 0.0
 
     def fit(
