@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from tonearm.kernels._heap import contains, offer, pack_rows, sort_best_first
+from tonearm.kernels._heap import contains, pack_rows
 from tonearm.kernels._jit import jit, jit_parallel, prange
+from tonearm.kernels._tile import WIDE, add_scaled, no_strip, store_tile
 from tonearm.types import Float32s, Int32s, Int64s, UInt8s
 
 
@@ -35,6 +36,34 @@ def _set_score(profile: Float32s, set_indptr: Int64s, set_tag: Int32s, set_norm:
     return np.float32(total / set_norm[s])
 
 
+@jit
+def _score_sets_of_some(
+    profile: Float32s,
+    set_indptr: Int64s,
+    set_tag: Int32s,
+    set_norm: Float32s,
+    transposed: Float32s,
+    scores: Float32s,
+    best: Float32s,
+) -> None:
+    """What `_set_score` says of up to sixteen profiles and each set, (16, n_sets), and each profile's best of these."""
+    for j in range(len(profile)):
+        for t in range(profile.shape[1]):
+            transposed[t * WIDE + j] = profile[j, t]
+    one, lanes = np.float32(1), np.empty(WIDE, np.float32)
+    best[:] = 0
+    for s in range(len(set_norm)):
+        sums = no_strip(WIDE)
+        for t in range(set_indptr[s], set_indptr[s + 1]):
+            sums = add_scaled(sums, transposed, np.int64(set_tag[t]) * WIDE, one)
+        store_tile(lanes, 0, WIDE, sums)
+        for j in range(WIDE):  # apart from the next loop, so that it takes one instruction
+            lanes[j] /= set_norm[s]
+            best[j] = max(best[j], lanes[j])
+        for j in range(WIDE):
+            scores[j, s] = lanes[j]
+
+
 @jit_parallel
 def recommend_sets(
     profile: Float32s,
@@ -58,36 +87,25 @@ def recommend_sets(
     k: at least 1; a row is filled up with items of cosine zero, most popular first
     Returns indptr (b + 1,) int64, item, score.
     """
-    b, n_sets = len(profile), len(set_indptr) - 1
+    b, n_sets, n_tags = len(profile), len(set_indptr) - 1, profile.shape[1]
     out_item = np.empty((b, k), np.int32)
     out_score = np.zeros((b, k), np.float32)
     count = np.zeros(b, np.int64)
-    n_blocks = min(b, 32)
+    n_groups = (b + WIDE - 1) // WIDE
+    n_blocks = min(n_groups, 32)
     for block in prange(n_blocks):
-        score = np.zeros(n_sets, np.float32)
-        bins = np.empty(n_sets, np.uint8)
-        for row in range(block, b, n_blocks):
+        transposed = np.zeros(n_tags * WIDE, np.float32)
+        scores, best = np.zeros((WIDE, n_sets), np.float32), np.zeros(WIDE, np.float32)
+        bins, places = np.empty(n_sets, np.uint8), np.empty(2 * k, np.int32)
+        for row in range(n_groups * block // n_blocks * WIDE, min(b, n_groups * (block + 1) // n_blocks * WIDE)):
+            if row % WIDE == 0:
+                _score_sets_of_some(profile[row : row + WIDE], set_indptr, set_tag, set_norm, transposed, scores, best)
+            score = scores[row % WIDE]
             lo, hi = seen_indptr[row], seen_indptr[row + 1]
-            best = np.float32(0)
-            for s in range(n_sets):
-                score[s] = _set_score(profile[row], set_indptr, set_tag, set_norm, s)
-                best = max(best, score[s])
-            # kept by their place in the order, so that ties go to the more popular
-            best_score, best_place, n = out_score[row], out_item[row], 0
-            for s in _descending(score, bins, best, k + hi - lo, member_indptr):
-                if n == k and score[s] < best_score[0]:
-                    break
-                taken = 0
-                for m in range(member_indptr[s], member_indptr[s + 1]):
-                    if contains(seen, lo, hi, member[m]):
-                        continue
-                    n = offer(score[s], place[member[m]], best_score, best_place, n)
-                    taken += 1
-                    if taken == k:
-                        break
-            sort_best_first(best_score, best_place, n)
+            sets = _descending(score, bins, best[row % WIDE], k + hi - lo, member_indptr)
+            n = _take(sets, score, member_indptr, member, place, seen[lo:hi], k, places, out_score[row])
             for r in range(n):
-                out_item[row, r] = order[best_place[r]]
+                out_item[row, r] = order[places[r]]
             count[row] = _fill(out_item[row], out_score[row], n, order, seen, lo, hi)
     return pack_rows(out_score, out_item, count)
 
@@ -98,26 +116,76 @@ def _descending(score: Float32s, bins: UInt8s, best: np.float32, need: int, memb
 
     bins: (n_sets,) uint8 of any content, written to
     """
+    picked = np.empty(len(score), np.int32)
     if best <= 0:
-        return np.empty(0, np.int32)
-    n_bins = 256
-    held = np.zeros(n_bins, np.int64)  # the first one is for what scores 0
-    scale = np.float32(n_bins - 2) / best
-    for s in range(len(score)):
-        bins[s] = 1 + np.uint8(score[s] * scale) if score[s] > 0 else 0
-        held[bins[s]] += member_indptr[s + 1] - member_indptr[s]
+        return picked[:0]
+    n_bins, cut, n = 128, best / np.float32(2), 0
+    while True:  # bins only for the upper half of the scores, where that is enough
+        n, total = 0, 0
+        for s in range(len(score)):
+            picked[n] = s
+            n += score[s] > cut
+        for a in range(n):
+            total += member_indptr[picked[a] + 1] - member_indptr[picked[a]]
+        if total >= need or cut == 0:
+            break
+        cut = np.float32(0)
+    held = np.zeros(n_bins, np.int64)
+    scale = np.float32(n_bins - 1) / (best - cut)
+    for a in range(n):
+        bins[a] = np.uint8((score[picked[a]] - cut) * scale)
+        held[bins[a]] += member_indptr[picked[a] + 1] - member_indptr[picked[a]]
     floor, total = n_bins, 0
-    while floor > 1 and total < need:
+    while floor > 0 and total < need:
         floor -= 1
         total += held[floor]
-    picked = np.empty(len(score), np.int32)
-    n = 0
-    for s in range(len(score)):
-        if bins[s] >= floor:
-            picked[n] = s
-            n += 1
-    picked = picked[:n]
+    kept = 0
+    for a in range(n):
+        picked[kept] = picked[a]
+        kept += bins[a] >= floor
+    picked = picked[:kept]
     return picked[np.argsort(-score[picked], kind="mergesort")]
+
+
+@jit
+def _take(
+    sets: Int32s,
+    score: Float32s,
+    member_indptr: Int64s,
+    member: Int32s,
+    place: Int32s,
+    seen: Int32s,
+    k: int,
+    places: Int32s,
+    scores: Float32s,
+) -> int:
+    """The k best unseen items of sets that come best first, as places in the order of popularity, and their scores.
+
+    Sets of the same score share their part of the list, where the more popular items come first.
+    places: (2 k,) written to; scores: (k,) written to. Returns how many there are.
+    """
+    n = start = 0
+    for a in range(len(sets)):
+        s = sets[a]
+        n = min(n, k)  # of those that tie the most popular, as they were sorted below
+        taken = 0
+        for m in range(member_indptr[s], member_indptr[s + 1]):
+            if contains(seen, 0, len(seen), member[m]):
+                continue
+            places[n] = place[member[m]]
+            n += 1
+            taken += 1
+            if taken == k:
+                break
+        if start < n - taken:
+            places[start:n].sort()
+        if a + 1 == len(sets) or score[sets[a + 1]] != score[s]:
+            n = min(n, k)
+            scores[start:n] = score[s]
+            start = n
+            if n == k:
+                break
+    return n
 
 
 @jit
