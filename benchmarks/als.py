@@ -21,7 +21,7 @@ from implicit.cpu.als import AlternatingLeastSquares
 from scipy import sparse
 
 from tonearm.kernels._jit import jit_parallel, prange
-from tonearm.kernels._simd import fill, fma, total
+from tonearm.kernels._tile import TALL, WIDE, add_outer, no_sums, store_tile
 from tonearm.kernels.als import Factors, fit_als
 from tonearm.kernels.als_optimum import fit_optimum
 from tonearm.kernels.csr import Csr, multiply, transpose_csr
@@ -65,23 +65,20 @@ def objective(matrix: Csr, user: Float32s, item: Float32s, alpha: float) -> floa
 
 
 @jit_parallel
-def _multiply_adds(threads: int, n: int) -> float:
-    out = np.zeros(threads)
+def _multiply_adds(threads: int, n: int, out: Float32s) -> None:
     for t in prange(threads):
-        b = fill(np.float32(0.999))
-        a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = a8 = a9 = fill(np.float32(t))
+        ones = np.full(TALL + WIDE, np.float32(0.999))
+        sums = no_sums()
         for _ in range(n):
-            a0, a1, a2, a3, a4 = fma(a0, b, b), fma(a1, b, b), fma(a2, b, b), fma(a3, b, b), fma(a4, b, b)
-            a5, a6, a7, a8, a9 = fma(a5, b, b), fma(a6, b, b), fma(a7, b, b), fma(a8, b, b), fma(a9, b, b)
-        s = total(a0) + total(a1) + total(a2) + total(a3) + total(a4)
-        out[t] = s + total(a5) + total(a6) + total(a7) + total(a8) + total(a9)
-    return float(out.sum())
+            sums = add_outer(sums, ones, 0, 1, ones, TALL)
+        store_tile(out, t * TALL * WIDE, WIDE, sums)
 
 
 def peak_rate(threads: int) -> float:
-    """Multiply-adds a second of all threads, float32."""
-    _multiply_adds(threads, 10)
-    return threads * 80 * 10_000_000 / seconds(lambda: _multiply_adds(threads, 10_000_000))
+    """Multiply-adds a second of all threads, float32, by the longest vectors that there are."""
+    out, n = np.empty(threads * TALL * WIDE, np.float32), 10_000_000
+    _multiply_adds(threads, 10, out)
+    return threads * TALL * WIDE * n / seconds(lambda: _multiply_adds(threads, n, out))
 
 
 def gather_floor(matrix: Csr, other: Csr, factors: int) -> float:
