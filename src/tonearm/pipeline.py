@@ -3,16 +3,14 @@
 import platform
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import date, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from tonearm import artefacts, report, store
 from tonearm.artefacts import ListWriter
@@ -24,6 +22,7 @@ from tonearm.evaluate import evaluate
 from tonearm.features import Features, Scratch
 from tonearm.funnel import FunnelMeter
 from tonearm.kernels.lists import best_of_rows
+from tonearm.kernels.threads import threads
 from tonearm.load import Loaded, load_events, load_ready_made
 from tonearm.metrics import ListMeter, Truth, cold_users, describe_items, truth
 from tonearm.profile import profile
@@ -275,21 +274,6 @@ def depth(config: Config) -> int:
 def stage_rng(seed: int, stage: str) -> np.random.Generator:
     """The generator of one stage; stages do not disturb one another."""
     return np.random.default_rng([seed, zlib.crc32(stage.encode())])
-
-
-@contextmanager
-def threads(n: int) -> Iterator[None]:
-    """Use n processor threads inside (0: as many as the caller does) and the caller's number afterwards.
-
-    BLAS has one: its others, waiting for more work, keep kernels from a core. EASE asks for all of them.
-    """
-    before = numba.get_num_threads()
-    numba.set_num_threads(min(n, before) if n > 0 else before)
-    try:
-        with threadpool_limits(1, "blas"):
-            yield
-    finally:
-        numba.set_num_threads(before)
 
 
 def _threads(config: Config) -> int:

@@ -10,10 +10,10 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.routing import Route
-from threadpoolctl import threadpool_limits
 
 from tonearm.errors import ConfigError, DataError
 from tonearm.explore.site import Site
+from tonearm.kernels.threads import blas_threads
 
 __all__ = ["app", "serve"]
 
@@ -91,7 +91,7 @@ def serve(
     if not local:
         print("Whoever reaches this address reads what every listener played.", flush=True)
     # one thread a page: the matrices are small, and threads that wait for one another cost more than they compute
-    with listening, threadpool_limits(1, "blas"):
+    with listening, blas_threads(1):
         thresholds = gc.get_threshold()
         # more objects than a page makes and drops, as it takes .1 s to look through all that is loaded for rings
         gc.set_threshold(100_000)

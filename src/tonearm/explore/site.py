@@ -21,7 +21,7 @@ from tonearm.explore import views
 from tonearm.explore.later import KERNELS, Later
 from tonearm.explore.neighbours import Models
 from tonearm.explore.tracks import SIMILAR, Tracks
-from tonearm.pipeline import threads
+from tonearm.kernels.threads import threads
 from tonearm.progress import Progress
 from tonearm.report import REPORT, headline
 from tonearm.report.answers import answers, lead

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
-from threadpoolctl import threadpool_limits
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -48,11 +47,6 @@ def jit_fast(function: F) -> F:
 def jit_parallel(function: F) -> F:
     """Compile a kernel whose `prange` loops run on all threads; sums may be reordered within a thread."""
     return _compile(function, parallel=True, fastmath=REORDER)
-
-
-def on_one_blas_thread(function: F) -> F:
-    """Keep a function's small products on one BLAS thread; others wait for more so busily that kernels lose a core."""
-    return cast(F, threadpool_limits.wrap(limits=1, user_api="blas")(function))
 
 
 prange = numba.prange

@@ -22,8 +22,9 @@ import numpy as np
 
 from tonearm.kernels._als_rows import solve_rows
 from tonearm.kernels._dense import gram, rotate, solve_positive
-from tonearm.kernels._jit import jit_parallel, on_one_blas_thread, prange
+from tonearm.kernels._jit import jit_parallel, prange
 from tonearm.kernels.csr import Csr, plan
+from tonearm.kernels.threads import on_one_blas_thread
 from tonearm.types import Float16s, Float32s, Float64s, Int32s, Int64s
 
 

@@ -29,7 +29,7 @@ def similar_to_all(
     """
     rows = np.arange(len(unit), dtype=np.int32) if allowed is None else np.flatnonzero(allowed).astype(np.int32)
     centres = centres_of(unit, rows, max(1, int(np.sqrt(len(rows)))), np.random.default_rng(0), passes=3)
-    order = rows[np.argsort(homes(unit, rows, centres, 1)[:, 0], kind="stable")]
+    order = rows[np.argsort(homes(unit, rows, centres, 1).ravel(), kind="stable")]
     index = index_in_order(unit, order, np.ones(len(order)))
     taken = index.item >= 0
     n_places, n_blocks = len(index.item), -(-len(index.bound) // BLOCK)

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from tonearm.kernels._dense import column_squares, gram, rotate
-from tonearm.kernels._jit import jit_parallel, on_one_blas_thread, prange
+from tonearm.kernels._jit import jit_parallel, prange
 from tonearm.kernels._tile import WIDE
 from tonearm.kernels.csr import Csr, multiply
+from tonearm.kernels.threads import on_one_blas_thread
 from tonearm.types import Float16s, Float32s, Float64s
 
 _SPARE = 32

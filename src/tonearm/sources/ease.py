@@ -8,12 +8,12 @@ import scipy.linalg
 from numba import get_num_threads
 from pydantic import Field
 from pydantic.dataclasses import dataclass as options
-from threadpoolctl import threadpool_limits
 
 from tonearm.data import Dataset
 from tonearm.kernels import item_item as kernels
 from tonearm.kernels.csr import Csr, transpose_csr
 from tonearm.kernels.lists import best_of_rows
+from tonearm.kernels.threads import blas_threads
 from tonearm.progress import Progress, no_progress
 from tonearm.sources.history import of_items, sampled
 from tonearm.sources.item_item import ItemItem, ItemItemModel, affordable
@@ -74,7 +74,7 @@ class EASE:
             nearest = nearest or ItemItem(entries=self.neighbours * len(order)).fit(data, rng)
             by_target, targets = self._of_neighbours(nearest, data)
         else:
-            with threadpool_limits(os.cpu_count() or 1, "blas"):  # by the machine, as the last bits go by it
+            with blas_threads(os.cpu_count() or 1):  # by the machine, as the last bits go by it
                 weights = self._weights(sampled(of_items(data.pairs, items), self.fit_work))
             by_target, targets = self._by_target(weights, items, data), items
         progress("EASE", 1, 1)

@@ -21,8 +21,9 @@ from tonearm import store
 from tonearm.config import Config, to_toml
 from tonearm.data import Dataset, parse_moment
 from tonearm.errors import ConfigError, OutputError
+from tonearm.kernels.threads import threads
 from tonearm.metrics import focus_of
-from tonearm.pipeline import Inputs, threads
+from tonearm.pipeline import Inputs
 from tonearm.progress import no_progress
 from tonearm.sources import fit_sources, left_out
 from tonearm.sources.base import Source
