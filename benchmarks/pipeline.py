@@ -5,8 +5,8 @@ python benchmarks/pipeline.py EVENTS ITEMS TEST_FROM OUT [--rectools .venv-recto
 Both have ALS and popular as candidates, 100 of each, and lists of 100 for every user of train; ours also writes and
 measures everything that a run does, and a line below the table says what the stages without a counterpart took.
 RecTools gets the train part counted by pair; ours reads the events. A third row is ours by default, with all sources.
-Seconds from start to end of the process, median over rounds, and its peak memory. RecTools runs in the environment of
-`tools/peer.sh rectools`.
+Seconds from start to end of the process, median over rounds, kernels compiled beforehand, and its peak memory.
+RecTools runs in the environment of `tools/peer.sh rectools`.
 """
 
 import argparse
@@ -48,6 +48,15 @@ def export(events: str, test_from: str, folder: Path) -> None:
     (folder / "options.json").write_text(json.dumps(options), encoding="utf-8")
 
 
+def warm(ours: list[str], options: argparse.Namespace) -> None:
+    """Run on a twentieth of the users, all sources, so that kernels are compiled."""
+    some = pl.scan_parquet(options.events).filter(pl.col("user_id").hash(0) % 20 == 0)
+    some.collect().write_parquet(options.out / "some.parquet")
+    command = [*ours, str(options.out / "warm")]
+    command[command.index("--events") + 1] = str(options.out / "some.parquet")
+    timed(command, options.out)
+
+
 def timed(command: list[str], folder: Path) -> tuple[float, float]:
     """Seconds and peak MB of a process, which must end well."""
     start = time.perf_counter()
@@ -77,6 +86,7 @@ def main() -> None:
         "RecTools, popular and ALS": [options.rectools, str(PEER), str(options.out / "rectools")],
         "ours, all sources": [*ours, str(options.out / "all")],
     }
+    warm(ours, options)
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
     for _ in range(options.rounds):
         for name, command in commands.items():
