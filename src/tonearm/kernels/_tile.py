@@ -1,5 +1,5 @@
 """Running sums in vector registers: a tile of some rows times sixteen columns, the inner part of every dense product,
-and a strip of up to 128 side by side, that of a sparse one.
+and a strip of up to 160 side by side, that of a sparse one.
 
 A processor with AVX-512 has room for twelve rows, others for six. Each sum is added to in the order of the calls,
 rounded once a step, so results are the same to the last bit whatever the tile's height.
@@ -19,7 +19,7 @@ WIDE = 16
 TALL = 12 if "+avx512f" in FEATURES else 6
 """Rows of a tile."""
 
-LONGEST = 128 if TALL == 12 else 64
+LONGEST = 160 if TALL == 12 else 64
 """Columns of the longest strip that fits the registers."""
 
 _FLOAT, _INT = ir.FloatType(), ir.IntType(64)

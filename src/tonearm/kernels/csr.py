@@ -88,6 +88,12 @@ def _sum_row(
     while f + LONGEST <= width:
         _sum_strip(no_strip(LONGEST), LONGEST, source, index, value, lo, hi, width, f, target, at)
         f += LONGEST
+    if f + 128 <= width:
+        _sum_strip(no_strip(128), 128, source, index, value, lo, hi, width, f, target, at)
+        f += 128
+    if f + 96 <= width:
+        _sum_strip(no_strip(96), 96, source, index, value, lo, hi, width, f, target, at)
+        f += 96
     if f + 64 <= width:
         _sum_strip(no_strip(64), 64, source, index, value, lo, hi, width, f, target, at)
         f += 64

@@ -53,9 +53,11 @@ def singular_triples(
     """
     width = -(-(factors + _SPARE) // WIDE) * WIDE
     left = np.zeros((matrix.n_rows, width), np.float32)
-    right, before, product = (np.zeros((transposed.n_rows, width), np.float32) for _ in range(3))
+    before, product = (np.zeros((transposed.n_rows, width), np.float32) for _ in range(2))
     seen = np.diff(transposed.indptr) > 0
-    right[seen] = rng.random((int(seen.sum()), width), dtype=np.float32) - np.float32(0.5)
+    right = rng.random((transposed.n_rows, width), dtype=np.float32)
+    right -= np.float32(0.5)
+    right[~seen] = 0
     if start is not None:
         given = np.flatnonzero(start.any(axis=0))
         right[:, given] = start[:, given] * seen[:, None]
