@@ -1,14 +1,14 @@
 """Exact lists and similar items against implicit, in turn in one process, and against what the machine can do at best.
 
-python benchmarks/topk.py [--rounds 3] [--large] [--threads N]
+python benchmarks/topk.py [--rounds 3] [--large] [--run RUN] [--threads N]
 
 Medians of wall times over rounds, kernels compiled beforehand; the ids of both are compared: the share of places that
 are the same for lists, of rows that are the same for similar items (items of one listener have nearly equal cosines to
 many others, where the order hangs on the last bit, which the two round differently). Floors, measured in the same run:
 the multiply-adds of a full product at the rate of a loop of nothing else, and the same product by the linear algebra
 library. Skewed factors are those of our ALS on a log of skewed popularity; flat ones are drawn from a normal
-distribution, so that no norm stands out and nothing can be left out. Behind the size stands the time to make the items
-ready, once for a model and all its users, which is not in the figures.
+distribution, so that no norm stands out and nothing can be left out; `--run` takes those of a run as well. Behind the
+size stands the time to make the items ready, once for a model and all its users, which is not in the figures.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import os
 import statistics
 import time
 import warnings
+from pathlib import Path
 
 import numba
 import numpy as np
@@ -27,6 +28,7 @@ from tonearm.kernels.approximate import similar_approximate
 from tonearm.kernels.csr import Csr, transpose_csr
 from tonearm.kernels.similar import similar_to_all
 from tonearm.kernels.topk import index_items, top_k, unit_vectors
+from tonearm.store import load_arrays
 from tonearm.types import Float32s, Int32s
 
 D = 50
@@ -136,6 +138,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--large", action="store_true", help="also a million items")
+    parser.add_argument("--run", type=Path, help="also the ALS factors of a finished run, a thousand of its users")
     parser.add_argument("--threads", type=int, default=0)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -161,6 +164,11 @@ def main() -> None:
         users, items = skewed(100_000, 1_000_000, 20_000_000)
         for k in (10, 100):
             lists("skewed norms", users[:1000], items, k, options.rounds, rate)
+    if options.run is not None:
+        model = load_arrays(options.run / "models" / "als_model.npz")
+        users = np.random.default_rng(2).permutation(model["user_factors"][model["known_users"]])[:1000]
+        for k in (10, 100):
+            lists("of a run", users, model["item_factors"], k, options.rounds, rate)
     approximate(items, 10)
 
 
