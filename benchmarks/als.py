@@ -2,7 +2,7 @@
 
 python benchmarks/als.py [--rounds 3] [--large] [--factors 50 128] [--threads N]
 
-Figures are medians over rounds of one iteration's wall time, the first left out, kernels compiled beforehand.
+Figures are medians over rounds of the median iteration's wall time, the first left out, kernels compiled beforehand.
 Objectives are computed by one function for both. Floors, measured in the same run: the multiply-adds of ours at the
 rate of a loop of nothing else, and one reading of the held rows in the order of the matrix.
 """
@@ -143,7 +143,7 @@ def fit_ours(
         found = fit_optimum(by_user, by_item, start=start[1], tolerance=0.0, **options)
     else:
         found = fit_als(by_user, by_item, alpha=alpha, cg_steps=cg_steps, init=start, **options)
-    return found, (marks[-1] - marks[0]) / (iterations - 1)
+    return found, statistics.median(np.diff(marks))
 
 
 def case(by_user: Csr, by_item: Csr, factors: int, alpha: float, cg_steps: int, rounds: int, iterations: int) -> str:
@@ -172,7 +172,7 @@ def case(by_user: Csr, by_item: Csr, factors: int, alpha: float, cg_steps: int, 
         found, spent = ours()
         peer()
         own.append(spent)
-        other.append(statistics.mean(times[1:]))
+        other.append(statistics.median(times[1:]))
     a = objective(by_user, found.user, found.item, alpha)
     b = objective(by_user, peers[0].user_factors, peers[0].item_factors, alpha)
     threads = numba.get_num_threads()
@@ -220,7 +220,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--large", action="store_true", help="also 100,000 users × 1,000,000 items × 20 M")
     parser.add_argument("--factors", type=int, nargs="+", default=[50, 128])
-    parser.add_argument("--iterations", type=int, default=3, help="2 or more: the first is not counted")
+    parser.add_argument("--iterations", type=int, default=5, help="2 or more: the first is not counted")
     parser.add_argument("--threads", type=int, default=0)
     options = parser.parse_args()
     if options.iterations < 2:

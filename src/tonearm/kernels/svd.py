@@ -11,8 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tonearm.kernels._dense import column_squares, gram, rotate
-from tonearm.kernels._jit import jit_parallel, prange
+from tonearm.kernels._dense import column_squares, gram, rotate, take_away
 from tonearm.kernels._tile import WIDE
 from tonearm.kernels.csr import Csr, multiply
 from tonearm.kernels.threads import on_one_blas_thread
@@ -54,6 +53,7 @@ def singular_triples(
     width = -(-(factors + _SPARE) // WIDE) * WIDE
     left = np.zeros((matrix.n_rows, width), np.float32)
     before, product = (np.zeros((transposed.n_rows, width), np.float32) for _ in range(2))
+    basis = np.empty((0, 0), np.float32)
     seen = np.diff(transposed.indptr) > 0
     right = rng.random((transposed.n_rows, width), dtype=np.float32)
     right -= np.float32(0.5)
@@ -70,17 +70,17 @@ def singular_triples(
         multiply(transposed, left, product)
         if done > 0:  # the next Chebyshev polynomial over [0, edge], with leading coefficient 1
             edge = float(squares.min())
-            _take_away(product, right, edge / 2, before, edge * edge / 16)
+            little = edge * edge / 16 if done > 1 else 0.0  # the first pass is not one of them
+            take_away(product, edge / 2, right, before, basis * np.float32(little))
         basis = _orthonormalising(product)
-        if done > 0:
-            rotate(right, basis, before)
-        rotate(product, basis, right)
+        rotate(product, basis, product)
+        before, right, product = right, product, before  # `before` stands in the basis of a pass ago
     squares, turn = np.linalg.eigh(gram(left))
     descending = turn[:, ::-1].astype(np.float32)
     rotate(left, descending, left)
     rotate(right, descending, right)
     values = _greatest(np.maximum(squares, 0.0), factors)
-    return Triples(np.ascontiguousarray(left[:, :factors]), np.ascontiguousarray(right[:, :factors]), values)
+    return Triples(left[:, :factors], right[:, :factors], values)
 
 
 def _greatest(squares: Float64s, factors: int) -> Float64s:
@@ -95,11 +95,3 @@ def _orthonormalising(block: Float32s) -> Float32s:
     size, vectors = np.linalg.eigh(gram(block))
     inverse = np.where(size > 1e-10 * size[-1], np.maximum(size, 1e-300) ** -0.5, 0.0)
     return np.asarray(vectors * inverse, np.float32)
-
-
-@jit_parallel
-def _take_away(product: Float32s, block: Float32s, much: float, before: Float32s, little: float) -> None:
-    """product −= much · block + little · before."""
-    for r in prange(len(product)):
-        for f in range(product.shape[1]):
-            product[r, f] -= np.float32(much) * block[r, f] + np.float32(little) * before[r, f]
