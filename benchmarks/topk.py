@@ -138,7 +138,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--large", action="store_true", help="also a million items")
-    parser.add_argument("--run", type=Path, help="also the ALS factors of a finished run, a thousand of its users")
+    parser.add_argument("--run", type=Path, help="also the ALS factors of a finished run, some of its users")
     parser.add_argument("--threads", type=int, default=0)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -166,9 +166,10 @@ def main() -> None:
             lists("skewed norms", users[:1000], items, k, options.rounds, rate)
     if options.run is not None:
         model = load_arrays(options.run / "models" / "als_model.npz")
-        users = np.random.default_rng(2).permutation(model["user_factors"][model["known_users"]])[:1000]
+        users = np.random.default_rng(2).permutation(model["user_factors"][model["known_users"]])
+        some = 4000 if len(model["item_factors"]) < 500_000 else 1000
         for k in (10, 100):
-            lists("of a run", users, model["item_factors"], k, options.rounds, rate)
+            lists("of a run", users[:some], model["item_factors"], k, options.rounds, rate)
     approximate(items, 10)
 
 
