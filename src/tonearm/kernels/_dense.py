@@ -18,12 +18,12 @@ _AT_ONCE = 64
 
 def rotate(a: Float32s, m: Float32s, out: Float32s) -> None:
     """out = a @ m for a (n, w) and m (w, w), float32, w a multiple of eight; `out` may be `a` itself."""
-    _rotate(a, _padded(m), out)
+    _rotate(a, _padded(m), out, 0.0, np.empty((0, 0), np.float32))
 
 
 def take_away(out: Float32s, much: float, block: Float32s, a: Float32s, m: Float32s) -> None:
     """out −= much · block + a @ m, all but m (w, w) being (n, w), float32, w a multiple of eight."""
-    _take_away(out, much, block, a, _padded(m))
+    _rotate(a, _padded(m), out, much, block)
 
 
 def _padded(m: Float32s) -> Float32s:
@@ -33,23 +33,8 @@ def _padded(m: Float32s) -> Float32s:
 
 
 @jit_parallel
-def _rotate(a: Float32s, m: Float32s, out: Float32s) -> None:
-    n, width = a.shape
-    padded = m.shape[1]
-    source, matrix, target = a.ravel(), m.ravel(), out.ravel()
-    n_slices = (n + _SLICE - 1) // _SLICE
-    for s in prange(n_slices):
-        rows, product = np.zeros(TALL * width, np.float32), np.empty(TALL * padded, np.float32)
-        for r in range(s * _SLICE, min(n, (s + 1) * _SLICE), TALL):
-            height = min(TALL, n - r, (s + 1) * _SLICE - r)
-            _multiply_rows(source, r, height, width, matrix, padded, rows, product)
-            for j in range(height):
-                for f in range(0, width, LANES):
-                    store(target, (r + j) * width + f, load(product, j * padded + f))
-
-
-@jit_parallel
-def _take_away(out: Float32s, much: float, block: Float32s, a: Float32s, m: Float32s) -> None:
+def _rotate(a: Float32s, m: Float32s, out: Float32s, much: float, block: Float32s) -> None:
+    """Both of the above, the second where there is a block."""
     n, width = a.shape
     padded = m.shape[1]
     source, matrix, target, other = a.ravel(), m.ravel(), out.ravel(), block.ravel()
@@ -58,25 +43,21 @@ def _take_away(out: Float32s, much: float, block: Float32s, a: Float32s, m: Floa
         rows, product = np.zeros(TALL * width, np.float32), np.empty(TALL * padded, np.float32)
         for r in range(s * _SLICE, min(n, (s + 1) * _SLICE), TALL):
             height = min(TALL, n - r, (s + 1) * _SLICE - r)
-            _multiply_rows(source, r, height, width, matrix, padded, rows, product)
-            for j in range(height):
+            for e in range(0, height * width, LANES):
+                store(rows, e, load(source, r * width + e))
+            for g in range(0, padded, WIDE):
+                sums = no_sums()
                 for f in range(width):
-                    at = (r + j) * width + f
-                    target[at] -= np.float32(much) * other[at] + product[j * padded + f]
-
-
-@jit
-def _multiply_rows(
-    source: Float32s, r: int, height: int, width: int, matrix: Float32s, padded: int, rows: Float32s, product: Float32s
-) -> None:
-    """product = rows r to r + height of the source @ matrix, with `rows` to work in."""
-    for e in range(0, height * width, LANES):
-        store(rows, e, load(source, r * width + e))
-    for g in range(0, padded, WIDE):
-        sums = no_sums()
-        for f in range(width):
-            sums = add_outer(sums, rows, f, width, matrix, f * padded + g)
-        store_tile(product, g, padded, sums)
+                    sums = add_outer(sums, rows, f, width, matrix, f * padded + g)
+                store_tile(product, g, padded, sums)
+            for j in range(height):
+                at = (r + j) * width
+                if len(other):
+                    for f in range(width):
+                        target[at + f] -= np.float32(much) * other[at + f] + product[j * padded + f]
+                else:
+                    for f in range(0, width, LANES):
+                        store(target, at + f, load(product, j * padded + f))
 
 
 def gram(a: Float32s) -> Float64s:
