@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tonearm.kernels._keys import cut_keys, key_of
 from tonearm.kernels.topk import (
     index_items,
     score_pairs,
@@ -97,3 +98,16 @@ def test_cosine_neighbours_are_those_of_a_full_table() -> None:
     assert (np.diff(indptr) == 10).all()
     np.testing.assert_array_equal(item.reshape(700, 10), np.argsort(-table, axis=1, kind="stable")[:, :10])
     np.testing.assert_allclose(score.reshape(700, 10), -np.sort(-table, axis=1)[:, :10], atol=1e-6)
+
+
+@pytest.mark.parametrize(("n", "k", "most"), [(1, 1, 1), (30, 30, 30), (30, 1, 1), (166, 100, 106), (500, 10, 10)])
+@pytest.mark.parametrize("levels", [1, 3, 1_000_000])
+def test_cutting_back_keeps_the_best(n: int, k: int, most: int, levels: int) -> None:
+    rng = np.random.default_rng(n + levels)
+    scores = (rng.integers(0, levels, n) / levels - 0.5).astype(np.float32)
+    keys = np.array([key_of(b, i) for i, b in enumerate(scores.view(np.int32).tolist())], np.uint64)
+    best_first = np.sort(keys)[::-1].copy()
+    rng.shuffle(keys)
+    kept = cut_keys(keys, n, k, most)
+    assert k <= kept <= most
+    assert np.array_equal(np.sort(keys[:kept])[::-1], best_first[:kept])

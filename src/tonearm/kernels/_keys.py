@@ -44,6 +44,34 @@ def keep_best(keys: Keys, n: int, k: int) -> None:
 
 
 @jit
+def cut_keys(keys: Keys, n: int, k: int, most: int) -> int:
+    """Bring the best of keys[:n] to the front, in any order: at least k, at most `most` of them; returns how many.
+
+    The bound is found by halving, each step one count of all keys without a branch: several times as fast as to
+    select the k-th exactly. Keys are distinct and n ≥ k.
+    """
+    lo = hi = keys[0]
+    for j in range(n):
+        lo, hi = min(lo, keys[j]), max(hi, keys[j])
+    kept = n
+    while kept > most:
+        middle = hi - ((hi - lo) >> np.uint64(1))
+        above = 0
+        for j in range(n):
+            above += keys[j] >= middle
+        if above >= k:
+            lo, kept = middle, above
+        else:
+            hi = middle - np.uint64(1)
+    kept = 0
+    for j in range(n):
+        key = keys[j]
+        keys[kept] = key
+        kept += key >= lo
+    return kept
+
+
+@jit
 def sort_keys(keys: Keys, n: int, in_order: bool, room: Keys, count: Int64s) -> None:
     """Sort keys[:n], largest first: by digits of eleven bits, several times as fast as by comparison.
 

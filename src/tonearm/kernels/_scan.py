@@ -4,7 +4,7 @@ import numpy as np
 
 from tonearm.kernels._heap import contains
 from tonearm.kernels._jit import jit, jit_parallel, prange
-from tonearm.kernels._keys import Keys, keep_best, key_of, write_best
+from tonearm.kernels._keys import Keys, cut_keys, keep_best, key_of, score_bits, write_best
 from tonearm.kernels._simd import lowest_bit, take_next
 from tonearm.kernels._tile import TALL, WIDE, add_outer, any_reaches, no_sums, store_tile, which_reach
 from tonearm.types import Float32s, Int32s, Int64s
@@ -52,8 +52,8 @@ def scan(
 ) -> None:
     """Fill scores, items (n, k) and size (n,) with each query's best items, best first.
 
-    Entries that reach a query's limit, its k-th best score when last looked at, are noted, and cut back to the best k
-    when there are half as many again: far cheaper than keeping them in order.
+    Entries that reach a query's limit, which k of those it had reach, are noted, and cut back to about the best k when
+    there are a third more: far cheaper than keeping them in order.
     """
     n, d = queries.shape
     k = scores.shape[1]
@@ -64,8 +64,7 @@ def scan(
         limit = np.empty(_BLOCK, np.float32)
         active = np.empty(_BLOCK, np.int64)
         count = np.empty(_BLOCK, np.int64)
-        # one panel can bring sixteen entries at once
-        keys = np.empty((_BLOCK, k + max(k // 2, 16) + PANEL), np.uint64)
+        keys = np.empty((_BLOCK, room_for(k)), np.uint64)
         packed = np.empty((_BLOCK // GROUP, (d + 1) * GROUP), np.float32)
         lanes = np.empty(PANEL * GROUP, np.float32)
         bits = np.empty(1, np.int32)
@@ -86,6 +85,12 @@ def scan(
                 keep_best(keys[q], count[q], k)
                 size[first + q] = min(k, count[q])
                 write_best(keys[q], size[first + q], scores[first + q], items[first + q], bits)
+
+
+@jit
+def room_for(k: int) -> int:
+    """Entries that a query's keys hold; one panel can bring sixteen at once."""
+    return k + max(k // 3, 8) + PANEL
 
 
 @jit
@@ -119,12 +124,13 @@ def _scan_block(
 ) -> None:
     """Pass over the items until every query of the block is done."""
     n_panels, n_active, n_packed = len(bound), len(queries), 0
+    bits = lanes.view(np.int32)
     for lo in range(0, n_panels, _CHUNK):
         kept = 0
         for a in range(n_active):
             q = active[a]
             if limit[q] == -np.inf and count[q] >= k:
-                limit[q] = _cut_back(keys[q], count, q, k)
+                limit[q] = _cut_back(keys, count, q, k, bits)
             # the constant covers scores so small that float32 rounds them to a fixed grid
             if reach[q] * bound[lo] + np.float32(1e-37) >= limit[q]:
                 active[kept] = q
@@ -147,13 +153,15 @@ def _scan_block(
 
 
 @jit
-def _cut_back(keys: Keys, count: Int64s, q: int, k: int) -> float:
-    """Keep a query's best k entries; returns the score of the last of them."""
-    keep_best(keys, count[q], k)
-    count[q] = k
-    score, item, bits = np.empty(1, np.float32), np.empty(1, np.int32), np.empty(1, np.int32)
-    write_best(keys[k - 1 :], 1, score, item, bits)
-    return float(score[0])
+def _cut_back(keys: Keys, count: Int64s, q: int, k: int, bits: Int32s) -> float:
+    """Keep a query's best entries, a few more than k; returns a score that its k-th best reaches. Takes bits[0]."""
+    kept = cut_keys(keys[q], count[q], k, k + k // 16)
+    count[q] = kept
+    worst = keys[q, 0]
+    for j in range(1, kept):
+        worst = min(worst, keys[q, j])
+    bits[0] = score_bits(worst)
+    return float(bits.view(np.float32)[0])
 
 
 @jit
@@ -204,4 +212,4 @@ def scan_group(
                 keys[q, count[q]] = key_of(bits[j * PANEL + lane], i)
                 count[q] += 1
             if count[q] > full:
-                packed[limits + j] = limit[q] = _cut_back(keys[q], count, q, k)
+                packed[limits + j] = limit[q] = _cut_back(keys, count, q, k, bits)

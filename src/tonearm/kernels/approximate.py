@@ -13,7 +13,7 @@ import numpy as np
 from tonearm.kernels._heap import pack_rows
 from tonearm.kernels._jit import jit, jit_parallel, prange
 from tonearm.kernels._keys import keep_best, write_best
-from tonearm.kernels._scan import GROUP, PANEL, pack_group, pack_items, scan_group
+from tonearm.kernels._scan import GROUP, PANEL, pack_group, pack_items, room_for, scan_group
 from tonearm.kernels._simd import take_next
 from tonearm.kernels.clusters import centres_of, homes
 from tonearm.kernels.topk import Rows, index_items, similar_top_k
@@ -126,7 +126,7 @@ def _scan_one(
     queries = np.empty((n, d), np.float32)
     for q in range(n):
         queries[q] = unit[members[q]]
-    keys = np.empty((n, k + max(k // 2, 16) + PANEL), np.uint64)
+    keys = np.empty((n, room_for(k)), np.uint64)
     count = np.zeros(n, np.int64)
     limit = np.full(n, -np.inf, np.float32)
     own = np.arange(n + 1)
