@@ -1,4 +1,4 @@
-"""What each source, each feature group and each ranking loss is worth, on the inner window of train alone.
+"""What each source, each feature group and each ranking loss is worth, on inner windows of train alone.
 
 Sources are fitted and candidates gathered once; a ranker is trained anew for each variant, as a run would train it.
 """
@@ -27,7 +27,10 @@ from tonearm.split import inner_split, inner_splits
 from tonearm.types import Bools, Float32s, Int64s
 
 USERS = 10_000
-"""Users that variants are measured on, drawn at random where there are more."""
+"""Users of a window that variants are measured on, drawn at random where there are more."""
+
+FEW, WINDOWS = 1_000, 5
+"""Below so many users the window before the last is measured on as well, and so on, up to so many windows."""
 
 LOSSES: tuple[Literal["logloss", "yetirank", "querysoftmax", "pairlogit"], ...] = (
     "logloss",
@@ -158,41 +161,59 @@ def gathered(history: Dataset, answers: Truth, most: int, config: Config, recipe
     return Gathered(history, tuple(source.name for source in sources), some, tuple(blocks))
 
 
-class Bench:
-    """The inner window of a set with all that a ranker before it learns from.
+@dataclass(frozen=True)
+class Round:
+    """An inner window of a set, which variants are measured on, and the label windows before it to learn from."""
 
-    target: what variants are measured on; learnt: what rankers learn from, label windows before it
-    """
+    target: Gathered
+    learnt: tuple[Gathered, ...]
+
+
+class Bench:
+    """Inner windows of a set with all that a ranker before each learns from."""
 
     def __init__(self, given: Inputs, config: Config) -> None:
         self.config = config
-        train = given.load(config, no_progress).train
+        history = given.load(config, no_progress).train
         recipes: dict[str, Any] = config.recipes()
-        for name in left_out(train, recipes):
+        for name in left_out(history, recipes):
             del recipes[name]
-        split = inner_split(train, config.split, stage_rng(config.seed, "split"))
-        self.target = gathered(split.history, truth(split.history.log, split.labels), USERS, config, recipes)
-        self.learnt: list[Gathered] = []
-        for earlier in inner_splits(split.history, config.split, stage_rng(config.seed, "split again")):
-            answers = truth(earlier.history.log, earlier.labels)
-            self.learnt.append(gathered(earlier.history, answers, config.ranker.users, config, recipes))
-            if sum(len(part.answers) for part in self.learnt) >= config.ranker.many:
-                break
+        self.rounds: list[Round] = []
+        while self.users < FEW and len(self.rounds) < (1 if history.log.time is None else WINDOWS):
+            split = inner_split(history, config.split, stage_rng(config.seed, "split"))
+            history = split.history
+            target = gathered(history, truth(history.log, split.labels), USERS, config, recipes)
+            learnt: list[Gathered] = []
+            for earlier in inner_splits(history, config.split, stage_rng(config.seed, "split again")):
+                answers = truth(earlier.history.log, earlier.labels)
+                learnt.append(gathered(earlier.history, answers, config.ranker.users, config, recipes))
+                if sum(len(part.answers) for part in learnt) >= config.ranker.many:
+                    break
+            self.rounds.append(Round(target, tuple(learnt)))
 
-    def fit(self, variant: Variant, seeds: range) -> tuple[RankerModel, Float32s]:
-        """A variant's ranker by the last seed, and ndcg@K of each user of the target, the mean over seeds."""
-        table = join_tables([self._table(part, variant) for part in self.learnt])
+    @property
+    def users(self) -> int:
+        """Users of all windows; one that plays in two of them counts twice."""
+        return sum(len(one.target.answers) for one in self.rounds)
+
+    def fit(self, variant: Variant, seeds: range) -> tuple[list[RankerModel], Float32s]:
+        """A variant's ranker of each window by the last seed, and ndcg@K of each user, the mean over seeds."""
+        tables = [join_tables([self._table(part, variant) for part in one.learnt]) for one in self.rounds]
         values = []
         for seed in seeds:
-            model = variant.ranker.fit(table, stage_rng(seed, "ranker"))
-            values.append(self.measure(model, variant))
-        return model, np.mean(values, axis=0, dtype=np.float32)
+            models = [variant.ranker.fit(table, stage_rng(seed, "ranker")) for table in tables]
+            values.append(self.measure(models, variant))
+        return models, np.mean(values, axis=0, dtype=np.float32)
 
-    def measure(self, model: RankerModel, variant: Variant) -> Float32s:
-        """ndcg@K of a ranker's list for each user of the target."""
-        features, names = self._features(self.target, variant)
-        meter = AccuracyMeter(self.target.answers, (K,))
-        for block, every in self.target.blocks:
+    def measure(self, models: list[RankerModel], variant: Variant) -> Float32s:
+        """ndcg@K of the list of each window's ranker for each user of it."""
+        pairs = zip(self.rounds, models, strict=True)
+        return np.concatenate([self._measure(one.target, model, variant) for one, model in pairs])
+
+    def _measure(self, target: Gathered, model: RankerModel, variant: Variant) -> Float32s:
+        features, names = self._features(target, variant)
+        meter = AccuracyMeter(target.answers, (K,))
+        for block, every in target.blocks:
             candidates = every if variant.source is None else without_source(every, variant.source)
             matrix = features.compute(block, candidates)[:, names]
             score = model.score(candidates.lists.indptr, matrix)
@@ -230,17 +251,18 @@ class Bench:
 
 
 def ablation(given: Inputs, seeds: int) -> Row:
-    """Each source and feature group removed once, on the inner window.
+    """Each source and feature group removed once, on inner windows.
 
     seeds: rankers of each variant, whose figures are averaged for each user; the row "nothing, other seeds" holds as
         many rankers of the whole against as many more, and so tells what is luck of training
     """
     config = Config()
     bench = Bench(given, config)
+    target = bench.rounds[0].target
     _, whole = bench.fit(Variant(config.ranker), range(seeds))
     rows: list[Row] = [{"label": "all", "ndcg": float(whole.mean())}]
-    names = Features.fit(bench.target.history, bench.target.names, config.filter_seen).names
-    variants = {f"source: {name}": Variant(config.ranker, place) for place, name in enumerate(bench.target.names)}
+    names = Features.fit(target.history, target.names, config.filter_seen).names
+    variants = {f"source: {name}": Variant(config.ranker, place) for place, name in enumerate(target.names)}
     groups = {label: group for label, group in GROUPS.items() if any(group(name) for name in names)}
     variants |= {label: Variant(config.ranker, group=group) for label, group in groups.items()}
     for label, variant in ({"nothing, other seeds": Variant(config.ranker)} | variants).items():
@@ -251,7 +273,7 @@ def ablation(given: Inputs, seeds: int) -> Row:
 
 
 def losses(given: Inputs, seeds: int) -> Row:
-    """Ranking losses at otherwise default settings, on the inner window; trees in the chosen share, and alone."""
+    """Ranking losses at otherwise default settings, on inner windows; trees in the chosen share, and alone."""
     config = Config()
     bench = Bench(given, config)
     rankers: dict[str, Ranker] = {loss: replace(config.ranker, loss=loss) for loss in LOSSES}
@@ -260,12 +282,13 @@ def losses(given: Inputs, seeds: int) -> Row:
     default: Float32s | None = None
     for name, ranker in rankers.items():
         start = time.perf_counter()
-        model, values = bench.fit(Variant(ranker), range(seeds))
-        row = {"label": name, "ndcg": float(values.mean()), "seconds": time.perf_counter() - start, "mix": model.mix}
+        models, values = bench.fit(Variant(ranker), range(seeds))
+        mix = float(np.mean([model.mix for model in models]))
+        row = {"label": name, "ndcg": float(values.mean()), "seconds": time.perf_counter() - start, "mix": mix}
         default = values if default is None else default
         rows.append(row | (difference(default, values) if values is not default else {}))
-        alone = bench.measure(replace(model, mix=1.0), Variant(ranker))
-        if model.mix < 1:
+        if mix < 1:
+            alone = bench.measure([replace(model, mix=1.0) for model in models], Variant(ranker))
             rows.append({"label": f"{name}, trees alone", "ndcg": float(alone.mean())} | difference(default, alone))
         print(name, row["ndcg"], row["mix"], f"{row['seconds']:.0f} s", file=sys.stderr, flush=True)
-    return {"users": len(bench.target.answers), "seeds": seeds, "rows": rows}
+    return {"users": bench.users, "seeds": seeds, "rows": rows}
