@@ -6,7 +6,7 @@ python benchmarks/quality.py ../shared/data OUT [SETS] --ablation [--seeds 3]   
 python benchmarks/quality.py ../shared/data OUT [SETS] --losses [--seeds 3]     ranking losses compared
 
 OUT/SET is the run; OUT/SET.peers.json and so on hold the rows with every trial. What --only leaves out is taken from
-OUT. The last two see the inner window of train alone.
+OUT. The last two see inner windows of train alone.
 """
 
 import argparse
