@@ -25,11 +25,14 @@ from tonearm.sources.item_item import ItemItem
 from tonearm.sources.popularity import Popularity, Recent
 from tonearm.sources.spectral import Spectral
 from tonearm.sources.trend import Trend
+from tonearm.sources.user_knn import UserKNN
 from tonearm.split import SplitOptions
 
 STRICT = ConfigDict(extra="forbid")
 
-SourceName = Literal["popular", "als", "content", "item_item", "ease", "spectral", "recent", "trend", "again"]
+SourceName = Literal[
+    "popular", "als", "content", "item_item", "ease", "spectral", "user_knn", "recent", "trend", "again"
+]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -89,6 +92,7 @@ class Config:
     item_item: ItemItem = field(default_factory=ItemItem)
     ease: EASE = field(default_factory=EASE)
     spectral: Spectral = field(default_factory=Spectral)
+    user_knn: UserKNN = field(default_factory=UserKNN)
     recent: Recent = field(default_factory=Recent)
     trend: Trend = field(default_factory=Trend)
     again: Again = field(default_factory=Again)
@@ -106,6 +110,7 @@ class Config:
             "item_item": self.item_item,
             "ease": self.ease,
             "spectral": self.spectral,
+            "user_knn": self.user_knn,
             "recent": self.recent,
             "trend": self.trend,
             "again": self.again,

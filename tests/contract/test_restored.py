@@ -38,7 +38,7 @@ def check_same_lists(restored: Restored) -> None:
 def test_a_restored_run_makes_the_lists_of_the_run(tiny_run: Path) -> None:
     restored = restore(tiny_run)
     assert [source.name for source in restored.sources] == list(restored.run.manifest["sources"])
-    assert len(restored.sources) == 8
+    assert len(restored.sources) == 9
     check_same_lists(restored)
 
 

@@ -17,6 +17,7 @@ from tonearm.sources.als import ALS, Confidence
 from tonearm.sources.ease import EASE
 from tonearm.sources.item_item import ItemItem
 from tonearm.sources.spectral import Spectral
+from tonearm.sources.user_knn import UserKNN
 from tonearm.types import Float32s, Int64s
 
 N_ITEMS, NOW = 9, 60 * DAY
@@ -85,9 +86,16 @@ def test_als_contributions_are_the_normal_equations_and_sum_to_the_score(
 
 @settings(max_examples=40, deadline=None)
 @given(rows=histories, recency=st.sampled_from([0.0, 2.0]))
-def test_contributions_of_linear_sources_sum_to_the_score(rows: list[list[tuple[int, int]]], recency: float) -> None:
+def test_contributions_of_sums_over_the_history_sum_to_the_score(
+    rows: list[list[tuple[int, int]]], recency: float
+) -> None:
     data, rng = dataset(rows), np.random.default_rng(0)
-    recipes = (ItemItem(recency=recency), EASE(regularization=2, recency=recency), Spectral(recency=recency))
+    recipes = (
+        ItemItem(recency=recency),
+        EASE(regularization=2, recency=recency),
+        Spectral(recency=recency),
+        UserKNN(neighbours=2, recency=recency),
+    )
     for model in (recipe.fit(data, rng) for recipe in recipes):
         scores = model.score(data.block(0, data.n_users, True), every_item(data.n_users)).reshape(-1, N_ITEMS)
         for user in range(data.n_users):

@@ -1,4 +1,4 @@
-"""The item-item family, the spectral filter and the trend against their formulas, written out densely."""
+"""The item-item family, user-kNN, the spectral filter and the trend against their formulas, written out densely."""
 
 import dataclasses
 
@@ -7,16 +7,17 @@ import polars as pl
 import pytest
 
 from tonearm.candidates import gather
-from tonearm.data import DAY, Catalogue, Dataset, Log, Vocabulary
+from tonearm.data import DAY, Catalogue, Dataset, Lists, Log, Vocabulary
 from tonearm.errors import ConfigError
 from tonearm.kernels import item_item as kernels
-from tonearm.sources import Recipe, fit_sources
+from tonearm.sources import Recipe, fit_sources, left_out
 from tonearm.sources.ease import EASE
 from tonearm.sources.history import longest_history, recency_weights, sampled
 from tonearm.sources.item_item import ItemItem, ItemItemModel, affordable
 from tonearm.sources.popularity import Popularity
 from tonearm.sources.spectral import Spectral
 from tonearm.sources.trend import Trend, trend_ratio
+from tonearm.sources.user_knn import UserKNN
 from tonearm.types import Float64s, Int64s
 
 NOW = 50 * DAY
@@ -320,3 +321,47 @@ def test_ease_sees_only_what_the_cut_left() -> None:
     dense_ = np.zeros((300, 300))
     dense_[np.repeat(np.arange(300), np.diff(found.indptr)), found.targets[found.place]] = found.weight
     np.testing.assert_allclose(dense_, expected, atol=2e-5)
+
+
+@pytest.mark.parametrize(("neighbours", "recency"), [(1, 0.0), (4, 2.0), (100, 2.0)])
+def test_user_knn_sums_the_histories_of_the_nearest(neighbours: int, recency: float) -> None:
+    data = some_data()
+    recipe = UserKNN(neighbours=neighbours, item_power=0.4, target_power=0.2, recency=recency)
+    model = recipe.fit(data, np.random.default_rng(0))
+    weighed = dense(data, recency_weights(data.pairs, recency).astype(np.float64))
+    listeners = np.maximum(data.listeners, 1)
+    x = weighed * listeners**-0.4
+    x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-9)
+    similarity = x @ x.T
+    np.fill_diagonal(similarity, 0)
+    expected = np.zeros((N_USERS, N_ITEMS))
+    for user in range(N_USERS):
+        near = np.argsort(-similarity[user], kind="stable")[:neighbours]
+        expected[user] = similarity[user, near] @ (weighed[near] * listeners**-0.2)
+    block = data.block(0, data.n_users, True)
+    indptr, item = np.arange(N_USERS + 1) * N_ITEMS, np.tile(np.arange(N_ITEMS, dtype=np.int32), N_USERS)
+    found = model.score(block, Lists(indptr, item, np.zeros(len(item), np.float32))).reshape(N_USERS, N_ITEMS)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+    lists = model.recommend(block, 3)
+    for user in range(N_USERS):
+        own = slice(int(lists.indptr[user]), int(lists.indptr[user + 1]))
+        unheard = np.where((dense(data)[user] > 0) | (found[user] <= 0), -1, found[user])
+        assert lists.item[own].tolist() == [i for i in np.argsort(-unheard, kind="stable")[:3] if unheard[i] > 0]
+        np.testing.assert_array_equal(lists.score[own], found[user][lists.item[own]])
+
+
+def test_a_user_who_is_not_in_the_log_has_neighbours_too() -> None:
+    data = some_data()
+    model = UserKNN(neighbours=1).fit(data, np.random.default_rng(0))
+    block = data.block(4, 5, True)
+    new = dataclasses.replace(block, users=np.array([-1], np.int32))
+    assert model.nearest(new).item.tolist() == [4]
+    assert model.nearest(new).score[0] == pytest.approx(1, abs=1e-5)
+    assert 4 not in model.nearest(block).item
+
+
+def test_user_knn_is_left_out_where_it_costs_too_much() -> None:
+    data = some_data()
+    cost = float((data.listeners.astype(float) ** 2).sum())
+    assert "user_knn.work" in left_out(data, {"user_knn": UserKNN(work=cost - 1)})["user_knn"]
+    assert not left_out(data, {"user_knn": UserKNN(work=cost)})

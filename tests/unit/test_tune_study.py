@@ -157,7 +157,7 @@ def test_spaces_hold_what_the_search_begins_from() -> None:
     )
     names = [*config.recipes()]
     found = spaces(config, names, timed=True)
-    assert list(found) == ["als", "item_item", "ease", "spectral", "recent", "trend", "again", RANKER]
+    assert list(found) == ["als", "item_item", "ease", "spectral", "user_knn", "recent", "trend", "again", RANKER]
     assert found["als"]["factors"] == Range(16, 1000, log=True)
     assert "regularization" not in found["als"]  # 0 has no logarithm, so it stays
     assert 7.0 in found["ease"]["recency"].values  # type: ignore[union-attr]

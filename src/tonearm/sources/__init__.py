@@ -17,6 +17,7 @@ from tonearm.sources.item_item import ItemItemModel
 from tonearm.sources.popularity import PopularityModel
 from tonearm.sources.spectral import Spectral, SpectralModel
 from tonearm.sources.trend import Trend
+from tonearm.sources.user_knn import UserKNN, UserKNNModel
 from tonearm.types import Float16s
 
 __all__ = ["MODELS", "Recipe", "Source", "Trend", "fit_sources", "left_out"]
@@ -28,6 +29,7 @@ MODELS: dict[str, type[Source]] = {
     "item_item": ItemItemModel,
     "ease": ItemItemModel,
     "spectral": SpectralModel,
+    "user_knn": UserKNNModel,
     "recent": PopularityModel,
     "trend": ItemItemModel,
     "again": AgainModel,
@@ -75,4 +77,7 @@ def left_out(data: Dataset, recipes: Mapping[str, Recipe | Trend]) -> dict[str, 
     spectral = recipes.get("spectral")
     if isinstance(spectral, Spectral) and int(data.listeners.sum()) > spectral.max_pairs:
         reasons["spectral"] = f"the log has more than spectral.max_pairs = {spectral.max_pairs:,} pairs"
+    nearest = recipes.get("user_knn")
+    if isinstance(nearest, UserKNN) and not nearest.affords(data):
+        reasons["user_knn"] = f"comparing all users takes more than user_knn.work = {nearest.work:g} additions"
     return {name: reason for name, reason in reasons.items() if name in recipes}

@@ -69,6 +69,12 @@ SOURCES: dict[str, Space] = {
         "sharpness": Range(0.0, 1.0),
         "recency": RECENCY,
     },
+    "user_knn": {
+        "neighbours": Range(50, 1000, log=True),
+        "item_power": Range(0.0, 1.0),
+        "target_power": Range(0.0, 1.0),
+        "recency": RECENCY,
+    },
     "recent": {"half_life": Range(1.0, 90.0, log=True)},
     "trend": {"half_life": Range(1.0, 90.0, log=True), "prior": Range(0.5, 50.0, log=True)},
     "again": {"decay": Range(0.0, 1.5)},

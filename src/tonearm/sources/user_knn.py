@@ -1,0 +1,193 @@
+"""User-kNN: what the listeners with the most alike histories have heard."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Self
+
+import numpy as np
+from numba import get_num_threads
+from pydantic import Field
+from pydantic.dataclasses import dataclass as options
+
+from tonearm.data import Block, Dataset, Lists
+from tonearm.kernels import sums as kernels
+from tonearm.kernels.csr import Csr, transpose_csr
+from tonearm.progress import Progress, no_progress
+from tonearm.sources.history import places, recency_weights
+from tonearm.types import AnyArray, Float32s, Float64s, Int32s, Int64s
+
+
+@options(frozen=True)
+class UserKNN:
+    """Histories of the nearest other users N(u), summed (Herlocker et al. 1999).
+
+    x_uj = w_uj n_j^−item_power,  sim(u, v) = cos(x_u, x_v),  score(u, i) = Σ_v∈N(u) sim(u, v) · w_vi n_i^−target_power
+
+    n_j are the listeners of j; w is 1, less for what was heard longer ago. Over all users the sum would be that of
+    item-item; the nearest say other things.
+
+    neighbours: users nearest to each
+    item_power: how much less an item of many listeners counts for two users to be alike
+    target_power: how much less it counts for what they have heard
+    recency: a history entry with r later ones counts 1 / (1 + r / recency); 0 counts all alike
+    work: the source is left out of a log where comparing all users with all takes more additions, Σ_j n_j²
+    """
+
+    neighbours: Annotated[int, Field(ge=1)] = 150
+    item_power: Annotated[float, Field(ge=0)] = 0.25
+    target_power: Annotated[float, Field(ge=0)] = 0.3
+    recency: Annotated[float, Field(ge=0)] = 20.0
+    work: Annotated[float, Field(gt=0)] = 5e9
+
+    def fit(self, data: Dataset, rng: np.random.Generator, progress: Progress = no_progress) -> "UserKNNModel":
+        """Weigh the histories by both their uses."""
+        del rng, progress
+        pairs, listeners = data.pairs, np.maximum(data.listeners, 1).astype(np.float64)
+        rarity, worth = ((listeners**-power).astype(np.float32) for power in (self.item_power, self.target_power))
+        weight = recency_weights(pairs, self.recency)
+        part = weight * rarity[pairs.item]
+        part /= np.repeat(_norms(pairs.indptr, part), np.diff(pairs.indptr)).astype(np.float32)
+        alike = transpose_csr(Csr(pairs.indptr, pairs.item, part * rarity[pairs.item], data.n_items))
+        targets = np.argsort(-data.listeners, kind="stable")[: np.count_nonzero(data.listeners)].astype(np.int32)
+        place = places(targets, data.n_items)[pairs.item]
+        heard = transpose_csr(transpose_csr(Csr(pairs.indptr, place, weight * worth[pairs.item], len(targets))))
+        return UserKNNModel(alike, heard, targets, rarity, self.recency, self.neighbours)
+
+    def affords(self, data: Dataset) -> bool:
+        """Whether `work` allows the source on a log."""
+        return float((data.listeners.astype(np.float64) ** 2).sum()) <= self.work
+
+
+@dataclass
+class UserKNNModel:
+    """All histories: by item, whom each entry makes a user resemble, and by user, what each is worth to a user nearby.
+
+    alike: (n_items, n_users) float32, n_j^−item_power times the item's part in each listener's unit vector
+    heard: (n_users, n_targets) float32, columns are places in `targets`
+    targets: (n_targets,) int32, items with a listener, those with most first
+    rarity: (n_items,) float32 n_j^−item_power
+    recency, neighbours: as in the recipe
+    """
+
+    alike: Csr
+    heard: Csr
+    targets: Int32s
+    rarity: Float32s
+    recency: float
+    neighbours: int
+    name: str = "user_knn"
+    _last: tuple[Block, Lists] | None = field(default=None, init=False, repr=False)
+
+    def nearest(self, block: Block) -> Lists:
+        """The users most alike, with their similarity; kept until the next block, as lists and scores both need it."""
+        last = self._last
+        if last is not None and last[0] is block:
+            return last[1]
+        known = block.users >= 0
+        own = np.concatenate(([0], np.cumsum(known))).astype(np.int64), block.users[known]
+        every = np.arange(self.alike.n_columns, dtype=np.int32)
+        pairs = block.pairs
+        found = _best(pairs.indptr, pairs.item, self._weights(block), self.alike, every, own, self.neighbours)
+        self._last = block, found
+        return found
+
+    def recommend(self, block: Block, k: int) -> Lists:
+        """The k items that the nearest users have most of."""
+        near = self.nearest(block)
+        return _best(near.indptr, near.item, near.score, self.heard, self.targets, block.seen, k)
+
+    def score(self, block: Block, candidates: Lists) -> Float32s:
+        """What the nearest users have of each candidate."""
+        near = self.nearest(block)
+        return kernels.score_sparse(
+            get_num_threads(),
+            near.indptr,
+            near.item,
+            near.score,
+            self.heard.indptr,
+            self.heard.index,
+            _values(self.heard),
+            places(self.targets, self.alike.n_rows),
+            np.ones(len(self.targets), np.float32),
+            candidates.indptr,
+            candidates.item,
+        )
+
+    def contributions(self, block: Block, item: int) -> Float64s | None:
+        """What each entry adds to the similarity of the nearest users who have the item; they sum to the score."""
+        near = self.nearest(block)
+        place = int(places(self.targets, self.alike.n_rows)[item])
+        worth = np.zeros(self.alike.n_columns)
+        worth[near.item] = kernels.weights_to(
+            near.item, self.heard.indptr, self.heard.index, _values(self.heard), place
+        )
+        indptr, listener, part = self.alike.indptr, self.alike.index, _values(self.alike)
+        rows = [slice(indptr[j], indptr[j + 1]) for j in block.pairs.item]
+        sums = np.array([part[row] @ worth[listener[row]] for row in rows], np.float64)
+        return np.asarray(self._weights(block) * sums, np.float64)
+
+    def _weights(self, block: Block) -> Float32s:
+        """w_uj / |x_u| of each entry of a block's histories."""
+        weight, rarity = recency_weights(block.pairs, self.recency), self.rarity[block.pairs.item]
+        norms = _norms(block.pairs.indptr, weight * rarity)
+        return np.asarray(weight / np.repeat(norms, np.diff(block.pairs.indptr)), np.float32)
+
+    def save(self) -> dict[str, AnyArray]:
+        """Both matrices, and how they are used."""
+        return {
+            "alike_indptr": self.alike.indptr,
+            "alike_user": self.alike.index,
+            "alike_value": _values(self.alike),
+            "heard_indptr": self.heard.indptr,
+            "heard_place": self.heard.index,
+            "heard_value": _values(self.heard),
+            "targets": self.targets,
+            "rarity": self.rarity,
+            "recency": np.array(self.recency),
+            "neighbours": np.array(self.neighbours),
+        }
+
+    @classmethod
+    def load(cls, arrays: Mapping[str, AnyArray]) -> Self:
+        """The model that `save` took apart."""
+        targets, n_users = arrays["targets"], len(arrays["heard_indptr"]) - 1
+        alike = Csr(arrays["alike_indptr"], arrays["alike_user"], arrays["alike_value"], n_users)
+        heard = Csr(arrays["heard_indptr"], arrays["heard_place"], arrays["heard_value"], len(targets))
+        return cls(alike, heard, targets, arrays["rarity"], float(arrays["recency"]), int(arrays["neighbours"]))
+
+
+def _best(
+    indptr: Int64s, entry: Int32s, weight: Float32s, matrix: Csr, targets: Int32s, seen: tuple[Int64s, Int32s], k: int
+) -> Lists:
+    """The k targets of highest Σ weight · matrix row for each list of weighed rows; only what is above 0."""
+    n = len(indptr) - 1
+    items, scores, count, *_ = kernels.search(
+        get_num_threads(),
+        indptr,
+        entry,
+        (weight,),
+        (matrix.indptr,),
+        (matrix.index,),
+        (_values(matrix),),
+        (targets,),
+        (places(targets, int(targets.max(initial=-1)) + 1),),
+        np.zeros(1, np.int64),
+        (np.ones(len(targets), np.float32),),
+        *seen,
+        k,
+        np.zeros(n + 1, np.int64),
+        np.empty(0, np.int32),
+    )
+    return Lists.from_dense(items[0], scores[0], np.arange(k) < count[0][:, None])
+
+
+def _values(matrix: Csr) -> Float32s:
+    assert matrix.value is not None
+    return matrix.value
+
+
+def _norms(indptr: Int64s, value: Float32s) -> Float64s:
+    """The norm of each row of entries, 1 for an empty one; (n_rows,)."""
+    row = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
+    square = np.bincount(row, value.astype(np.float64) ** 2, len(indptr) - 1)
+    return np.asarray(np.where(square > 0, np.sqrt(square), 1.0))
