@@ -251,7 +251,7 @@ class Bench:
 
 
 def ablation(given: Inputs, seeds: int) -> Row:
-    """Each source and feature group removed once, on inner windows.
+    """Each source and feature group removed once, on inner windows, and the sources' use of the catalogue's labels.
 
     seeds: rankers of each variant, whose figures are averaged for each user; the row "nothing, other seeds" holds as
         many rankers of the whole against as many more, and so tells what is luck of training
@@ -269,7 +269,24 @@ def ablation(given: Inputs, seeds: int) -> Row:
         _, values = bench.fit(variant, range(seeds) if label in variants else range(seeds, 2 * seeds))
         rows.append({"label": label, "ndcg": float(values.mean())} | difference(whole, values))
         print(label, shown(rows[-1]), file=sys.stderr, flush=True)
+    catalogue = target.history.catalogue
+    if any(tags is not None for tags in (catalogue.genres, catalogue.artists, catalogue.albums)):
+        _, values = Bench(given, unlabelled(config)).fit(Variant(config.ranker), range(seeds))
+        rows.append({"label": "labels as listeners", "ndcg": float(values.mean())} | difference(whole, values))
+        print(shown(rows[-1]), file=sys.stderr, flush=True)
     return {"users": len(whole), "seeds": seeds, "rows": rows}
+
+
+def unlabelled(config: Config) -> Config:
+    """The same with sources that learn from the log alone."""
+    als, item_item, ease, spectral = config.als, config.item_item, config.ease, config.spectral
+    return replace(
+        config,
+        als=replace(als, labels=False),
+        item_item=replace(item_item, labels=False),
+        ease=replace(ease, labels=False),
+        spectral=replace(spectral, labels=False),
+    )
 
 
 def losses(given: Inputs, seeds: int) -> Row:

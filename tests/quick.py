@@ -1,5 +1,6 @@
 """Small runs for tests that need a whole one: a tiny log, quick options, and a run that all share."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from tonearm import pipeline
+from tonearm import pipeline, store
 from tonearm.config import Config, load_config
 from tonearm.pipeline import Inputs
 from tonearm.synth import generate
@@ -102,3 +103,16 @@ def tiny_run(tiny_log: Log, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on `tiny_log` with every feature written out, its report included."""
     folder = tmp_path_factory.mktemp("tiny") / "whole"
     return run_quick(folder, tiny_log.events, tiny_log.items, 'output.features="all"', report=True)
+
+
+def copied(run: Path, folder: Path, ranker: dict[str, float] | None = None) -> Path:
+    """A copy of a run, with some of ranker.json changed and vouched for."""
+    copy = folder / "copy"
+    shutil.copytree(run, copy)
+    if ranker is not None:
+        path = copy / "models" / "ranker.json"
+        store.write_json(path, store.read_json(path) | ranker)
+        manifest = store.read_json(copy / "manifest.json")
+        manifest["files"]["models/ranker.json"]["sha256"] = store.sha256(path)
+        store.write_json(copy / "manifest.json", manifest)
+    return copy

@@ -131,6 +131,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "alpha": 1.0,
             "confidence": "plays",
             "recency": 0.0,
+            "labels": False,
         },
         "output": {"k": 100, "similar": 10},
     },

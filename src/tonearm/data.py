@@ -23,6 +23,8 @@ DAY = 86_400
 
 NOW = 7  # days before the cut that count as now for popularity
 
+WIDEST = 2000  # items at most of a label that says which are alike; all pairs of them may be counted
+
 
 def to_seconds(moment: datetime) -> int:
     """Whole seconds since `EPOCH`; an aware moment is taken to UTC first, a naive one is used as it stands."""
@@ -211,9 +213,15 @@ class Pairs:
         return len(self.indptr) - 1
 
     @classmethod
-    def of(cls, log: Log) -> "Pairs":
-        """Sum a log over repeats."""
+    def of(cls, log: Log, more: tuple[Int64s, Int32s] | None = None) -> "Pairs":
+        """Sum a log over repeats.
+
+        more: (n,) lengths and the items of rows that follow those of the users, each played once and at one moment
+        """
         indptr = kernels.count_pairs(log.start, log.stop, log.item)
+        n = int(indptr[-1])
+        if more is not None:
+            indptr = np.concatenate((indptr, n + np.cumsum(more[0])))
         item, plays, last = kernels.sum_pairs(
             log.start,
             log.stop,
@@ -222,7 +230,15 @@ class Pairs:
             log.weight if log.weight is not None else np.empty(0, np.float32),
             indptr,
         )
+        if more is not None:
+            item[n:], plays[n:], last[n:] = more[1], 1, 0
         return cls(indptr, item, plays, last if log.time is not None else None, log.n_items)
+
+    def head(self, n: int) -> "Pairs":
+        """The first n rows."""
+        kept = slice(int(self.indptr[n]))
+        last = None if self.last is None else self.last[kept]
+        return Pairs(self.indptr[: n + 1], self.item[kept], self.plays[kept], last, self.n_items)
 
     def row(self, user: int) -> slice:
         """Where one user's entries stand."""
@@ -284,6 +300,23 @@ class Catalogue:
     def __len__(self) -> int:
         return len(self.items)
 
+    def label_rows(self, wanted: Bools) -> tuple[Int64s, Int32s]:
+        """How many of some items carry each genre, artist and album, and which, ascending within a label.
+
+        wanted: (n_items,). Labels of a single one of them, or of more than `WIDEST`, are left out.
+        """
+        sizes, carriers = [np.empty(0, np.int64)], [np.empty(0, np.int32)]
+        for tags in (self.genres, self.artists, self.albums):
+            if tags is None:
+                continue
+            item = np.repeat(np.arange(len(self), dtype=np.int32), np.diff(tags.indptr))
+            size = np.bincount(tags.index[wanted[item]], minlength=len(tags.labels))
+            apt = (size > 1) & (size <= WIDEST)
+            kept = np.flatnonzero(wanted[item] & apt[tags.index])
+            carriers.append(item[kept[np.argsort(tags.index[kept], kind="stable")]])
+            sizes.append(size[apt])
+        return np.concatenate(sizes), np.concatenate(carriers)
+
     def describe(self, items: Int32s) -> pl.DataFrame:
         """name, genres, artists and albums of some items; null or empty where unknown."""
         empty = pl.repeat([], len(items), dtype=pl.List(pl.String), eager=True)
@@ -319,10 +352,22 @@ class Dataset:
     def n_items(self) -> int:
         return self.log.n_items
 
-    @cached_property
+    @property
     def pairs(self) -> Pairs:
         """The log summed over repeats."""
-        return Pairs.of(self.log)
+        return self.labelled_pairs.head(self.n_users)
+
+    def rows(self, labels: bool) -> Pairs:
+        """`labelled_pairs` or `pairs`."""
+        return self.labelled_pairs if labels else self.pairs
+
+    @cached_property
+    def labelled_pairs(self) -> Pairs:
+        """`pairs`, and rows for the catalogue's labels, as if each were a user who had played all that carry it.
+
+        Source: Jeunen, Van Balen, Goethals 2020, section 4 ("collective" EASE), with weight 1
+        """
+        return Pairs.of(self.log, self.catalogue.label_rows(self.listeners > 0))
 
     @cached_property
     def plays(self) -> Int64s:

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 from starlette.testclient import TestClient
-from tests.quick import Log, run_quick
+from tests.quick import Log, copied, run_quick
 
 from tonearm import explore, store
 from tonearm.explanation import explain
@@ -67,16 +67,17 @@ def test_no_link_leads_nowhere(tiny_run: Path) -> None:
     assert {page.split("/")[1].split("?")[0] for page in done} >= {"", "search", "listener", "track", "why", "report"}
 
 
-def test_why_says_what_explain_says(tiny_run: Path) -> None:
-    browser, restored = browser_of(tiny_run), restore(tiny_run)
+def test_why_says_what_explain_says(tiny_run: Path, tmp_path: Path) -> None:
+    run = copied(tiny_run, tmp_path, {"mix": 0.5})
+    browser, restored = browser_of(run), restore(run)
     lists = pl.read_parquet(tiny_run / "recommendations.parquet").filter(pl.col("rank") == 3)
     user, item = lists["user_id"][5], lists["item_id"][5]
     told = explain(user, item, restored)
     html = ready(browser, f"/why/{user}/{item}")
     assert told.because is not None
     assert told.because in html.replace("&#39;", "'").replace("&amp;", "&")
-    assert "Place 3 in the final list" in html
     assert told.ranking is not None
+    assert f"Place {told.ranking.place} in the final list" in html
     for feature in told.ranking.features[:12]:
         row = html[html.index(f'<th scope="row">{feature.name}</th>') :]
         assert f"{feature.shap:+.3f}".replace("-", "−") in row[: row.index("</tr>")]

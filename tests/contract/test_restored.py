@@ -1,12 +1,11 @@
 """A run that is loaded again makes the lists that it made, and says so where it cannot."""
 
 import json
-import shutil
 from pathlib import Path
 
 import polars as pl
 import pytest
-from tests.quick import Log, run_inputs, run_quick
+from tests.quick import Log, copied, run_inputs, run_quick
 
 from tonearm import store
 from tonearm.errors import DataError
@@ -66,19 +65,6 @@ def test_a_ready_made_split_without_time_or_catalogue(tiny_log: Log, tmp_path: P
 def test_options_of_the_sources_are_kept(tiny_log: Log, tmp_path: Path) -> None:
     more = ("item_item.recency=5.0", 'als.confidence="plays"', "als.recency=5.0", "spectral.recency=3.0")
     check_same_lists(restore(run_quick(tmp_path / "other", tiny_log.events, tiny_log.items, *more)))
-
-
-def copied(run: Path, folder: Path, ranker: dict[str, float] | None = None) -> Path:
-    """A copy of a run, with some of ranker.json changed and vouched for."""
-    copy = folder / "copy"
-    shutil.copytree(run, copy)
-    if ranker is not None:
-        path = copy / "models" / "ranker.json"
-        store.write_json(path, store.read_json(path) | ranker)
-        manifest = store.read_json(copy / "manifest.json")
-        manifest["files"]["models/ranker.json"]["sha256"] = store.sha256(path)
-        store.write_json(copy / "manifest.json", manifest)
-    return copy
 
 
 @pytest.mark.parametrize("name", ["als_model.npz", "ease_model.npz", "cb_model.cbm", "ranker.json"])

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tonearm import data
 from tonearm.data import (
     DAY,
     Catalogue,
@@ -165,9 +166,37 @@ class TestCatalogue:
             {"name": None, "genres": [], "artists": [], "albums": []},
         ]
 
+    def test_label_rows(self) -> None:
+        catalogue = Catalogue(Vocabulary(pl.Series(range(5))), genres=TAGS, artists=TAGS)
+        sizes, items = catalogue.label_rows(np.ones(5, np.bool_))
+        assert sizes.tolist() == [2, 2]  # pop has a single item
+        assert items.tolist() == [0, 2, 0, 2]
+        assert [part.tolist() for part in catalogue.label_rows(np.arange(5) > 0)] == [[], []]
+
+    def test_wide_labels_say_too_little(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        catalogue = Catalogue(Vocabulary(pl.Series(range(5))), albums=TAGS)
+        assert len(catalogue.label_rows(np.ones(5, np.bool_))[1]) == 2
+        monkeypatch.setattr(data, "WIDEST", 1)
+        assert [part.tolist() for part in catalogue.label_rows(np.ones(5, np.bool_))] == [[], []]
+
 
 class TestDataset:
     DATA = Dataset(Vocabulary(pl.Series([7, 8, 9])), Catalogue(Vocabulary(pl.Series(range(5)))), log(), 10)
+
+    @pytest.mark.parametrize("weight", [True, False])
+    def test_labels_are_rows_after_the_users(self, weight: bool) -> None:
+        catalogue = Catalogue(self.DATA.catalogue.items, genres=TAGS)
+        labelled = Dataset(self.DATA.users, catalogue, log(weight=weight), 10)
+        rows, plain = labelled.labelled_pairs, Pairs.of(log(weight=weight))
+        assert rows.indptr.tolist() == [0, 2, 2, 3, 5]
+        assert rows.item.tolist() == [0, 2, 1, 0, 2]
+        assert rows.plays[3:].tolist() == [1, 1]
+        assert rows.last is not None
+        assert rows.last[3] == rows.last[4]
+        assert labelled.rows(labels=True) is rows
+        for pairs in (labelled.pairs, labelled.rows(labels=False)):
+            for name in ("indptr", "item", "plays", "last"):
+                np.testing.assert_array_equal(getattr(pairs, name), getattr(plain, name))
 
     def test_popularity_order(self) -> None:
         assert self.DATA.popularity_order.tolist() == [2, 0, 1]

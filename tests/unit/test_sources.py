@@ -7,10 +7,11 @@ import polars as pl
 import pytest
 
 from tonearm.candidates import gather
-from tonearm.data import DAY, Catalogue, Dataset, Lists, Log, Vocabulary
+from tonearm.data import DAY, Catalogue, Dataset, Lists, Log, Tags, Vocabulary
 from tonearm.errors import ConfigError
 from tonearm.kernels import item_item as kernels
 from tonearm.sources import Recipe, fit_sources, left_out
+from tonearm.sources.als import ALS
 from tonearm.sources.ease import EASE
 from tonearm.sources.history import longest_history, recency_weights, sampled
 from tonearm.sources.item_item import ItemItem, ItemItemModel, affordable
@@ -259,6 +260,72 @@ def test_spectral_keeps_no_more_vectors_than_the_data_can_tell() -> None:
     assert Spectral(entries=64 * 3).fit(data, rng).source.shape == (64, 3)
     same = of_histories([np.arange(32) for _ in range(100)], 32)
     assert Spectral().fit(same, rng).source.shape == (32, 1)  # of rank 1
+
+
+def labelled(data: Dataset) -> Dataset:
+    """The same with three genres of two to five of the heard items each, of which one item has two."""
+    of_item = {0: [0], 1: [0, 1], 2: [1], 3: [1], 4: [2], 6: [2], 7: [2], 8: [1], 9: [1]}
+    sizes = [len(of_item.get(item, [])) for item in range(N_ITEMS)]
+    tags = Tags(
+        np.concatenate(([0], np.cumsum(sizes))).astype(np.int64),
+        np.concatenate([of_item.get(item, []) for item in range(N_ITEMS)]).astype(np.int32),
+        Vocabulary(pl.Series(["a", "b", "c"])),
+    )
+    return dataclasses.replace(data, catalogue=Catalogue(data.catalogue.items, genres=tags))
+
+
+def with_listeners(data: Dataset) -> Dataset:
+    """The same with a user more for each genre, who played all that have it at one moment."""
+    sizes, items = data.catalogue.label_rows(data.listeners > 0)
+    log = data.log
+    assert log.time is not None
+    stop = np.concatenate((log.stop, log.stop[-1] + np.cumsum(sizes)))
+    start = np.concatenate((log.start, stop[-len(sizes) - 1 : -1]))
+    time = np.concatenate((log.time, np.zeros(len(items), np.int32)))
+    more = Log(start, stop, np.concatenate((log.item, items)), time, None, N_ITEMS)
+    return Dataset(Vocabulary(pl.Series(range(len(stop)))), Catalogue(data.catalogue.items), more, NOW)
+
+
+@pytest.mark.parametrize("recipe", [ItemItem(), EASE(regularization=3.0), EASE(items=4, coverage=0.9, neighbours=3)])
+def test_labels_count_as_listeners(recipe: ItemItem | EASE) -> None:
+    data = labelled(some_data())
+    said, explicit = (
+        recipe.fit(data, np.random.default_rng(0)),
+        recipe.fit(with_listeners(data), np.random.default_rng(0)),
+    )
+    np.testing.assert_allclose(dense_weights(said), dense_weights(explicit), rtol=1e-5, atol=1e-6)
+    without = dataclasses.replace(recipe, labels=False).fit(data, np.random.default_rng(0))
+    plain = recipe.fit(some_data(), np.random.default_rng(0))
+    np.testing.assert_array_equal(dense_weights(without), dense_weights(plain))
+    assert np.abs(dense_weights(said) - dense_weights(plain)).max() > 0.01
+
+
+def test_labels_count_as_listeners_of_als() -> None:
+    data = labelled(some_data())
+    said, explicit = (ALS(factors=4).fit(d, np.random.default_rng(0)) for d in (data, with_listeners(data)))
+    assert len(said.user_factors) == len(said.known_users) == data.n_users
+    np.testing.assert_array_equal(said.item_factors, explicit.item_factors)
+    np.testing.assert_array_equal(said.user_factors, explicit.user_factors[: data.n_users])
+    np.testing.assert_array_equal(said.known_users, np.diff(data.pairs.indptr) > 0)
+    plain = ALS(factors=4, labels=False).fit(data, np.random.default_rng(0))
+    np.testing.assert_array_equal(
+        plain.item_factors, ALS(factors=4).fit(some_data(), np.random.default_rng(0)).item_factors
+    )
+    assert np.abs(said.item_factors - plain.item_factors).max() > 0.01
+
+
+def test_spectral_sees_labels_too() -> None:
+    rng = np.random.default_rng(6)
+    data = of_histories([rng.choice(64, 8, replace=False) for _ in range(100)], 64)
+    tags = Tags(np.arange(65), np.repeat(np.arange(8, dtype=np.int32), 8), Vocabulary(pl.Series(range(8))))
+    data = dataclasses.replace(data, catalogue=Catalogue(data.catalogue.items, albums=tags))
+    near = {}
+    for labels in (True, False):
+        model = Spectral(smoothing=0, labels=labels).fit(data, np.random.default_rng(0))
+        similar = model.source @ model.target.T
+        same = np.arange(64)[:, None] // 8 == np.arange(64) // 8
+        near[labels] = similar[same].mean() - similar[~same].mean()
+    assert near[True] > 2 * abs(near[False])
 
 
 @pytest.mark.parametrize("work", [50.0, 300.0, 700.0, 1e9])

@@ -17,6 +17,7 @@ TITLES = {
     "als": "ALS",
     "content": "Content",
     "item_item": "Item-item",
+    "user_knn": "User-kNN",
     "own_frequent": "Own most frequent",
     "own_recent": "Own most recent",
 }

@@ -22,7 +22,7 @@ COLOURS = {
     "content": "var(--c-content)",
     "item_item": "var(--c-item-item)",
 }
-OTHERS = tuple(f"var(--c-other-{i})" for i in range(1, 5))
+OTHERS = tuple(f"var(--c-other-{i})" for i in range(1, 7))
 
 _FONT = {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"}
 CONFIG: Spec = {
