@@ -41,9 +41,6 @@ LOSSES: tuple[Literal["logloss", "yetirank", "querysoftmax", "pairlogit"], ...] 
 
 GROUPS: dict[str, Callable[[str], bool]] = {
     "features: scores": lambda name: name.endswith("_score"),
-    "features: ranks": lambda name: name.endswith("_rank"),
-    "features: number of sources": lambda name: name == "sources",
-    "features: item plays": lambda name: name in ("item_plays", "item_plays_per_user"),
     "features: item plays by window": lambda name: name.startswith(("item_plays_", "item_trend_")) and name[-1] == "d",
     "features: item age and recency": lambda name: name in ("item_age", "item_recency"),
     "features: user": lambda name: name.startswith("user_"),
@@ -251,7 +248,7 @@ class Bench:
 
 
 def ablation(given: Inputs, seeds: int) -> Row:
-    """Each source and feature group removed once, on inner windows, and the sources' use of the catalogue's labels.
+    """Each source and feature group removed once, on inner windows, and the sources' side information.
 
     seeds: rankers of each variant, whose figures are averaged for each user; the row "nothing, other seeds" holds as
         many rankers of the whole against as many more, and so tells what is luck of training
@@ -271,21 +268,21 @@ def ablation(given: Inputs, seeds: int) -> Row:
         print(label, shown(rows[-1]), file=sys.stderr, flush=True)
     catalogue = target.history.catalogue
     if any(tags is not None for tags in (catalogue.genres, catalogue.artists, catalogue.albums)):
-        _, values = Bench(given, unlabelled(config)).fit(Variant(config.ranker), range(seeds))
-        rows.append({"label": "labels as listeners", "ndcg": float(values.mean())} | difference(whole, values))
+        _, values = Bench(given, log_alone(config)).fit(Variant(config.ranker), range(seeds))
+        rows.append({"label": "side information", "ndcg": float(values.mean())} | difference(whole, values))
         print(shown(rows[-1]), file=sys.stderr, flush=True)
     return {"users": len(whole), "seeds": seeds, "rows": rows}
 
 
-def unlabelled(config: Config) -> Config:
+def log_alone(config: Config) -> Config:
     """The same with sources that learn from the log alone."""
     als, item_item, ease, spectral = config.als, config.item_item, config.ease, config.spectral
     return replace(
         config,
-        als=replace(als, labels=False),
-        item_item=replace(item_item, labels=False),
-        ease=replace(ease, labels=False),
-        spectral=replace(spectral, labels=False),
+        als=replace(als, side_information=False),
+        item_item=replace(item_item, side_information=False),
+        ease=replace(ease, side_information=False),
+        spectral=replace(spectral, side_information=False),
     )
 
 

@@ -131,7 +131,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "alpha": 1.0,
             "confidence": "plays",
             "recency": 0.0,
-            "labels": False,
+            "side_information": False,
         },
         "output": {"k": 100, "similar": 10},
     },

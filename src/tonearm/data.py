@@ -357,9 +357,9 @@ class Dataset:
         """The log summed over repeats."""
         return self.labelled_pairs.head(self.n_users)
 
-    def rows(self, labels: bool) -> Pairs:
+    def rows(self, side_information: bool) -> Pairs:
         """`labelled_pairs` or `pairs`."""
-        return self.labelled_pairs if labels else self.pairs
+        return self.labelled_pairs if side_information else self.pairs
 
     @cached_property
     def labelled_pairs(self) -> Pairs:

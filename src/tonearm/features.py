@@ -35,18 +35,20 @@ class Features:
 
     names: the columns of the matrix that `compute` returns
     item: (n_items, n_item_features) float32
+    popularity: (n_items,) float32, log(1 + plays)
     """
 
     names: tuple[str, ...]
     item_names: tuple[str, ...]
     item: Float32s
+    popularity: Float32s
     tags: tuple[tuple[str, Tags], ...]
     filter_seen: bool
 
     @classmethod
     def fit(cls, data: Dataset, sources: Sequence[str], filter_seen: bool) -> "Features":
         """Count what is known of each item; groups without data (time, genres, ...) are left out."""
-        item_columns = _item_features(data)
+        item_columns = _item_features(data, filter_seen)
         catalogue = data.catalogue
         tags = tuple(
             (name, tags)
@@ -54,15 +56,16 @@ class Features:
             if tags is not None and _repeats(tags)
         )
         timed = data.log.time is not None
-        names = [f"{source}_{kind}" for source in sources for kind in ("score", "rank", "z")]
-        names += ["sources"]
+        names = [f"{source}_{kind}" for source in sources for kind in ("score", "z")]
         names += list(item_columns)
         names += _user_names(timed)
         names += [f"{tag}_{kind}" for tag, _ in tags for kind in _affinity_names(timed)]
         if not filter_seen:
             names += _own_names(timed)
-        item = np.stack(list(item_columns.values()), axis=1).astype(np.float32)
-        return cls(tuple(names), tuple(item_columns), item, tags, filter_seen)
+        item = np.zeros((data.n_items, len(item_columns)), np.float32)
+        for column, values in enumerate(item_columns.values()):
+            item[:, column] = values
+        return cls(tuple(names), tuple(item_columns), item, np.log1p(data.plays, dtype=np.float32), tags, filter_seen)
 
     def compute(self, block: Block, candidates: Candidates, scratch: "Scratch | None" = None) -> Float32s:
         """The features of every candidate, (n_candidates, n_features) float32 column by column; NaN where unknown.
@@ -72,9 +75,9 @@ class Features:
         indptr, item = candidates.lists.indptr, candidates.lists.item
         out = (scratch or Scratch()).matrix(len(candidates), len(self.names))
         z = kernels.standardize(indptr, candidates.scores)
-        user = _user_features(block, self.item[:, 0])
-        kernels.place_known(indptr, item, candidates.scores, candidates.ranks, z, self.item, user, out)
-        at = 3 * z.shape[1] + 1 + self.item.shape[1] + user.shape[1]
+        user = _user_features(block, self.popularity)
+        kernels.place_known(indptr, item, candidates.scores, z, self.item, user, out)
+        at = 2 * z.shape[1] + self.item.shape[1] + user.shape[1]
         pairs, timed = block.pairs, block.pairs.last is not None
         last = pairs.last if pairs.last is not None else np.empty(0, np.int32)
         for _, tags in self.tags:
@@ -110,12 +113,12 @@ def _affinity_names(timed: bool) -> tuple[str, ...]:
     return ("plays", "items", "recency") if timed else ("plays", "items")
 
 
-def _item_features(data: Dataset) -> dict[str, Float32s]:
+def _item_features(data: Dataset, filter_seen: bool) -> dict[str, Float32s]:
+    """Plays in all are the score of the popular source, and so not among them."""
     plays = data.plays.astype(np.float32)
-    columns: dict[str, Float32s] = {
-        "item_plays": np.log1p(plays),
-        "item_plays_per_user": (plays / np.maximum(data.listeners, 1)).astype(np.float32),
-    }
+    columns: dict[str, Float32s] = {}
+    if not filter_seen:
+        columns["item_plays_per_user"] = (plays / np.maximum(data.listeners, 1)).astype(np.float32)
     log = data.log
     if log.time is not None:
         since = np.array([data.now - days * DAY for days in WINDOWS], np.int64)

@@ -36,7 +36,7 @@ def test_a_run_measures_the_list_before_and_after_and_every_rule(tiny_log: Log, 
     assert change["removed"] == len(plain) - len(kept)
     assert shape["filled_by_popular"] == lists["score"].null_count() > 0
     both = lists.join(plain, on=["user_id", "item_id"], how="inner")
-    for feature in ("score", "als_score", "popular_z", "item_plays"):
+    for feature in ("score", "als_score", "popular_z", "item_plays_7d"):
         assert both[feature].equals(both[f"{feature}_right"]), feature
     spoken = tiny_log.items.filter(pl.col("genres").list.eval(pl.element().is_in(sorted(SPOKEN))).list.any())
     assert len(lists.join(spoken, on="item_id", how="semi")) == 0 < shape["rules"]["only"]["removed"]

@@ -136,7 +136,7 @@ def test_some_users_of_a_truth() -> None:
 
 
 def test_a_feature_is_in_one_group_or_is_a_standardised_score() -> None:
-    names = "als_score als_rank als_z sources item_plays item_plays_per_user item_plays_7d item_trend_90d item_age"
+    names = "als_score als_z item_plays_7d item_trend_90d item_age"
     names += " item_recency user_tracks user_recent_share genre_plays artist_recency album_items"
     groups = {name: [label for label, inside in GROUPS.items() if inside(name)] for name in names.split()}
     assert groups.pop("als_z") == []

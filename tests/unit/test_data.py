@@ -193,8 +193,8 @@ class TestDataset:
         assert rows.plays[3:].tolist() == [1, 1]
         assert rows.last is not None
         assert rows.last[3] == rows.last[4]
-        assert labelled.rows(labels=True) is rows
-        for pairs in (labelled.pairs, labelled.rows(labels=False)):
+        assert labelled.rows(side_information=True) is rows
+        for pairs in (labelled.pairs, labelled.rows(side_information=False)):
             for name in ("indptr", "item", "plays", "last"):
                 np.testing.assert_array_equal(getattr(pairs, name), getattr(plain, name))
 

@@ -23,8 +23,6 @@ PLAYS: list[list[tuple[int, float]]] = [
 ]
 ARTISTS = [["A"], ["B", "A"], ["B"], ["C"], ["A"]]
 ITEM: dict[str, Sequence[float]] = {
-    "item_plays": np.log1p([3, 1, 2, 1, 0]).tolist(),
-    "item_plays_per_user": [1.5, 1, 1, 1, 0],
     "item_plays_7d": np.log1p([2, 1, 0, 0, 0]).tolist(),
     "item_trend_7d": [3 / 13, 2 / 11, 1 / 12, 1 / 11, 1 / 10],
     "item_plays_30d": np.log1p([2, 1, 0, 1, 0]).tolist(),
@@ -90,11 +88,12 @@ def columns(data: Dataset, filter_seen: bool = True) -> dict[str, Float32s]:
 
 
 def test_the_columns_and_their_order() -> None:
-    of_sources = ["popular_score", "popular_rank", "popular_z", "als_score", "als_rank", "als_z", "sources"]
+    of_sources = ["popular_score", "popular_z", "als_score", "als_z"]
     artist = ["artist_plays", "artist_items", "artist_recency"]
     data = dataset(log_of(PLAYS))
     assert list(columns(data)) == [*of_sources, *ITEM, *USER, *artist]
-    assert list(columns(data, filter_seen=False))[-7:] == OWN
+    with_repeats = ["item_plays_per_user", *ITEM, *USER, *artist, *OWN]
+    assert list(columns(data, filter_seen=False)) == [*of_sources, *with_repeats]
     with_genres = columns(dataset(log_of(PLAYS), genres=tags_of([["x"]] * 5)))
     assert list(with_genres)[-6:] == ["genre_plays", "genre_items", "genre_recency", *artist]
 
@@ -103,9 +102,6 @@ def test_what_the_sources_say() -> None:
     found = columns(dataset(log_of(PLAYS)))
     np.testing.assert_array_equal(found["popular_score"][:5], [1, 3, 1, NAN, 3])
     np.testing.assert_array_equal(found["als_score"][:5], [NAN, 8, NAN, NAN, 6])
-    np.testing.assert_array_equal(found["popular_rank"][:5], [2, NAN, NAN, NAN, 1])
-    np.testing.assert_array_equal(found["als_rank"][:5], [NAN, 1, NAN, NAN, 2])
-    assert found["sources"][:5].tolist() == [1, 1, 0, 0, 2]
     # an unknown score counts as the least: 1, 3, 1, 1, 3 and 6, 8, 6, 6, 6
     np.testing.assert_allclose(found["popular_z"][:5], np.array([-0.8, 1.2, -0.8, -0.8, 1.2]) / 0.96**0.5, rtol=1e-6)
     np.testing.assert_allclose(found["als_z"][:5], [-0.5, 2, -0.5, -0.5, -0.5], rtol=1e-6)
@@ -118,6 +114,11 @@ def test_item_columns(name: str) -> None:
     for user in range(3):
         np.testing.assert_allclose(found[user * 5 : user * 5 + 5], ITEM[name], rtol=1e-6)
     np.testing.assert_allclose(found[15], ITEM[name][2], rtol=1e-6)
+
+
+def test_plays_per_user_matter_where_repeats_do() -> None:
+    found = columns(dataset(log_of(PLAYS)), filter_seen=False)["item_plays_per_user"]
+    assert found[:5].tolist() == [1.5, 1, 1, 1, 0]
 
 
 @pytest.mark.parametrize("name", USER)
@@ -186,7 +187,7 @@ def test_events_at_or_after_now_change_nothing(filter_seen: bool) -> None:
     for name, values in columns(dataset(log_of(PLAYS)), filter_seen).items():
         np.testing.assert_array_equal(cut[name], values, err_msg=name)
     # and the same events a moment earlier do change something
-    assert not np.array_equal(columns(dataset(longer), filter_seen)["item_plays"], cut["item_plays"])
+    assert not np.array_equal(columns(dataset(longer), filter_seen)["item_plays_7d"], cut["item_plays_7d"])
 
 
 def test_a_block_of_some_users_has_the_rows_of_the_whole() -> None:

@@ -287,44 +287,44 @@ def with_listeners(data: Dataset) -> Dataset:
 
 
 @pytest.mark.parametrize("recipe", [ItemItem(), EASE(regularization=3.0), EASE(items=4, coverage=0.9, neighbours=3)])
-def test_labels_count_as_listeners(recipe: ItemItem | EASE) -> None:
+def test_side_information_counts_as_listeners(recipe: ItemItem | EASE) -> None:
     data = labelled(some_data())
     said, explicit = (
         recipe.fit(data, np.random.default_rng(0)),
         recipe.fit(with_listeners(data), np.random.default_rng(0)),
     )
     np.testing.assert_allclose(dense_weights(said), dense_weights(explicit), rtol=1e-5, atol=1e-6)
-    without = dataclasses.replace(recipe, labels=False).fit(data, np.random.default_rng(0))
+    without = dataclasses.replace(recipe, side_information=False).fit(data, np.random.default_rng(0))
     plain = recipe.fit(some_data(), np.random.default_rng(0))
     np.testing.assert_array_equal(dense_weights(without), dense_weights(plain))
     assert np.abs(dense_weights(said) - dense_weights(plain)).max() > 0.01
 
 
-def test_labels_count_as_listeners_of_als() -> None:
+def test_side_information_counts_as_listeners_of_als() -> None:
     data = labelled(some_data())
     said, explicit = (ALS(factors=4).fit(d, np.random.default_rng(0)) for d in (data, with_listeners(data)))
     assert len(said.user_factors) == len(said.known_users) == data.n_users
     np.testing.assert_array_equal(said.item_factors, explicit.item_factors)
     np.testing.assert_array_equal(said.user_factors, explicit.user_factors[: data.n_users])
     np.testing.assert_array_equal(said.known_users, np.diff(data.pairs.indptr) > 0)
-    plain = ALS(factors=4, labels=False).fit(data, np.random.default_rng(0))
+    plain = ALS(factors=4, side_information=False).fit(data, np.random.default_rng(0))
     np.testing.assert_array_equal(
         plain.item_factors, ALS(factors=4).fit(some_data(), np.random.default_rng(0)).item_factors
     )
     assert np.abs(said.item_factors - plain.item_factors).max() > 0.01
 
 
-def test_spectral_sees_labels_too() -> None:
+def test_spectral_sees_side_information_too() -> None:
     rng = np.random.default_rng(6)
     data = of_histories([rng.choice(64, 8, replace=False) for _ in range(100)], 64)
     tags = Tags(np.arange(65), np.repeat(np.arange(8, dtype=np.int32), 8), Vocabulary(pl.Series(range(8))))
     data = dataclasses.replace(data, catalogue=Catalogue(data.catalogue.items, albums=tags))
     near = {}
-    for labels in (True, False):
-        model = Spectral(smoothing=0, labels=labels).fit(data, np.random.default_rng(0))
+    for given in (True, False):
+        model = Spectral(smoothing=0, side_information=given).fit(data, np.random.default_rng(0))
         similar = model.source @ model.target.T
         same = np.arange(64)[:, None] // 8 == np.arange(64) // 8
-        near[labels] = similar[same].mean() - similar[~same].mean()
+        near[given] = similar[same].mean() - similar[~same].mean()
     assert near[True] > 2 * abs(near[False])
 
 

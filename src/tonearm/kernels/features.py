@@ -3,7 +3,7 @@
 import numpy as np
 
 from tonearm.kernels._jit import jit, jit_parallel, prange
-from tonearm.types import AnyArray, Float32s, Int32s, Int64s
+from tonearm.types import Float32s, Int32s, Int64s
 
 NEVER = -(2**31)
 """The time of what did not happen; earlier than any event."""
@@ -47,7 +47,6 @@ def place_known(
     indptr: Int64s,
     item: Int32s,
     scores: Float32s,
-    ranks: AnyArray,
     z: Float32s,
     of_item: Float32s,
     of_user: Float32s,
@@ -55,30 +54,25 @@ def place_known(
 ) -> None:
     """Write the first columns of each candidate's row, a row of the block at a time.
 
-    They are, of each source, score, rank (NaN for 0) and z; how many sources have a rank; what is known of the item;
-    what is known of the user.
+    They are, of each source, score and z; what is known of the item; what is known of the user.
 
-    scores, ranks, z: (n, n_sources); of_item: (n_items, a); of_user: (b, c); out: (n, ≥ 3 n_sources + 1 + a + c),
-    best column by column
+    scores, z: (n, n_sources); of_item: (n_items, a); of_user: (b, c); out: (n, ≥ 2 n_sources + a + c), best column by
+    column
     """
     n_sources, a, c = scores.shape[1], of_item.shape[1], of_user.shape[1]
-    at = 3 * n_sources
+    at = 2 * n_sources
     for row in prange(len(indptr) - 1):
         lo, hi = indptr[row], indptr[row + 1]
-        for place in range(lo, hi):
-            out[place, at] = 0
         for s in range(n_sources):
             for place in range(lo, hi):
-                out[place, 3 * s] = scores[place, s]
-                out[place, 3 * s + 1] = ranks[place, s] if ranks[place, s] > 0 else np.nan
-                out[place, 3 * s + 2] = z[place, s]
-                out[place, at] += ranks[place, s] > 0
+                out[place, 2 * s] = scores[place, s]
+                out[place, 2 * s + 1] = z[place, s]
         for place in range(lo, hi):
             for f in range(a):
-                out[place, at + 1 + f] = of_item[item[place], f]
+                out[place, at + f] = of_item[item[place], f]
         for f in range(c):
             for place in range(lo, hi):
-                out[place, at + 1 + a + f] = of_user[row, f]
+                out[place, at + a + f] = of_user[row, f]
 
 
 @jit_parallel

@@ -46,7 +46,7 @@ class ALS:
     recency: the value of a pair with r later ones in its history is divided by 1 + r / recency; 0 leaves it as it is
     cg_steps: steps of conjugate gradients for each row and pass
     frequency_exponent: above 0, λ grows with (events of the row + size of the other side) to this power
-    labels: whether genres, artists and albums count as listeners of the items that carry them
+    side_information: whether genres, artists and albums count as listeners of the items that carry them
     """
 
     factors: Annotated[int, Field(ge=1, le=4096)] = 128
@@ -58,7 +58,7 @@ class ALS:
     recency: Annotated[float, Field(ge=0)] = 20.0
     cg_steps: Annotated[int, Field(ge=1)] = 2
     frequency_exponent: Annotated[float, Field(ge=0, le=2)] = 0.0
-    labels: bool = True
+    side_information: bool = True
 
     def fit(
         self,
@@ -72,7 +72,7 @@ class ALS:
         start: (n_items, factors), the items of an earlier model to go on from; its users are not needed, as
             they are solved first
         """
-        pairs = data.rows(self.labels)
+        pairs = data.rows(self.side_information)
         by_user = Csr(pairs.indptr, pairs.item, values(pairs, self.confidence, self.recency), data.n_items)
         by_item = transpose_csr(by_user)
         passes = self.iterations if start is None else self.more_iterations

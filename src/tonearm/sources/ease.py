@@ -39,7 +39,7 @@ class EASE:
     neighbours: nearest items that an item has weights from, by `item_item`
     neighbour_regularization: λ there
     recency: a history entry with r later ones counts 1 / (1 + r / recency); 0 counts all alike
-    labels: whether genres, artists and albums count as listeners of the items that carry them
+    side_information: whether genres, artists and albums count as listeners of the items that carry them
     fit_work: pairs of items within histories that may be counted; the longest histories are cut to stay below, and
         neighbourhoods bounded by as much
     work: multiplications that scoring all users may take; weights of smallest size are dropped, or with neighbourhoods
@@ -52,7 +52,7 @@ class EASE:
     neighbours: Annotated[int, Field(ge=1, le=63)] = 63
     neighbour_regularization: Annotated[float, Field(gt=0)] = 50.0
     recency: Annotated[float, Field(ge=0)] = 20.0
-    labels: bool = True
+    side_information: bool = True
     fit_work: Annotated[float, Field(gt=0)] = 2e10
     work: Annotated[float, Field(gt=0)] = 2e10
 
@@ -73,11 +73,13 @@ class EASE:
         total = int(data.listeners.sum())
         countable = LISTENER * self.neighbours * total <= self.fit_work
         if countable and data.listeners[items].sum() < self.coverage * total:
-            nearest = nearest or ItemItem(labels=self.labels, entries=self.neighbours * len(order)).fit(data, rng)
+            nearest = nearest or ItemItem(
+                side_information=self.side_information, entries=self.neighbours * len(order)
+            ).fit(data, rng)
             by_target, targets = self._of_neighbours(nearest, data)
         else:
             with blas_threads(os.cpu_count() or 1):  # by the machine, as the last bits go by it
-                weights = self._weights(sampled(of_items(data.rows(self.labels), items), self.fit_work))
+                weights = self._weights(sampled(of_items(data.rows(self.side_information), items), self.fit_work))
             by_target, targets = self._by_target(weights, items, data), items
         progress("EASE", 1, 1)
         return ItemItemModel.of("ease", by_target, targets, self.recency)
@@ -90,7 +92,7 @@ class EASE:
         cost = np.concatenate(([0], np.cumsum(data.listeners[item])))[indptr[1:]]
         n = int(np.searchsorted(cost, min(self.fit_work, self.work), side="right"))
         indptr, item, targets = indptr[: n + 1], item[: indptr[n]], nearest.targets[:n]
-        rows = data.rows(self.labels)
+        rows = data.rows(self.side_information)
         by_item = transpose_csr(Csr(rows.indptr, rows.item, None, data.n_items))
         value = kernels.regress_on_neighbours(
             get_num_threads(),

@@ -34,7 +34,7 @@ class ItemItem:
     source_power, target_power: exponents of the listeners of either item
     shrink: added to the denominator, so that rare pairs count for less
     recency: a history entry with r later ones counts 1 / (1 + r / recency); 0 counts all alike
-    labels: whether genres, artists and albums count as listeners of the items that carry them
+    side_information: whether genres, artists and albums count as listeners of the items that carry them
     entries: similarities kept in all, the largest of each target item
     fit_work: pairs of items within histories that may be counted; the longest histories are cut to stay below
     work: multiplications that scoring all users may take; fewer similarities are kept to stay below
@@ -45,7 +45,7 @@ class ItemItem:
     target_power: Annotated[float, Field(ge=0)] = 0.3
     shrink: Annotated[float, Field(ge=0)] = 0.0
     recency: Annotated[float, Field(ge=0)] = 0.0
-    labels: bool = True
+    side_information: bool = True
     entries: Annotated[float, Field(ge=1)] = 1e8
     fit_work: Annotated[float, Field(gt=0)] = 2e10
     work: Annotated[float, Field(gt=0)] = 2e10
@@ -55,7 +55,7 @@ class ItemItem:
         del rng
         targets = np.argsort(-data.listeners, kind="stable")[: np.count_nonzero(data.listeners)].astype(np.int32)
         size = min(len(targets), max(1, int(self.entries) // max(len(targets), 1)))
-        by_user = sampled(data.rows(self.labels), self.fit_work)
+        by_user = sampled(data.rows(self.side_information), self.fit_work)
         # counted by place: the sums of much-heard items stand together and stay in the processor's cache
         by_user = replace(by_user, index=places(targets, data.n_items)[by_user.index], n_columns=len(targets))
         by_item = transpose_csr(by_user)

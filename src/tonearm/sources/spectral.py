@@ -29,7 +29,7 @@ class Spectral:
     smoothing: what is added to every degree, as a multiple of the mean one
     sharpness: how much less a vector counts the smaller its singular value
     recency: a history entry with r later ones counts 1 / (1 + r / recency); 0 counts all alike
-    labels: whether genres, artists and albums count as listeners of the items that carry them
+    side_information: whether genres, artists and albums count as listeners of the items that carry them
     entries: numbers kept for either side; fewer vectors are where there are very many items
     passes: power passes of the randomised decomposition
     max_pairs: the source is left out of a log with more (user, item) pairs
@@ -39,14 +39,14 @@ class Spectral:
     smoothing: Annotated[float, Field(ge=0)] = 1.0
     sharpness: Annotated[float, Field(ge=0)] = 0.25
     recency: Annotated[float, Field(ge=0)] = 20.0
-    labels: bool = True
+    side_information: bool = True
     entries: Annotated[float, Field(ge=1)] = 1e8
     passes: Annotated[int, Field(ge=1)] = 4
     max_pairs: Annotated[int, Field(ge=0)] = 10_000_000
 
     def fit(self, data: Dataset, rng: np.random.Generator, progress: Progress = no_progress) -> "SpectralModel":
         """Find the leading singular vectors of the normalised matrix."""
-        pairs = data.rows(self.labels)
+        pairs = data.rows(self.side_information)
         sizes, listeners = np.diff(pairs.indptr), data.listeners
         n = min(int(np.count_nonzero(sizes)), int(np.count_nonzero(listeners)))
         factors = max(1, min(self.factors, n // 16, int(self.entries) // data.n_items))
