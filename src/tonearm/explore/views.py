@@ -26,7 +26,7 @@ CHOSEN = 50
 def called(name: str) -> str:
     """A list or source as the explorer calls it."""
     words = title(name)
-    return "EASE" if name == "ease" else words[:1].upper() + words[1:]
+    return words[:1].upper() + words[1:]
 
 
 def listener(found: Listener, tracks: Tracks, filter_seen: bool, by: str, number: int, size: int) -> Content:

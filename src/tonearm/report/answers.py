@@ -17,7 +17,12 @@ TITLES = {
     "als": "ALS",
     "content": "Content",
     "item_item": "Item-item",
+    "ease": "EASE",
+    "spectral": "Spectral",
     "user_knn": "User-kNN",
+    "recent": "Recent",
+    "trend": "Trend",
+    "again": "Again",
     "own_frequent": "Own most frequent",
     "own_recent": "Own most recent",
 }
@@ -49,14 +54,14 @@ def in_sentence(name: str) -> str:
     """A list within a sentence."""
     known = {
         "recommendations": "final",
-        "recommendations_unshaped": "unshaped",
-        "top_popular": "popular",
-        "content": "content",
-        "item_item": "item-item",
+        "user_knn": "user-kNN",
         "own_frequent": "own-most-frequent",
         "own_recent": "own-most-recent",
     }
-    return f"the {known.get(name, title(name))} list"
+    words = title(name)
+    if name in TITLES and not words.isupper():
+        words = words.lower()
+    return f"the {known.get(name, words)} list"
 
 
 def _role(best: str) -> str:
