@@ -39,7 +39,6 @@ class Features:
     """
 
     names: tuple[str, ...]
-    item_names: tuple[str, ...]
     item: Float32s
     popularity: Float32s
     tags: tuple[tuple[str, Tags], ...]
@@ -65,7 +64,7 @@ class Features:
         item = np.zeros((data.n_items, len(item_columns)), np.float32)
         for column, values in enumerate(item_columns.values()):
             item[:, column] = values
-        return cls(tuple(names), tuple(item_columns), item, np.log1p(data.plays, dtype=np.float32), tags, filter_seen)
+        return cls(tuple(names), item, np.log1p(data.plays, dtype=np.float32), tags, filter_seen)
 
     def compute(self, block: Block, candidates: Candidates, scratch: "Scratch | None" = None) -> Float32s:
         """The features of every candidate, (n_candidates, n_features) float32 column by column; NaN where unknown.
