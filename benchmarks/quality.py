@@ -1,12 +1,13 @@
-"""Our lists and peers on four real data sets, by default settings, as Markdown tables.
+"""Our lists and peers on real data sets, by default settings, as Markdown tables.
 
 python benchmarks/quality.py ../shared/data OUT [hetrec retail ml gowalla]
                              [--only ours blend peers rectools] [--rectools .venv-rectools/bin/python]
 python benchmarks/quality.py ../shared/data OUT [SETS] --ablation [--seeds 3]   each source and feature group left out
 python benchmarks/quality.py ../shared/data OUT [SETS] --losses [--seeds 3]     ranking losses compared
 
-OUT/SET is the run; OUT/SET.peers.json and so on hold the rows with every trial. What --only leaves out is taken from
-OUT. The last two see inner windows of train alone.
+DATA may also be a folder that quality_more.py wrote, or one of your own: each folder in it with train.parquet,
+test.parquet and perhaps items.parquet is a set. OUT/SET is the run; OUT/SET.peers.json and so on hold the rows with
+every trial. What --only leaves out is taken from OUT. The last two see inner windows of train alone.
 """
 
 import argparse
@@ -93,7 +94,9 @@ def side_by_side(found: dict[str, Row]) -> list[str]:
     """Variants of all sets in one table: the first with its ndcg@20, the others with the first less them."""
     labels = list(dict.fromkeys(one["label"] for row in found.values() for one in row["rows"]))
     cells = {
-        (name, one["label"]): shown(one) if "difference" in one else f"{one['ndcg']:.4f}"
+        (name, one["label"]): " ".join([shown(one), *one.get("name", "").split()])
+        if "difference" in one
+        else f"{one['ndcg']:.4f}"
         for name, row in found.items()
         for one in row["rows"]
     }

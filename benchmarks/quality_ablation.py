@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic.dataclasses import dataclass as options_class
 
-from quality_sets import K, Row, difference, shown
+from quality_sets import K, Row, difference, ndcg_of, shown
 from tonearm import Config, Inputs
 from tonearm.candidates import Candidates, gather
 from tonearm.data import Block, Dataset, Lists
@@ -24,7 +24,7 @@ from tonearm.progress import no_progress
 from tonearm.ranker import Ranker, RankerModel, TrainingTable, join_tables, label_candidates, sample_negatives
 from tonearm.sources import fit_sources, left_out
 from tonearm.split import inner_split, inner_splits
-from tonearm.types import Bools, Float32s, Int64s
+from tonearm.types import Bools, Float32s, Int32s, Int64s
 
 USERS = 10_000
 """Users of a window that variants are measured on, drawn at random where there are more."""
@@ -44,7 +44,6 @@ GROUPS: dict[str, Callable[[str], bool]] = {
     "features: item plays by window": lambda name: name.startswith(("item_plays_", "item_trend_")) and name[-1] == "d",
     "features: item age and recency": lambda name: name in ("item_age", "item_recency"),
     "features: user": lambda name: name.startswith("user_"),
-    "features: genre": lambda name: name.startswith("genre_"),
     "features: artist": lambda name: name.startswith("artist_"),
     "features: album": lambda name: name.startswith("album_"),
 }
@@ -190,8 +189,13 @@ class Bench:
 
     @property
     def users(self) -> int:
-        """Users of all windows; one that plays in two of them counts twice."""
-        return sum(len(one.target.answers) for one in self.rounds)
+        """Users of all windows."""
+        return len(np.unique(self._user)) if self.rounds else 0
+
+    @property
+    def _user(self) -> Int32s:
+        """The user of each row of each window's answers, one after the other."""
+        return np.concatenate([one.target.answers.users for one in self.rounds])
 
     def fit(self, variant: Variant, seeds: range) -> tuple[list[RankerModel], Float32s]:
         """A variant's ranker of each window by the last seed, and ndcg@K of each user, the mean over seeds."""
@@ -203,21 +207,32 @@ class Bench:
         return models, np.mean(values, axis=0, dtype=np.float32)
 
     def measure(self, models: list[RankerModel], variant: Variant) -> Float32s:
-        """ndcg@K of the list of each window's ranker for each user of it."""
+        """ndcg@K of the lists of each window's ranker for each user, (n,) float32, ascending users."""
         pairs = zip(self.rounds, models, strict=True)
-        return np.concatenate([self._measure(one.target, model, variant) for one, model in pairs])
+        return self._of_users([self._measure(one.target, model, variant) for one, model in pairs])
+
+    def measure_source(self, place: int) -> Float32s:
+        """The same of the list that a source would give alone."""
+        return self._of_users(
+            [_ndcg(one.target, lambda _, candidates: own_list(candidates, place)) for one in self.rounds]
+        )
+
+    def _of_users(self, values: list[Float32s]) -> Float32s:
+        """The mean of each user over the windows that it plays in, so that users are independent."""
+        _, row, windows = np.unique(self._user, return_inverse=True, return_counts=True)
+        return (np.bincount(row, np.concatenate(values)) / windows).astype(np.float32)
 
     def _measure(self, target: Gathered, model: RankerModel, variant: Variant) -> Float32s:
         features, names = self._features(target, variant)
-        meter = AccuracyMeter(target.answers, (K,))
-        for block, every in target.blocks:
+
+        def best(block: Block, every: Candidates) -> Lists:
             candidates = every if variant.source is None else without_source(every, variant.source)
             matrix = features.compute(block, candidates)[:, names]
             score = model.score(candidates.lists.indptr, matrix)
             indptr, item, best, _ = best_of_rows(candidates.lists.indptr, candidates.lists.item, score, K)
-            meter.count(block.users, Lists(indptr, item, best))
-        values: Float32s = meter.values[:, meter.columns.index(f"ndcg@{K}")]
-        return values
+            return Lists(indptr, item, best)
+
+        return _ndcg(target, best)
 
     def _features(self, part: Gathered, variant: Variant) -> tuple[Features, Int64s]:
         """How features are made, and the columns that the variant keeps."""
@@ -247,8 +262,27 @@ class Bench:
         return join_tables(tables)
 
 
+def _ndcg(target: Gathered, lists_of: Callable[[Block, Candidates], Lists]) -> Float32s:
+    """ndcg@K of each user of some lists."""
+    meter = AccuracyMeter(target.answers, (K,))
+    for block, candidates in target.blocks:
+        meter.count(block.users, lists_of(block, candidates))
+    return ndcg_of(meter)
+
+
+def own_list(candidates: Candidates, place: int) -> Lists:
+    """The K best candidates of a source, by its ranks."""
+    rank = candidates.ranks[:, place]
+    kept = np.flatnonzero((rank > 0) & (rank <= K))
+    lists = candidates.lists
+    row = np.repeat(np.arange(len(lists.indptr) - 1), np.diff(lists.indptr))[kept]
+    order = kept[np.lexsort((rank[kept], row))]
+    indptr = np.searchsorted(row, np.arange(len(lists.indptr))).astype(np.int64)
+    return Lists(indptr, lists.item[order], candidates.scores[order, place])
+
+
 def ablation(given: Inputs, seeds: int) -> Row:
-    """Each source and feature group removed once, on inner windows, and the sources' side information.
+    """Each source and feature group removed once, on inner windows, all but the best source, and side information.
 
     seeds: rankers of each variant, whose figures are averaged for each user; the row "nothing, other seeds" holds as
         many rankers of the whole against as many more, and so tells what is luck of training
@@ -258,6 +292,10 @@ def ablation(given: Inputs, seeds: int) -> Row:
     target = bench.rounds[0].target
     _, whole = bench.fit(Variant(config.ranker), range(seeds))
     rows: list[Row] = [{"label": "all", "ndcg": float(whole.mean())}]
+    alone = {name: bench.measure_source(place) for place, name in enumerate(target.names)}
+    best = max(alone, key=lambda name: float(alone[name].mean()))
+    rows.append({"label": "best source alone", "name": best, "ndcg": float(alone[best].mean())})
+    rows[-1] |= difference(whole, alone[best])
     names = Features.fit(target.history, target.names, config.filter_seen).names
     variants = {f"source: {name}": Variant(config.ranker, place) for place, name in enumerate(target.names)}
     groups = {label: group for label, group in GROUPS.items() if any(group(name) for name in names)}

@@ -1,4 +1,4 @@
-"""The four real data sets, the windows that lists are measured on, and how a list is held against another."""
+"""The real data sets, the windows that lists are measured on, and how a list is held against another."""
 
 import json
 import multiprocessing
@@ -32,20 +32,29 @@ Row = dict[str, Any]
 
 
 def inputs(data: Path) -> dict[str, Inputs]:
-    """Where each set is and where its test begins."""
-    hetrec, retail, ml, gowalla = (
-        data / name for name in ("hetrec_lastfm", "uci_online_retail", "ml_latest_small_2016", "gowalla_lightgcn")
-    )
+    """The sets that a folder holds: the four of known cutoff, and every other folder with a ready-made split.
 
-    def cut(folder: Path, items: str, test_from: str) -> Inputs:
-        return Inputs(str(folder / "events.parquet"), str(folder / items), test_from)
-
-    return {
-        "hetrec": cut(hetrec, "items_dbpedia_genres.parquet", "2010-11-30T23:00:00"),
-        "retail": cut(retail, "items.parquet", "2011-11-21T09:11:00"),
-        "ml": cut(ml, "items.parquet", "2015-07-16"),
-        "gowalla": Inputs(train=str(gowalla / "train.parquet"), test=str(gowalla / "test.parquet")),
+    Such a folder has train.parquet and test.parquet, and items.parquet where there is a catalogue, as
+    `quality_more.py` writes them.
+    """
+    cuts = {
+        "hetrec": ("hetrec_lastfm", "items_dbpedia_genres.parquet", "2010-11-30T23:00:00"),
+        "retail": ("uci_online_retail", "items.parquet", "2011-11-21T09:11:00"),
+        "ml": ("ml_latest_small_2016", "items.parquet", "2015-07-16"),
     }
+    found = {
+        name: Inputs(str(data / folder / "events.parquet"), str(data / folder / items), test_from)
+        for name, (folder, items, test_from) in cuts.items()
+        if (data / folder).exists()
+    }
+    for train in sorted(data.glob("*/train.parquet")):
+        folder = train.parent
+        # Gowalla's catalogue has nothing but names
+        items = None if folder.name == "gowalla_lightgcn" else folder / "items.parquet"
+        catalogue = str(items) if items is not None and items.exists() else None
+        name = "gowalla" if folder.name == "gowalla_lightgcn" else folder.name
+        found[name] = Inputs(train=str(train), test=str(folder / "test.parquet"), items=catalogue)
+    return found
 
 
 @dataclass(frozen=True)

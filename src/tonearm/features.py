@@ -46,12 +46,12 @@ class Features:
 
     @classmethod
     def fit(cls, data: Dataset, sources: Sequence[str], filter_seen: bool) -> "Features":
-        """Count what is known of each item; groups without data (time, genres, ...) are left out."""
+        """Count what is known of each item; groups without data (time, artists, ...) are left out."""
         item_columns = _item_features(data, filter_seen)
         catalogue = data.catalogue
         tags = tuple(
             (name, tags)
-            for name, tags in (("genre", catalogue.genres), ("artist", catalogue.artists), ("album", catalogue.albums))
+            for name, tags in (("artist", catalogue.artists), ("album", catalogue.albums))
             if tags is not None and _repeats(tags)
         )
         timed = data.log.time is not None

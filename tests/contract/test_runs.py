@@ -20,7 +20,7 @@ def test_a_timed_log_with_repeats(tiny_log: Log, tiny_run: Path) -> None:
 
 def test_all_features_stand_beside_the_final_list(tiny_run: Path) -> None:
     final = pl.read_parquet(tiny_run / "recommendations.parquet")
-    wanted = {"popular_score", "als_z", "item_item_score", "user_tracks", "item_plays_30d", "genre_plays"}
+    wanted = {"popular_score", "als_z", "item_item_score", "user_tracks", "item_plays_30d", "artist_plays"}
     assert wanted <= set(final.columns)
     assert final.columns[4:7] == ["als_score", "content_score", "tracks_played_by_user"]
     features = final.columns[4:]

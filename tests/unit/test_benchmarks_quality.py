@@ -10,9 +10,10 @@ import pytest
 import scipy.sparse
 
 from quality import side_by_side
-from quality_ablation import GROUPS, rows_of_truth, without_source
+from quality_ablation import GROUPS, own_list, rows_of_truth, without_source
+from quality_more import listed, main
 from quality_peers import Peer, best, combinations, ease_scores, first_plays, search
-from quality_sets import Window, difference, measure, ndcg_of, padded, read_lists, rows_of
+from quality_sets import Window, difference, inputs, measure, ndcg_of, padded, read_lists, rows_of
 from tonearm.candidates import Candidates
 from tonearm.data import Catalogue, Dataset, Lists, Log, Vocabulary
 from tonearm.metrics import Truth
@@ -128,6 +129,15 @@ def test_without_a_source_go_its_scores_and_what_only_it_found() -> None:
     assert left.scores.tolist() == [[0, 2], [6, 8]]
 
 
+def test_the_list_of_a_source_alone_is_in_the_order_of_its_ranks() -> None:
+    lists = Lists(np.array([0, 3, 3, 5]), np.array([1, 4, 6, 0, 2], np.int32), np.zeros(5, np.float32))
+    ranks = np.array([[2, 1], [21, 2], [1, 0], [0, 1], [20, 0]], np.int16)
+    alone = own_list(Candidates(lists, ranks, np.arange(10, dtype=np.float32).reshape(5, 2)), 0)
+    assert alone.indptr.tolist() == [0, 2, 2, 3]
+    assert alone.item.tolist() == [6, 1, 2]
+    assert alone.score.tolist() == [4, 0, 8]
+
+
 def test_some_users_of_a_truth() -> None:
     some = rows_of_truth(make_truth([1, 4, 6], [[2, 3], [0], [5, 7]]), np.array([0, 2]))
     assert some.users.tolist() == [1, 6]
@@ -137,7 +147,7 @@ def test_some_users_of_a_truth() -> None:
 
 def test_a_feature_is_in_one_group_or_is_a_standardised_score() -> None:
     names = "als_score als_z item_plays_7d item_trend_90d item_age"
-    names += " item_recency user_tracks user_recent_share genre_plays artist_recency album_items"
+    names += " item_recency user_tracks user_recent_share artist_recency album_items"
     groups = {name: [label for label, inside in GROUPS.items() if inside(name)] for name in names.split()}
     assert groups.pop("als_z") == []
     assert {name: len(found) for name, found in groups.items()} == dict.fromkeys(groups, 1)
@@ -146,11 +156,12 @@ def test_a_feature_is_in_one_group_or_is_a_standardised_score() -> None:
 def test_sets_stand_side_by_side() -> None:
     effect = {"difference": 0.01, "low": -0.002, "high": 0.02}
     more = {"seconds": 9.6, "mb": 1234.5, "seeds": 3}
-    a = {"users": 1200, "rows": [{"label": "all", "ndcg": 0.1}, {"label": "x", "ndcg": 0.09} | effect]} | more
+    named = {"label": "x", "name": "als", "ndcg": 0.09} | effect
+    a = {"users": 1200, "rows": [{"label": "all", "ndcg": 0.1}, named]} | more
     b = {"users": 7, "rows": [{"label": "all", "ndcg": 0.25}]} | more
     header, *lines = "\n".join(side_by_side({"a": a, "b": b})).splitlines()
     assert header == "|  | a, 1,200 users | b, 7 users |"
-    assert lines[:3] == ["|---|---|---|", "| all | 0.1000 | 0.2500 |", "| x | +0.0100 [-0.0020, +0.0200] |  |"]
+    assert lines[:3] == ["|---|---|---|", "| all | 0.1000 | 0.2500 |", "| x | +0.0100 [-0.0020, +0.0200] als |  |"]
     assert lines[-1] == "| MB | 1,234 | 1,234 |"
 
 
@@ -159,3 +170,38 @@ def test_first_plays_of_each_pair(window: Window) -> None:
     timed = replace(window.train, log=replace(log, time=np.array([0, 5, 6, 3, 4, 8], np.int32)))
     assert first_plays(timed).rows() == [(0, 1, 6), (0, 2, 5), (1, 0, 3), (1, 4, 4)]
     assert first_plays(replace(window.train, log=log))["time"].to_list() == [0, 0, 0, 0]
+
+
+def test_public_sets_become_splits_that_the_benchmark_finds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clones, out = tmp_path / "clones", tmp_path / "out"
+    files = {
+        "CIKM2020-S3Rec/data/Beauty.txt": "".join(f"{user} 1 {user + 1} 90\n" for user in range(1, 41)),
+        "CIKM2020-S3Rec/data/Beauty_item2attributes.json": '{"1": [7, 8], "90": [8]}',
+        "citeulike-a/users.dat": "2 0 1\n1 1\n" * 20,
+        "citeulike-a/item-tag.dat": "2 5 6\n0\n",
+        "ml-100k/u.data": "1\t1\t5\t891388799\n2\t1\t3\t891388800\n",  # a second before April 1998, and April
+        "ml-100k/u.genre": "unknown|0\nDrama|1\n\n",
+        "ml-100k/u.item": "1|A film (1995)|01-Jan-1995||address|0|1\n",
+    }
+    for name, text in files.items():
+        (clones / name).parent.mkdir(parents=True, exist_ok=True)
+        (clones / name).write_text(text, encoding="utf-8")
+    monkeypatch.setattr("sys.argv", ["quality_more.py", str(clones), str(out)])
+    main()
+    assert "lastfm2k is left out: there is no" in capsys.readouterr().err
+    given = inputs(out)
+    assert list(given) == ["beauty", "citeulike", "ml100k", "ml100k-dated"]
+    parts = [pl.read_parquet(out / "beauty" / f"{part}.parquet") for part in ("train", "test")]
+    assert 5 < len(parts[1]) < 50
+    whole = listed(files["CIKM2020-S3Rec/data/Beauty.txt"].splitlines())
+    assert pl.concat(parts).sort("user_id", "item_id").equals(whole.sort("user_id", "item_id"))
+    genres = dict(pl.read_parquet(str(given["beauty"].items)).iter_rows())
+    assert (genres[1], genres[2], genres[90]) == (["7", "8"], [], ["8"])
+    assert dict(pl.read_parquet(str(given["citeulike"].items)).iter_rows()) == {0: ["5", "6"], 1: []}
+    dated = [
+        pl.read_parquet(out / "ml100k-dated" / f"{part}.parquet")["user_id"].to_list() for part in ("train", "test")
+    ]
+    assert dated == [[1], [2]]
+    assert dict(pl.read_parquet(str(given["ml100k-dated"].items)).iter_rows()) == {1: ["Drama"]}

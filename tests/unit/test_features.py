@@ -58,10 +58,10 @@ def tags_of(labels: list[list[str]]) -> Tags:
     return Tags(np.cumsum([0, *map(len, labels)]).astype(np.int64), np.concatenate(index), known)
 
 
-def dataset(log: Log, genres: Tags | None = None) -> Dataset:
+def dataset(log: Log) -> Dataset:
     catalogue = Catalogue(
         Vocabulary(pl.Series(range(5))),
-        genres=genres,
+        genres=tags_of([["x"]] * 5),
         artists=tags_of(ARTISTS),
         albums=tags_of([["a"], ["b"], [], ["d"], ["e"]]),
     )
@@ -94,8 +94,6 @@ def test_the_columns_and_their_order() -> None:
     assert list(columns(data)) == [*of_sources, *ITEM, *USER, *artist]
     with_repeats = ["item_plays_per_user", *ITEM, *USER, *artist, *OWN]
     assert list(columns(data, filter_seen=False)) == [*of_sources, *with_repeats]
-    with_genres = columns(dataset(log_of(PLAYS), genres=tags_of([["x"]] * 5)))
-    assert list(with_genres)[-6:] == ["genre_plays", "genre_items", "genre_recency", *artist]
 
 
 def test_what_the_sources_say() -> None:
