@@ -27,6 +27,7 @@ QUICK = (
     "ranker.iterations=8",
     "ranker.depth=3",
     "ranker.folds=2",
+    "ranker.repeats=2",
     "evaluation.resamples=20",
     "evaluation.ks=[5, 20]",
 )

@@ -35,6 +35,9 @@ K = 20
 DEPTH = 50
 """The blend's weights are compared by ndcg at this one: the training table holds few candidates of each user."""
 
+LEAST = 100
+"""Candidates that a tree is grown on at least, as far as there are as many; CatBoost refuses a draw of one."""
+
 LOSSES = {"logloss": "Logloss", "yetirank": "YetiRank", "querysoftmax": "QuerySoftMax", "pairlogit": "PairLogit"}
 
 
@@ -44,11 +47,13 @@ class Ranker:
 
     loss: what CatBoost minimises
     iterations, depth, learning_rate, l2: trees at most, their depth, shrinkage, and the penalty on leaf values
-    subsample: share of the candidates that each tree is grown on, drawn at random
+    subsample: share of the candidates that each tree is grown on, drawn at random; more where it would be few
     patience: trees without a better held-out score before training stops
     users: users of the label window to train on, drawn at random where there are more
     negatives: candidates without a play kept for each user in training, drawn at random where there are more
     folds: parts of the users, each held out once, where there are fewer than `many` users; else one part is held out
+    repeats: times that parts are drawn anew at most, so that less of the list is luck; fewer where that would be more
+        work than `many` users are
     many: users from which on one held-out part is enough
     """
 
@@ -62,6 +67,7 @@ class Ranker:
     users: Annotated[int, Field(ge=2)] = 20_000
     negatives: Annotated[int, Field(ge=1)] = 30
     folds: Annotated[int, Field(ge=2)] = 5
+    repeats: Annotated[int, Field(ge=1)] = 4
     many: Annotated[int, Field(ge=0)] = 5_000
 
     def fit(
@@ -88,22 +94,26 @@ class Ranker:
                 f"are {n_users}. Lengthen the window by split.label_days, or take more candidates."
             )
         folds = min(self.folds, n_users)
-        fold = rng.permutation(np.arange(n_users) % folds)
-        rounds = folds if n_users < self.many else 1
-        seeds = rng.integers(2**31 - 1, size=rounds)
-        row_fold = np.repeat(fold, np.diff(table.indptr))
-        unseen = np.full(len(table.label), np.nan, np.float32)
-        models = []
-        for held in range(rounds):
-            progress("trees", held, rounds)
-            model = self._train(table, row_fold != held, row_fold == held, int(seeds[held]), threads)
-            unseen[row_fold == held] = model.predict(table.features[row_fold == held], thread_count=threads)
-            models.append(model)
-        progress("trees", rounds, rounds)
-        trees = models[0] if rounds == 1 else self._mean(models)
+        many = n_users >= self.many
+        rounds = 1 if many else folds
+        repeats = 1 if many else min(self.repeats, max(1, self.many // n_users))
+        unseen = np.full(len(table.label), np.nan if many else 0, np.float32)
+        models: list[Any] = []
+        for _ in range(repeats):
+            fold = rng.permutation(np.arange(n_users) % folds)
+            seeds = rng.integers(2**31 - 1, size=rounds)
+            row_fold = np.repeat(fold, np.diff(table.indptr))
+            for part, seed in enumerate(seeds):
+                progress("trees", len(models), repeats * rounds)
+                fit, held = row_fold != part, row_fold == part
+                model = self._train(table, fit, held, int(seed), threads)
+                predicted = model.predict(table.features[held], thread_count=threads) / np.float32(repeats)
+                unseen[held] = predicted if many else unseen[held] + predicted
+                models.append(model)
+        progress("trees", repeats * rounds, repeats * rounds)
+        trees = models[0] if len(models) == 1 else self._mean(models)
         # A part held out for good is kept from the blend too; where every part takes its turn, the blend's few weights
         # gain nothing by having seen it.
-        many = rounds < folds
         blend = fit_blend(table, row_fold > 0 if many else row_fold >= 0, many)
         model = RankerModel(table.names, table.z, trees, blend, 1.0, {})
         shares = (*MIXES, 1.0) if many and later else MIXES
@@ -121,7 +131,7 @@ class Ranker:
                 "learning_rate": self.learning_rate,
                 "l2_leaf_reg": self.l2,
                 "bootstrap_type": "Bernoulli",
-                "subsample": self.subsample,
+                "subsample": min(1.0, max(self.subsample, LEAST / int(fit.sum()))),
                 "sampling_frequency": "PerTree",
                 "leaf_estimation_iterations": 1,
                 "random_strength": 0,

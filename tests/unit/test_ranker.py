@@ -27,7 +27,7 @@ from tonearm.ranker import (
 from tonearm.types import Float32s, Int64s
 
 NAMES = ("a_score", "a_z", "b_z", "secret")
-QUICK = Ranker(iterations=40, depth=2, learning_rate=0.3, patience=10, folds=3)
+QUICK = Ranker(iterations=40, depth=2, learning_rate=0.3, patience=10, folds=3, repeats=1)
 
 
 def planted(n_users: int, seed: int, secret: float = 1.0) -> TrainingTable:
@@ -128,6 +128,31 @@ def test_many_users_are_held_out_once_and_kept_from_the_blend() -> None:
     changed = options.fit(replace(table, features=features), np.random.default_rng(0), 1)
     np.testing.assert_array_equal(changed.blend, model.blend)
     assert changed.validation["sources_alone"]["a"] < model.validation["sources_alone"]["a"]
+
+
+@pytest.mark.parametrize(("many", "times"), [(1000, 4), (150, 2), (100, 1), (61, 1)])
+def test_parts_of_few_users_are_drawn_anew(many: int, times: int) -> None:
+    table = planted(60, seed=1)
+    model = replace(QUICK, repeats=4, many=many).fit(table, np.random.default_rng(3), threads=1)
+    assert len(model.validation["trees"]) == 3 * times
+    assert model.validation["held_out_users"] == 60
+
+
+def test_a_handful_of_candidates_is_enough() -> None:
+    table = planted(3, seed=1)
+    for seed in range(8):
+        assert replace(QUICK, repeats=4).fit(table, np.random.default_rng(seed), 1).validation["held_out_users"] == 3
+
+
+def test_less_is_luck_where_parts_are_drawn_anew() -> None:
+    table, new = planted(40, seed=1), planted(40, seed=2)
+
+    def spread(repeats: int) -> float:
+        options = replace(QUICK, repeats=repeats, iterations=15)
+        scores = [options.fit(table, np.random.default_rng(seed), 1).trees.predict(new.features) for seed in range(5)]
+        return float(np.std(scores, axis=0).mean())
+
+    assert spread(6) < 0.6 * spread(1)
 
 
 def test_progress_counts_the_parts() -> None:
