@@ -1,4 +1,4 @@
-"""Public data sets that no default was chosen on, from clones of the repositories that hold them, as ready-made splits.
+"""More public data sets, from clones of the repositories that hold them, as ready-made splits.
 
 python benchmarks/quality_more.py CLONES OUT            then: python benchmarks/quality.py OUT RUNS
 
