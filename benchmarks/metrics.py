@@ -15,9 +15,11 @@ from ranx import Qrels, Run
 from ranx import evaluate as by_ranx
 
 from tonearm.bootstrap import resample
-from tonearm.data import Catalogue, Lists, Log, Pairs, Tags, Vocabulary
+from tonearm.data import Catalogue, Log, Pairs, Tags
+from tonearm.lists import Lists
 from tonearm.metrics import FAMILIES, KS, ListMeter, Truth, describe_items, truth
 from tonearm.types import Int32s
+from tonearm.vocabulary import Vocabulary
 
 LENGTH = 100
 

@@ -15,9 +15,10 @@ from pydantic.dataclasses import dataclass as options_class
 from quality_sets import K, Row, difference, ndcg_of, shown
 from tonearm import Config, Inputs
 from tonearm.candidates import Candidates, gather
-from tonearm.data import Block, Dataset, Lists
+from tonearm.data import Block, Dataset
 from tonearm.features import Features
 from tonearm.kernels.lists import best_of_rows
+from tonearm.lists import Lists
 from tonearm.metrics import AccuracyMeter, Truth, truth
 from tonearm.pipeline import depth, stage_rng
 from tonearm.progress import no_progress
@@ -255,7 +256,8 @@ class Bench:
             wanted = part.answers.item[bounds[0] : bounds[-1]]
             lists = candidates.lists
             label = label_candidates(lists.indptr, lists.item, bounds - bounds[0], wanted)
-            indptr, kept = sample_negatives(lists.indptr, label, self.config.ranker.negatives, rng)
+            negatives = variant.ranker.negatives_of(len(part.answers))
+            indptr, kept = sample_negatives(lists.indptr, label, negatives, rng)
             matrix = features.compute(block, candidates)[:, columns][kept]
             tables.append(TrainingTable(names, z, matrix, label[kept], indptr))
             lo += len(block)

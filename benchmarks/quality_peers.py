@@ -31,8 +31,10 @@ from quality_sets import (
 )
 from tonearm import Config, Inputs
 from tonearm.candidates import gather
-from tonearm.data import EPOCH, Dataset, Lists
+from tonearm.data import Dataset
+from tonearm.lists import Lists
 from tonearm.metrics import AccuracyMeter
+from tonearm.moments import EPOCH
 from tonearm.pipeline import depth, rank
 from tonearm.restored import restore
 from tonearm.sources.history import of_items

@@ -15,7 +15,8 @@ import polars as pl
 
 from tonearm import Config, Inputs
 from tonearm.bootstrap import interval, resample
-from tonearm.data import Dataset, Lists
+from tonearm.data import Dataset
+from tonearm.lists import Lists
 from tonearm.metrics import AccuracyMeter, Truth, truth
 from tonearm.pipeline import stage_rng
 from tonearm.progress import no_progress

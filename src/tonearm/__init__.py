@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tonearm.config import Config, load_config
-    from tonearm.data import Catalogue, Dataset, Lists, Log, Vocabulary
+    from tonearm.data import Catalogue, Dataset, Log
     from tonearm.errors import ConfigError, DataError, MissingExtra, OutputError, TonearmError
     from tonearm.evaluate import evaluate_files
     from tonearm.explanation import Explanation, explain
+    from tonearm.lists import Lists
     from tonearm.load import load_all, load_events, load_ready_made
     from tonearm.pipeline import Inputs, run
     from tonearm.ranker import Ranker
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from tonearm.sources.content import Content
     from tonearm.sources.item_item import ItemItem
     from tonearm.sources.popularity import Popularity
+    from tonearm.vocabulary import Vocabulary
 
 _HOME = {
     "ALS": "sources.als",
@@ -30,7 +32,7 @@ _HOME = {
     "Explanation": "explanation",
     "Inputs": "pipeline",
     "ItemItem": "sources.item_item",
-    "Lists": "data",
+    "Lists": "lists",
     "Log": "data",
     "MissingExtra": "errors",
     "OutputError": "errors",
@@ -39,7 +41,7 @@ _HOME = {
     "Restored": "restored",
     "Shape": "shape",
     "TonearmError": "errors",
-    "Vocabulary": "data",
+    "Vocabulary": "vocabulary",
     "evaluate_files": "evaluate",
     "explain": "explanation",
     "load_all": "load",

@@ -10,8 +10,9 @@ import polars as pl
 
 from tonearm import store
 from tonearm.config import OutputOptions
-from tonearm.data import Block, Dataset, Lists
+from tonearm.data import Block, Dataset
 from tonearm.errors import DataError
+from tonearm.lists import Lists
 from tonearm.progress import Progress
 from tonearm.ranker import RankerModel
 from tonearm.sources import MODELS

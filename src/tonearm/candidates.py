@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tonearm.data import Block, Lists
+from tonearm.data import Block
 from tonearm.kernels import lists as kernels
+from tonearm.lists import Lists
 from tonearm.sources import item_item
 from tonearm.sources.base import Source
 from tonearm.sources.item_item import ItemItemModel

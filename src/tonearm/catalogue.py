@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from tonearm.data import Catalogue, Tags, Vocabulary
+from tonearm.data import Catalogue, Tags
 from tonearm.errors import DataError
 from tonearm.inputs import Input, find_column, first_row, is_id, open_input, reading
 from tonearm.types import Int32s
+from tonearm.vocabulary import Vocabulary
 
 TAGS = ("genres", "artists", "albums")
 

@@ -6,8 +6,8 @@ from typing import Any, Literal
 import polars as pl
 from pydantic.dataclasses import dataclass as options_class
 
-from tonearm.data import to_moment
 from tonearm.inputs import Events, reading
+from tonearm.moments import to_moment
 from tonearm.tally import count_ids
 
 EARLIEST, LATEST = -(2**31), 2**31 - 1

@@ -110,7 +110,7 @@ def check(
     """
     from tonearm.check import check as check_inputs
     from tonearm.check import render
-    from tonearm.data import parse_moment
+    from tonearm.moments import parse_moment
 
     options = _config(config, settings).data
     logs = {name: path for name, path in (("events", log.events), ("train", log.train), ("test", log.test)) if path}

@@ -13,11 +13,13 @@ from rich.text import Text
 
 from tonearm.bootstrap import interval, resample
 from tonearm.config import config_from
-from tonearm.data import Dataset, Lists, parse_moment
+from tonearm.data import Dataset
 from tonearm.errors import ConfigError, DataError
 from tonearm.inputs import reading
+from tonearm.lists import Lists
 from tonearm.load import Test, load_events, load_ready_made
 from tonearm.metrics import ListMeter, Truth, describe_items, truth
+from tonearm.moments import parse_moment
 from tonearm.runs import Run
 
 LIST = "recommendations.parquet"

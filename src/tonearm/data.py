@@ -1,130 +1,24 @@
-"""What the whole pipeline works on: ids and indices, the event log, the catalogue, and blocks of users.
+"""What the whole pipeline works on: the event log, the catalogue, and blocks of users, all by index.
 
-The caller's ids exist only at the edges; `Vocabulary` turns them into int32 indices and back. A `Log` keeps each user's
-events in time order, so cutting it by time is two pointers a user and copies nothing.
+A `Log` keeps each user's events in time order, so cutting it by time is two pointers a user and copies nothing.
 """
 
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
 from functools import cached_property
 
 import numpy as np
 import polars as pl
 
-from tonearm.errors import ConfigError, DataError
+from tonearm.errors import DataError
 from tonearm.kernels import events as kernels
-from tonearm.kernels.lists import first_of_rows, window_counts
+from tonearm.kernels.lists import window_counts
+from tonearm.moments import DAY
 from tonearm.types import Bools, Float32s, Int32s, Int64s
-
-EPOCH = datetime(2000, 1, 1)
-"""Times are int32 whole seconds since this instant, which reaches from 1932 to 2068."""
-
-DAY = 86_400
+from tonearm.vocabulary import Vocabulary
 
 NOW = 7  # days before the cut that count as now for popularity
 
 WIDEST = 2000  # items at most of a label that says which are alike; all pairs of them may be counted
-
-
-def to_seconds(moment: datetime) -> int:
-    """Whole seconds since `EPOCH`; an aware moment is taken to UTC first, a naive one is used as it stands."""
-    if moment.tzinfo is not None:
-        moment = moment.astimezone(UTC).replace(tzinfo=None)
-    return int((moment - EPOCH).total_seconds() // 1)
-
-
-def to_moment(seconds: int) -> datetime:
-    """The naive moment that `to_seconds` came from."""
-    return datetime.fromtimestamp(EPOCH.replace(tzinfo=UTC).timestamp() + seconds, tz=UTC).replace(tzinfo=None)
-
-
-def parse_moment(text: str | date | datetime) -> datetime:
-    """A date (its midnight) or an ISO date and time.
-
-    Raises:
-        ConfigError: the text is neither, or has a fraction of a second.
-    """
-    if isinstance(text, datetime):
-        moment = text
-    elif isinstance(text, date):
-        moment = datetime(text.year, text.month, text.day)
-    else:
-        try:
-            moment = datetime.fromisoformat(text.strip())
-        except ValueError as error:
-            raise ConfigError(
-                f"'{text}' is not a date or time. Write it as 2022-12-16 or 2022-12-16T09:30:00."
-            ) from error
-    if moment.microsecond:
-        raise ConfigError(f"'{text}': a cut falls on a whole second. Leave the fraction out.")
-    return moment
-
-
-@dataclass(frozen=True)
-class Vocabulary:
-    """Distinct ids in ascending order; an id's place is its index.
-
-    ids: Series of integers or strings, ascending, without nulls or repeats, of the caller's own dtype.
-    """
-
-    ids: pl.Series
-
-    @classmethod
-    def of(cls, *values: pl.Series) -> "Vocabulary":
-        """The vocabulary of all non-null ids in some columns of one dtype."""
-        joined = values[0] if len(values) == 1 else pl.concat([v.rename("id") for v in values])
-        return cls(joined.drop_nulls().unique().sort())
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    @cached_property
-    def _integers(self) -> Int64s | None:
-        return self.ids.to_numpy().astype(np.int64) if self.ids.dtype.is_integer() else None
-
-    @cached_property
-    def _dense(self) -> Int32s | None:
-        """For integer ids in a narrow range: place by (id − least id); −1 where there is none."""
-        ids = self._integers
-        if ids is None or len(ids) == 0 or int(ids[-1]) - int(ids[0]) > 16 * len(ids) + 10_000_000:
-            return None
-        table = np.full(int(ids[-1]) - int(ids[0]) + 1, -1, dtype=np.int32)
-        table[ids - ids[0]] = np.arange(len(ids), dtype=np.int32)
-        return table
-
-    def encode(self, values: pl.Series) -> Int32s:
-        """Indices of ids, (n,) int32; −1 for an id that is unknown or null."""
-        ids = self._integers
-        if ids is None:
-            table = pl.DataFrame({"id": self.ids, "index": np.arange(len(self), dtype=np.int32)})
-            wanted = pl.DataFrame({"id": values.cast(self.ids.dtype)})
-            found = wanted.join(table, on="id", how="left", maintain_order="left")["index"]
-            return found.fill_null(-1).to_numpy().astype(np.int32, copy=False)
-        if not values.dtype.is_integer():
-            return np.full(len(values), -1, dtype=np.int32)
-        # A copy of one type, as the kernels would be compiled anew for every type and for read-only arrays.
-        wanted_ids = np.array(values.fill_null(_no_id(ids)), dtype=np.int64)
-        table_of_ids = self._dense
-        if table_of_ids is not None:
-            return kernels.look_up(wanted_ids, table_of_ids, int(ids[0]))
-        return kernels.search(wanted_ids, ids)
-
-    def decode(self, index: Int32s) -> pl.Series:
-        """The caller's ids at some indices, all of them valid."""
-        return self.ids.gather(index)
-
-    def place(self, value: int | str) -> int | None:
-        """The index of one id as typed by a person, or None when it is unknown."""
-        try:
-            series = pl.Series([value], strict=True).cast(self.ids.dtype, strict=True)
-        except pl.exceptions.PolarsError:
-            return None
-        index = int(self.encode(series)[0])
-        return None if index < 0 else index
-
-
-def _no_id(ids: Int64s) -> int:
-    return int(ids[0]) - 1 if len(ids) else -1
 
 
 @dataclass(frozen=True)
@@ -434,55 +328,3 @@ class Block:
         if self.filter_seen:
             return self.pairs.indptr, self.pairs.item
         return np.zeros(len(self) + 1, np.int64), np.empty(0, np.int32)
-
-
-@dataclass(frozen=True)
-class Lists:
-    """A ranked list of items for each row, best first; no repeats in a row, ties by ascending item index.
-
-    indptr: (n + 1,) int64
-    item: (n_entries,) int32
-    score: (n_entries,) float32, never NaN
-    """
-
-    indptr: Int64s
-    item: Int32s
-    score: Float32s
-
-    def __len__(self) -> int:
-        return len(self.indptr) - 1
-
-    @cached_property
-    def row(self) -> Int32s:
-        """The row of each entry, (n_entries,)."""
-        return np.repeat(np.arange(len(self), dtype=np.int32), np.diff(self.indptr))
-
-    @cached_property
-    def rank(self) -> Int32s:
-        """1-based rank of each entry, (n_entries,)."""
-        return (np.arange(len(self.item)) - np.repeat(self.indptr[:-1], np.diff(self.indptr)) + 1).astype(np.int32)
-
-    def head(self, k: int) -> "Lists":
-        """The first k of each row."""
-        return Lists(*first_of_rows(self.indptr, self.item, self.score, k))
-
-    @staticmethod
-    def empty(n: int) -> "Lists":
-        """n rows without an entry."""
-        return Lists(np.zeros(n + 1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32))
-
-    @staticmethod
-    def concat(parts: "list[Lists]") -> "Lists":
-        """The rows of several, one after the other."""
-        lengths = np.concatenate([np.diff(p.indptr) for p in parts]) if parts else np.empty(0, np.int64)
-        return Lists(
-            np.concatenate(([0], lengths.cumsum())).astype(np.int64),
-            np.concatenate([p.item for p in parts]) if parts else np.empty(0, np.int32),
-            np.concatenate([p.score for p in parts]) if parts else np.empty(0, np.float32),
-        )
-
-    @staticmethod
-    def from_dense(item: Int32s, score: Float32s, keep: Bools) -> "Lists":
-        """Lists from (n, k) arrays whose kept entries of each row are in order."""
-        lengths = keep.sum(axis=1)
-        return Lists(np.concatenate(([0], lengths.cumsum())).astype(np.int64), item[keep], score[keep])

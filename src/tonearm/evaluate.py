@@ -8,14 +8,16 @@ import numpy as np
 import polars as pl
 
 from tonearm.bootstrap import interval, resample
-from tonearm.data import Catalogue, Lists, Log, Pairs, Vocabulary
+from tonearm.data import Catalogue, Log, Pairs
 from tonearm.errors import DataError
 from tonearm.funnel import FunnelMeter
 from tonearm.inputs import find_column, first_row, is_id, open_input, reading
+from tonearm.lists import Lists
 from tonearm.metrics import KS, ListMeter, Truth, describe_items
 from tonearm.metrics import truth as truth_of
 from tonearm.types import AnyArray, Float64s, Int32s
 from tonearm.verdict import table, warnings
+from tonearm.vocabulary import Vocabulary
 
 __all__ = ["DEFINITIONS", "Metrics", "evaluate", "evaluate_files", "table", "warnings"]
 

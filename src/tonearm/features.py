@@ -6,10 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from tonearm.candidates import Candidates
-from tonearm.data import DAY, Block, Dataset, Lists, Tags
+from tonearm.data import Block, Dataset, Tags
 from tonearm.kernels import features as kernels
 from tonearm.kernels import own as own_kernels
 from tonearm.kernels.lists import window_counts
+from tonearm.lists import Lists
+from tonearm.moments import DAY
 from tonearm.types import Float32s, Int32s
 
 WINDOWS = (7, 30, 90)

@@ -8,9 +8,10 @@ import polars as pl
 
 from tonearm.catalogue import CatalogueFound
 from tonearm.census import Census, DataOptions
-from tonearm.data import Log, to_moment
+from tonearm.data import Log
 from tonearm.inputs import Events
 from tonearm.kernels import events as kernels
+from tonearm.moments import to_moment
 from tonearm.types import Int64s
 
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from tonearm.data import Lists
 from tonearm.errors import ConfigError
 from tonearm.kernels import metrics as kernels
 from tonearm.kernels.metrics import UInt32s
+from tonearm.lists import Lists
 from tonearm.metrics import Truth
 from tonearm.types import Bools, Int32s, Int64s
 

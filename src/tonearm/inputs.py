@@ -10,8 +10,8 @@ from pathlib import Path
 
 import polars as pl
 
-from tonearm.data import EPOCH
 from tonearm.errors import DataError
+from tonearm.moments import EPOCH
 
 ALIASES = {"item_id": ("track_id",), "started_at": ("timestamp", "datetime")}
 """Other names that a column may come under; the first name is preferred where both are there."""

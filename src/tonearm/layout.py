@@ -6,12 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from tonearm.data import Log, Vocabulary
+from tonearm.data import Log
 from tonearm.errors import DataError
 from tonearm.inputs import Events, batches, reading
 from tonearm.kernels import events as kernels
 from tonearm.progress import Progress
 from tonearm.types import Float32s, Int32s, Int64s
+from tonearm.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)

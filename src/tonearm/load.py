@@ -15,12 +15,14 @@ import polars as pl
 
 from tonearm.catalogue import CatalogueFound, Items, lay_out, open_items
 from tonearm.census import EARLIEST, LATEST, Census, DataOptions, census_problems, kept_rows, take_census
-from tonearm.data import DAY, Dataset, Log, Vocabulary, to_moment, to_seconds
+from tonearm.data import Dataset, Log
 from tonearm.errors import ConfigError, DataError
 from tonearm.found import Found, log_found, notes, side_found, test_found
 from tonearm.inputs import Events, Fingerprint, fingerprint, open_events, require_time, shown
 from tonearm.layout import Room, pour, settle
+from tonearm.moments import DAY, to_moment, to_seconds
 from tonearm.progress import Progress, no_progress
+from tonearm.vocabulary import Vocabulary
 
 __all__ = ["DataOptions", "Loaded", "Survey", "Test", "gather", "load_all", "load_events", "load_ready_made", "survey"]
 

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from tonearm.data import Catalogue, Lists, Log, Pairs
+from tonearm.data import Catalogue, Log, Pairs
 from tonearm.errors import ConfigError
 from tonearm.kernels import events
 from tonearm.kernels import metrics as kernels
+from tonearm.lists import Lists
 from tonearm.types import AnyArray, Float32s, Float64s, Int32s, Int64s
 
 KS = (5, 10, 20, 100)

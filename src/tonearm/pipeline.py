@@ -16,15 +16,17 @@ from tonearm import artefacts, report, store
 from tonearm.artefacts import ListWriter
 from tonearm.candidates import Candidates, gather
 from tonearm.config import Config, to_toml
-from tonearm.data import Block, Dataset, Lists, parse_moment, to_moment
+from tonearm.data import Block, Dataset
 from tonearm.errors import ConfigError
 from tonearm.evaluate import evaluate
 from tonearm.features import Features, Scratch
 from tonearm.funnel import FunnelMeter
 from tonearm.kernels.lists import best_of_rows
 from tonearm.kernels.threads import threads
+from tonearm.lists import Lists
 from tonearm.load import Loaded, load_events, load_ready_made
 from tonearm.metrics import ListMeter, Truth, cold_users, describe_items, truth
+from tonearm.moments import parse_moment, to_moment
 from tonearm.profile import profile
 from tonearm.progress import Progress
 from tonearm.ranker import RankerModel, TrainingTable, join_tables, label_candidates, sample_negatives
@@ -181,7 +183,7 @@ def training_table(split: InnerSplit, sources: Sequence[Source], config: Config,
         wanted = [labels.item[labels.indptr[row] : labels.indptr[row + 1]] for row in some]
         bounds = np.concatenate(([0], np.cumsum([len(w) for w in wanted]))).astype(np.int64)
         label = label_candidates(candidates.lists.indptr, candidates.lists.item, bounds, np.concatenate(wanted))
-        indptr, kept = sample_negatives(candidates.lists.indptr, label, config.ranker.negatives, rng)
+        indptr, kept = sample_negatives(candidates.lists.indptr, label, config.ranker.negatives_of(len(rows)), rng)
         matrix = features.compute(block, candidates, scratch)
         parts.append(TrainingTable(features.names, z, matrix[kept], label[kept], indptr))
     return join_tables(parts)

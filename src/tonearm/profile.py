@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from tonearm.data import Dataset, Log, Pairs, to_moment, to_seconds
+from tonearm.data import Dataset, Log, Pairs
 from tonearm.kernels import profile as kernels
 from tonearm.load import Test
 from tonearm.metrics import BANDS, LEVELS, Truth, activity_levels, describe_items
+from tonearm.moments import to_moment, to_seconds
 from tonearm.types import AnyArray, Int32s, Int64s
 
 HISTORY = 20

@@ -52,8 +52,8 @@ class Ranker:
     users: users of the label window to train on, drawn at random where there are more
     negatives: candidates without a play kept for each user in training, drawn at random where there are more
     folds: parts of the users, each held out once, where there are fewer than `many` users; else one part is held out
-    repeats: times that parts are drawn anew at most, so that less of the list is luck; fewer where that would be more
-        work than `many` users are
+    repeats: times that parts and negatives are drawn anew at most, so that less of the list is luck; fewer where that
+        would be more work than `many` users are
     many: users from which on one held-out part is enough
     """
 
@@ -96,28 +96,37 @@ class Ranker:
         folds = min(self.folds, n_users)
         many = n_users >= self.many
         rounds = 1 if many else folds
-        repeats = 1 if many else min(self.repeats, max(1, self.many // n_users))
-        unseen = np.full(len(table.label), np.nan if many else 0, np.float32)
+        repeats = self._repeats(n_users)
+        total, times = np.zeros(len(table.label), np.float32), np.zeros(len(table.label), np.int64)
         models: list[Any] = []
         for _ in range(repeats):
             fold = rng.permutation(np.arange(n_users) % folds)
             seeds = rng.integers(2**31 - 1, size=rounds)
-            row_fold = np.repeat(fold, np.diff(table.indptr))
+            drawn = table.drawn(self.negatives, rng)
+            row_fold, drawn_fold = table.of_rows(fold), drawn.of_rows(fold)
             for part, seed in enumerate(seeds):
                 progress("trees", len(models), repeats * rounds)
-                fit, held = row_fold != part, row_fold == part
-                model = self._train(table, fit, held, int(seed), threads)
-                predicted = model.predict(table.features[held], thread_count=threads) / np.float32(repeats)
-                unseen[held] = predicted if many else unseen[held] + predicted
+                model = self._train(drawn, drawn_fold != part, drawn_fold == part, int(seed), threads)
+                held = row_fold == part
+                total[held] += model.predict(table.features[held], thread_count=threads)
+                times[held] += 1
                 models.append(model)
         progress("trees", repeats * rounds, repeats * rounds)
         trees = models[0] if len(models) == 1 else self._mean(models)
+        unseen = np.where(times > 0, total / np.maximum(times, 1), np.nan).astype(np.float32)
         # A part held out for good is kept from the blend too; where every part takes its turn, the blend's few weights
         # gain nothing by having seen it.
-        blend = fit_blend(table, row_fold > 0 if many else row_fold >= 0, many)
+        blend = fit_blend(table, times == 0 if many else times > 0, many)
         model = RankerModel(table.names, table.z, trees, blend, 1.0, {})
         shares = (*MIXES, 1.0) if many and later else MIXES
         return model.with_best_mix(table, unseen, self, [m.tree_count_ for m in models], shares)
+
+    def negatives_of(self, n_users: int) -> int:
+        """Candidates without a play that a table of so many users should hold for each, for `fit` to draw from."""
+        return self.negatives * self._repeats(n_users)
+
+    def _repeats(self, n_users: int) -> int:
+        return 1 if n_users >= self.many else min(self.repeats, max(1, self.many // max(1, n_users)))
 
     def _mean(self, models: Sequence[Any]) -> Any:
         return catboost.sum_models(models, weights=[1 / len(models)] * len(models))
@@ -169,9 +178,20 @@ class TrainingTable:
     label: Float32s
     indptr: Int64s
 
+    def of_rows(self, of_users: Int64s) -> Int64s:
+        """For each row what is given for its user."""
+        return np.repeat(of_users, np.diff(self.indptr))
+
+    def drawn(self, negatives: int, rng: np.random.Generator) -> "TrainingTable":
+        """The same with at most some negatives of each user, drawn at random."""
+        indptr, kept = sample_negatives(self.indptr, self.label, negatives, rng)
+        if len(kept) == len(self.label):
+            return self
+        return TrainingTable(self.names, self.z, self.features[kept], self.label[kept], indptr)
+
     def pool(self, rows: Bools) -> Any:
         """Some rows as CatBoost takes them, grouped by user."""
-        group = np.repeat(np.arange(len(self.indptr) - 1), np.diff(self.indptr))[rows]
+        group = self.of_rows(np.arange(len(self.indptr) - 1))[rows]
         return catboost.Pool(
             self.features[rows], label=self.label[rows], group_id=group, feature_names=list(self.names)
         )

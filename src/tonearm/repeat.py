@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from tonearm.data import Block, Lists, Pairs
+from tonearm.data import Block, Pairs
 from tonearm.kernels.lists import first_unseen
 from tonearm.kernels.own import place_in_history
+from tonearm.lists import Lists
 from tonearm.metrics import Truth
 from tonearm.types import Bools, Int32s, Int64s
 

@@ -8,10 +8,11 @@ from tonearm import pipeline
 from tonearm.artefacts import load_models
 from tonearm.candidates import Candidates, gather
 from tonearm.config import Config, load_config
-from tonearm.data import Block, Dataset, Lists
+from tonearm.data import Block, Dataset
 from tonearm.errors import DataError
 from tonearm.features import Features
 from tonearm.inputs import Fingerprint
+from tonearm.lists import Lists
 from tonearm.load import Loaded
 from tonearm.progress import Progress, no_progress
 from tonearm.ranker import RankerModel

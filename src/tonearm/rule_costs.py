@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from tonearm.data import Block, Lists
+from tonearm.data import Block
+from tonearm.lists import Lists
 from tonearm.metrics import Items, ListMeter, Truth, check_ks, focus_of
 from tonearm.shape import Shaped, Shaper
 from tonearm.types import Int64s

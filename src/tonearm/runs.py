@@ -12,9 +12,9 @@ from typing import Any
 import polars as pl
 
 from tonearm import store
-from tonearm.data import parse_moment, to_seconds
 from tonearm.errors import DataError
 from tonearm.inputs import find_column, is_id, open_events, open_input, reading
+from tonearm.moments import parse_moment, to_seconds
 
 LIST_FILES = {
     "recommendations": "recommendations.parquet",

@@ -15,15 +15,18 @@ import polars as pl
 from pydantic import Field, StrictInt, StrictStr
 from pydantic.dataclasses import dataclass as options
 
-from tonearm.data import DAY, Block, Catalogue, Dataset, Lists, Tags, Vocabulary, parse_moment, to_seconds
+from tonearm.data import Block, Catalogue, Dataset, Tags
 from tonearm.errors import ConfigError, DataError
 from tonearm.inputs import find_column, is_id, open_input, reading, seconds
 from tonearm.kernels.features import item_times
 from tonearm.kernels.shape import Rules, diversify, take
 from tonearm.kernels.topk import unit_vectors
+from tonearm.lists import Lists
+from tonearm.moments import DAY, parse_moment, to_seconds
 from tonearm.sources.als import ALSModel
 from tonearm.sources.base import Source
 from tonearm.types import Bools, Float32s, Float64s, Int32s, Int64s
+from tonearm.vocabulary import Vocabulary
 
 RULES = ("blocked", "available", "only", "versions", "per_artist", "per_album", "diversity", "fresh", "explore")
 """Every rule by the name that metrics and reports give it, in the order they are told."""

@@ -10,8 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from tonearm.data import to_moment
 from tonearm.errors import DataError
+from tonearm.moments import to_moment
 from tonearm.runs import LIST_FILES, Id, Run, as_id, title
 
 Facts = Mapping[Id, Mapping[str, Any]]

@@ -7,8 +7,9 @@ import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass as options_class
 
-from tonearm.data import DAY, Dataset, Log
+from tonearm.data import Dataset, Log
 from tonearm.errors import DataError
+from tonearm.moments import DAY
 from tonearm.types import Bools, Int32s, Int64s
 
 

@@ -10,7 +10,8 @@ import polars as pl
 import pytest
 
 from tonearm.config import Config, load_config
-from tonearm.data import Block, Dataset, Lists, Pairs
+from tonearm.data import Block, Dataset, Pairs
+from tonearm.lists import Lists
 from tonearm.load import load_all
 from tonearm.sources import MODELS, Source, fit_sources
 from tonearm.sources.popularity import PopularityModel

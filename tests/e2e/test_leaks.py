@@ -10,9 +10,10 @@ from tests.e2e.same import assert_same, assert_same_but_ids
 from tests.quick import CUT, Log, quick_config, run_quick
 
 from tonearm.candidates import gather
-from tonearm.data import Pairs, to_moment
+from tonearm.data import Pairs
 from tonearm.features import Features
 from tonearm.load import load_events
+from tonearm.moments import to_moment
 from tonearm.pipeline import depth, stage_rng
 from tonearm.sources import fit_sources
 from tonearm.split import InnerSplit, inner_split

@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tonearm.data import DAY, Catalogue, Dataset, Lists, Log, Tags, Vocabulary
+from tonearm.data import Catalogue, Dataset, Log, Tags
 from tonearm.explanation.facts import gather_facts
 from tonearm.explanation.parts import explain_row
 from tonearm.explanation.sentence import because
+from tonearm.lists import Lists
+from tonearm.moments import DAY
 from tonearm.ranker import Ranker, RankerModel, TrainingTable
 from tonearm.sources.als import ALS, Confidence
 from tonearm.sources.ease import EASE
@@ -19,6 +21,7 @@ from tonearm.sources.item_item import ItemItem
 from tonearm.sources.spectral import Spectral
 from tonearm.sources.user_knn import UserKNN
 from tonearm.types import Float32s, Int64s
+from tonearm.vocabulary import Vocabulary
 
 N_ITEMS, NOW = 9, 60 * DAY
 histories = st.lists(

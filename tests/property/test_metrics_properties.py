@@ -8,10 +8,12 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tonearm.data import Catalogue, Lists, Log, Pairs, Vocabulary
+from tonearm.data import Catalogue, Log, Pairs
 from tonearm.funnel import FunnelMeter
+from tonearm.lists import Lists
 from tonearm.metrics import ListMeter, describe_items, truth
 from tonearm.types import Int64s
+from tonearm.vocabulary import Vocabulary
 
 N_ITEMS, KS = 12, (1, 3, 7)
 Rows = list[list[int]]

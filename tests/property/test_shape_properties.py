@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tonearm.data import Block, Lists, Log, Pairs, Tags, Vocabulary
+from tonearm.data import Block, Log, Pairs, Tags
 from tonearm.kernels.shape import FRESH, RARE, diversify
+from tonearm.lists import Lists
 from tonearm.shape import Shaper
 from tonearm.types import Float32s, Int32s, Int64s
+from tonearm.vocabulary import Vocabulary
 
 
 def csr(rows: list[list[int]]) -> tuple[Int64s, Int32s]:

@@ -10,8 +10,10 @@ import pytest
 from ranx import Qrels, Run
 from ranx import evaluate as by_ranx
 
-from tonearm.data import Catalogue, Lists, Log, Pairs, Vocabulary
+from tonearm.data import Catalogue, Log, Pairs
+from tonearm.lists import Lists
 from tonearm.metrics import ListMeter, Truth, describe_items, truth
+from tonearm.vocabulary import Vocabulary
 
 N_USERS, N_ITEMS, KS = 300, 180, (1, 5, 10, 20, 60)
 

@@ -12,9 +12,9 @@ import pytest
 
 from tonearm import store
 from tonearm.config import Config, to_toml
-from tonearm.data import Lists
 from tonearm.evaluate import evaluate
 from tonearm.funnel import FunnelMeter
+from tonearm.lists import Lists
 from tonearm.load import Loaded, load_events, load_ready_made
 from tonearm.metrics import ListMeter, cold_users, describe_items, truth
 from tonearm.profile import profile

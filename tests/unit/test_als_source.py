@@ -4,8 +4,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tonearm.data import Block, Catalogue, Dataset, Lists, Log, Vocabulary
+from tonearm.data import Block, Catalogue, Dataset, Log
+from tonearm.lists import Lists
 from tonearm.sources.als import ALS, ALSModel, Confidence
+from tonearm.vocabulary import Vocabulary
 
 HISTORIES = [[0, 1, 2], [0, 1, 2, 2], [], [4, 5, 6], [4, 5, 1], [6, 5, 4], [2, 0]]
 N_ITEMS = 9  # 3, 7 and 8 are unseen

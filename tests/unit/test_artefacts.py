@@ -9,12 +9,14 @@ import pytest
 
 from tonearm import artefacts, store
 from tonearm.config import OutputOptions
-from tonearm.data import Catalogue, Dataset, Lists, Log, Tags, Vocabulary
+from tonearm.data import Catalogue, Dataset, Log, Tags
+from tonearm.lists import Lists
 from tonearm.progress import no_progress
 from tonearm.ranker import Ranker, TrainingTable
 from tonearm.sources.als import ALS
 from tonearm.sources.base import Source
 from tonearm.sources.popularity import Popularity
+from tonearm.vocabulary import Vocabulary
 
 HISTORIES = [[0, 1, 1], [0, 2], [], [1, 2, 2, 4], [0, 4]]
 USERS = ["u1", "u3", "u5", "u7", "u9"]

@@ -15,8 +15,10 @@ from quality_more import listed, main
 from quality_peers import Peer, best, combinations, ease_scores, first_plays, search
 from quality_sets import Window, difference, inputs, measure, ndcg_of, padded, read_lists, rows_of
 from tonearm.candidates import Candidates
-from tonearm.data import Catalogue, Dataset, Lists, Log, Vocabulary
+from tonearm.data import Catalogue, Dataset, Log
+from tonearm.lists import Lists
 from tonearm.metrics import Truth
+from tonearm.vocabulary import Vocabulary
 
 
 def make_log(histories: list[list[int]], n_items: int) -> Log:

@@ -7,12 +7,14 @@ import numpy as np
 import polars as pl
 
 from tonearm.candidates import gather
-from tonearm.data import Block, Catalogue, Dataset, Lists, Log, Vocabulary
+from tonearm.data import Block, Catalogue, Dataset, Log
+from tonearm.lists import Lists
 from tonearm.sources import fit_sources
 from tonearm.sources.base import Source
 from tonearm.sources.item_item import ItemItem
 from tonearm.sources.popularity import Popularity
 from tonearm.types import AnyArray, Float32s
+from tonearm.vocabulary import Vocabulary
 
 
 class Fixed:

@@ -9,20 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tonearm import data
-from tonearm.data import (
-    DAY,
-    Catalogue,
-    Dataset,
-    Lists,
-    Log,
-    Pairs,
-    Tags,
-    Vocabulary,
-    parse_moment,
-    to_moment,
-    to_seconds,
-)
+from tonearm.data import Catalogue, Dataset, Log, Pairs, Tags
 from tonearm.errors import ConfigError, DataError
+from tonearm.lists import Lists
+from tonearm.moments import DAY, parse_moment, to_moment, to_seconds
+from tonearm.vocabulary import Vocabulary
 
 
 class TestMoments:

@@ -11,12 +11,14 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from tonearm.data import Catalogue, Lists, Log, Pairs, Vocabulary
+from tonearm.data import Catalogue, Log, Pairs
 from tonearm.errors import DataError
 from tonearm.evaluate import evaluate, evaluate_files, table, warnings
 from tonearm.funnel import FunnelMeter
+from tonearm.lists import Lists
 from tonearm.metrics import ListMeter, cold_users, describe_items, truth
 from tonearm.verdict import lines, sentence
+from tonearm.vocabulary import Vocabulary
 
 N_USERS, N_ITEMS = 200, 40
 Columns: TypeAlias = dict[str, list[Any]]

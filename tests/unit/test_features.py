@@ -7,9 +7,12 @@ import polars as pl
 import pytest
 
 from tonearm.candidates import Candidates
-from tonearm.data import DAY, Catalogue, Dataset, Lists, Log, Tags, Vocabulary
+from tonearm.data import Catalogue, Dataset, Log, Tags
 from tonearm.features import Features
+from tonearm.lists import Lists
+from tonearm.moments import DAY
 from tonearm.types import Float32s
+from tonearm.vocabulary import Vocabulary
 
 NOW = 100 * DAY
 NAN = float("nan")

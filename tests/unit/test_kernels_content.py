@@ -4,11 +4,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tonearm.data import Catalogue, Dataset, Lists, Log, Tags, Vocabulary
+from tonearm.data import Catalogue, Dataset, Log, Tags
 from tonearm.errors import DataError
 from tonearm.kernels.content import profiles, score_sets
+from tonearm.lists import Lists
 from tonearm.sources.content import Content, distinct_sets
 from tonearm.types import Float64s, Int32s, Int64s
+from tonearm.vocabulary import Vocabulary
 
 
 def flat(rows: list[list[int]]) -> tuple[Int64s, Int32s]:

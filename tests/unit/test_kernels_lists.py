@@ -4,11 +4,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tonearm.data import DAY, Catalogue, Dataset, Lists, Log, Vocabulary
+from tonearm.data import Catalogue, Dataset, Log
 from tonearm.errors import DataError
 from tonearm.kernels.lists import best_of_rows, decayed_counts, first_unseen, union, window_counts
+from tonearm.lists import Lists
+from tonearm.moments import DAY
 from tonearm.sources.popularity import Popularity, Recent
 from tonearm.types import AnyArray, Int32s, Int64s
+from tonearm.vocabulary import Vocabulary
 
 
 def flat(rows: list[list[int]]) -> tuple[Int64s, Int32s]:

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from polars.testing import assert_series_equal
 
 from tonearm.census import DataOptions
-from tonearm.data import DAY, Catalogue, Dataset, Log, Tags, to_seconds
+from tonearm.data import Catalogue, Dataset, Log, Tags
 from tonearm.errors import ConfigError, DataError
 from tonearm.load import Loaded, load_all, load_events, load_ready_made, survey
+from tonearm.moments import DAY, to_seconds
 
 Save = Callable[..., str]
 CUT = datetime(2021, 1, 10)

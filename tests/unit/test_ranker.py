@@ -3,7 +3,7 @@
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import catboost
 import numpy as np
@@ -136,6 +136,32 @@ def test_parts_of_few_users_are_drawn_anew(many: int, times: int) -> None:
     model = replace(QUICK, repeats=4, many=many).fit(table, np.random.default_rng(3), threads=1)
     assert len(model.validation["trees"]) == 3 * times
     assert model.validation["held_out_users"] == 60
+
+
+def test_negatives_of_few_users_are_drawn_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    table, seen = planted(60, seed=1), []
+    train = Ranker._train
+
+    def spy(self: Ranker, drawn: TrainingTable, *rest: Any) -> Any:
+        seen.append(drawn)
+        return train(self, drawn, *rest)
+
+    monkeypatch.setattr(Ranker, "_train", spy)
+    model = replace(QUICK, repeats=2, negatives=3).fit(table, np.random.default_rng(3), threads=1)
+    assert len(seen) == 6
+    for drawn in seen:
+        assert drawn.label.sum() == table.label.sum()
+        assert (np.add.reduceat(1 - drawn.label, drawn.indptr[:-1]) == 3).all()
+    first, second = ({id(drawn) for drawn in seen[lo : lo + 3]} for lo in (0, 3))
+    assert len(first) == len(second) == 1
+    assert not np.array_equal(seen[0].features, seen[3].features)
+    # all candidates are there to compare shares by
+    assert model.validation["rows"] == len(table.label)
+
+
+@pytest.mark.parametrize(("users", "times"), [(0, 4), (30, 4), (250, 4), (400, 2), (999, 1), (1000, 1), (5000, 1)])
+def test_a_table_of_few_users_holds_negatives_for_every_draw(users: int, times: int) -> None:
+    assert replace(QUICK, repeats=4, many=1000, negatives=30).negatives_of(users) == 30 * times
 
 
 def test_a_handful_of_candidates_is_enough() -> None:

@@ -6,10 +6,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tonearm.data import DAY, Catalogue, Dataset, Log, Vocabulary
+from tonearm.data import Catalogue, Dataset, Log
 from tonearm.metrics import AccuracyMeter, truth
+from tonearm.moments import DAY
 from tonearm.repeat import own_rules, parts_of
 from tonearm.sources.again import Again
+from tonearm.vocabulary import Vocabulary
 
 N_ITEMS = 7
 NOW = 100 * DAY

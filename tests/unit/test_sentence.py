@@ -7,9 +7,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tonearm.data import DAY, Catalogue, Dataset, Log, Tags, Vocabulary
+from tonearm.data import Catalogue, Dataset, Log, Tags
 from tonearm.explanation.facts import Facts, Fellow, Shared, gather_facts
 from tonearm.explanation.sentence import because
+from tonearm.moments import DAY
+from tonearm.vocabulary import Vocabulary
 
 NOW = 100 * DAY
 ARTISTS = ["Nirvana"] * 16 + ["Melvins"] * 2 + ["Abba"] * 6

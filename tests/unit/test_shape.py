@@ -8,8 +8,9 @@ import polars as pl
 import pytest
 
 from tonearm.config import load_config
-from tonearm.data import Dataset, Lists
+from tonearm.data import Dataset
 from tonearm.errors import ConfigError, DataError
+from tonearm.lists import Lists
 from tonearm.load import load_all
 from tonearm.shape import SPOKEN, Shape, Shaper, plain_titles
 from tonearm.synth.words import SPOKEN as SYNTH_SPOKEN

@@ -10,10 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from tonearm.data import DAY, Catalogue, Dataset, Log, Vocabulary, to_seconds
+from tonearm.data import Catalogue, Dataset, Log
 from tonearm.errors import DataError
+from tonearm.moments import DAY, to_seconds
 from tonearm.split import InnerSplit, SplitOptions, folds, inner_split, inner_splits
 from tonearm.types import Int32s
+from tonearm.vocabulary import Vocabulary
 
 START = to_seconds(datetime(2021, 1, 1))
 N_ITEMS = 9

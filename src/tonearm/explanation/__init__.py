@@ -5,11 +5,11 @@ from pathlib import Path
 
 import polars as pl
 
-from tonearm.data import to_moment
 from tonearm.errors import DataError
 from tonearm.explanation.facts import Facts, gather_facts
 from tonearm.explanation.parts import Ranking, SourcePart, near, ranking, source_parts
 from tonearm.explanation.sentence import because
+from tonearm.moments import to_moment
 from tonearm.restored import Restored, restore
 from tonearm.runs import LIST_FILES, Id, as_id, title
 

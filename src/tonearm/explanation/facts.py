@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tonearm.data import DAY, Block, Dataset, Tags, to_moment
+from tonearm.data import Block, Dataset, Tags
+from tonearm.moments import DAY, to_moment
 from tonearm.runs import Id
 from tonearm.types import Int64s
 

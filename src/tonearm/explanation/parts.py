@@ -6,8 +6,9 @@ import numpy as np
 import polars as pl
 
 from tonearm.candidates import Candidates
-from tonearm.data import Block, Lists
+from tonearm.data import Block
 from tonearm.kernels.features import standardize
+from tonearm.lists import Lists
 from tonearm.ranker import RankerModel, blended
 from tonearm.restored import Restored
 from tonearm.runs import Id

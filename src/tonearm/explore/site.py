@@ -15,13 +15,13 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 
 from tonearm import compare, explanation, store
-from tonearm.data import to_moment
 from tonearm.errors import DataError
 from tonearm.explore import views
 from tonearm.explore.later import KERNELS, Later
 from tonearm.explore.neighbours import Models
 from tonearm.explore.tracks import SIMILAR, Tracks
 from tonearm.kernels.threads import threads
+from tonearm.moments import to_moment
 from tonearm.progress import Progress
 from tonearm.report import REPORT, headline
 from tonearm.report.answers import answers, lead

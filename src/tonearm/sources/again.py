@@ -8,9 +8,10 @@ import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass as options
 
-from tonearm.data import Block, Dataset, Lists
+from tonearm.data import Block, Dataset
 from tonearm.kernels import own as kernels
 from tonearm.kernels.lists import best_of_rows
+from tonearm.lists import Lists
 from tonearm.progress import Progress, no_progress
 from tonearm.types import AnyArray, Bools, Float32s, Float64s
 

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass as options
 
-from tonearm.data import Block, Dataset, Lists, Pairs
+from tonearm.data import Block, Dataset, Pairs
 from tonearm.kernels.als import fit_als, fold_in
 from tonearm.kernels.als_optimum import fit_optimum
 from tonearm.kernels.approximate import similar_approximate
@@ -23,6 +23,7 @@ from tonearm.kernels.topk import (
     top_k,
     unit_vectors,
 )
+from tonearm.lists import Lists
 from tonearm.progress import Progress, no_progress
 from tonearm.sources.history import recency_weights
 from tonearm.types import AnyArray, Bools, Float16s, Float32s, Float64s, Int32s

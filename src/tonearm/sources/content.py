@@ -7,11 +7,13 @@ import numpy as np
 import polars as pl
 from pydantic.dataclasses import dataclass as options
 
-from tonearm.data import Block, Dataset, Lists, Tags, Vocabulary
+from tonearm.data import Block, Dataset, Tags
 from tonearm.errors import DataError
 from tonearm.kernels import content as kernels
+from tonearm.lists import Lists
 from tonearm.progress import Progress, no_progress
 from tonearm.types import AnyArray, Float32s, Float64s, Int32s, Int64s
+from tonearm.vocabulary import Vocabulary
 
 
 @options(frozen=True)

@@ -11,10 +11,11 @@ from numba import get_num_threads
 from pydantic import Field
 from pydantic.dataclasses import dataclass as options
 
-from tonearm.data import Block, Dataset, Lists
+from tonearm.data import Block, Dataset
 from tonearm.kernels import item_item as kernels
 from tonearm.kernels import sums as sums_kernels
 from tonearm.kernels.csr import Csr, transpose_csr
+from tonearm.lists import Lists
 from tonearm.progress import Progress, no_progress
 from tonearm.sources.history import places, recency_weights, sampled
 from tonearm.types import AnyArray, Float32s, Float64s, Int32s, Int64s

@@ -7,9 +7,11 @@ import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass as options
 
-from tonearm.data import DAY, Block, Dataset, Lists
+from tonearm.data import Block, Dataset
 from tonearm.errors import DataError
 from tonearm.kernels import lists as kernels
+from tonearm.lists import Lists
+from tonearm.moments import DAY
 from tonearm.progress import Progress, no_progress
 from tonearm.types import AnyArray, Float32s, Float64s, Int32s
 

@@ -8,10 +8,11 @@ import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass as options
 
-from tonearm.data import Block, Dataset, Lists
+from tonearm.data import Block, Dataset
 from tonearm.kernels.csr import Csr, multiply, transpose_csr
 from tonearm.kernels.svd import singular_triples
 from tonearm.kernels.topk import ItemIndex, index_items, score_pairs, top_k
+from tonearm.lists import Lists
 from tonearm.progress import Progress, no_progress
 from tonearm.sources.history import recency_weights
 from tonearm.types import AnyArray, Bools, Float32s, Float64s, Int64s

@@ -19,10 +19,11 @@ from rich.console import Console
 
 from tonearm import store
 from tonearm.config import Config, to_toml
-from tonearm.data import Dataset, parse_moment
+from tonearm.data import Dataset
 from tonearm.errors import ConfigError, OutputError
 from tonearm.kernels.threads import threads
 from tonearm.metrics import focus_of
+from tonearm.moments import parse_moment
 from tonearm.pipeline import Inputs
 from tonearm.progress import no_progress
 from tonearm.sources import fit_sources, left_out

@@ -11,8 +11,9 @@ import numpy as np
 
 from tonearm.candidates import gather
 from tonearm.config import Config
-from tonearm.data import Block, Dataset, Lists
+from tonearm.data import Block, Dataset
 from tonearm.features import Features
+from tonearm.lists import Lists
 from tonearm.metrics import AccuracyMeter, Truth, focus_of, truth
 from tonearm.pipeline import depth, rank, stage_rng, training_table
 from tonearm.progress import Progress
