@@ -27,7 +27,7 @@ from tonearm.sources import fit_sources, left_out
 from tonearm.split import inner_split, inner_splits
 from tonearm.types import Bools, Float32s, Int32s, Int64s
 
-USERS = 10_000
+USERS = 20_000
 """Users of a window that variants are measured on, drawn at random where there are more."""
 
 FEW, WINDOWS = 1_000, 5

@@ -1,6 +1,6 @@
-"""More public data sets, from clones of the repositories that hold them, as ready-made splits.
+"""More public data sets, from clones of the repositories that hold them, and synthetic logs, as ready-made splits.
 
-python benchmarks/quality_more.py CLONES OUT            then: python benchmarks/quality.py OUT RUNS
+python benchmarks/quality_more.py CLONES OUT [--synth medium]           then: python benchmarks/quality.py OUT RUNS
 
 CLONES holds work trees of these GitHub repositories, each in a folder of the repository's name: RUCAIBox/CIKM2020-S3Rec
 (reviews of Amazon and Yelp and listens of Last.fm, five or more a user and an item, with categories; Zhou et al. 2020),
@@ -9,12 +9,14 @@ own split, and the test parts of Amazon-book and Yelp2018, cut anew; He et al. 2
 GroupLens packs it. What is not there is left out, and said so.
 
 Without a split of its own a set loses a fifth of its pairs, drawn with a fixed seed, to test; MovieLens also has a
-variant that is cut by time.
+variant that is cut by time, as is `synth-medium`, the log of `tonearm synth --preset medium`.
 """
 
 import argparse
 import json
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -22,10 +24,14 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from tonearm import synth
+from tonearm.synth.preset import TEST_DAY
+
 SHARE, SEED = 0.2, 7
 PAIR = ("user_id", "item_id")
 CUT = pl.datetime(1998, 4, 1)
 """MovieLens 100K ends three weeks later."""
+SYNTH_CUT = pl.datetime(2022, 1, 1) + pl.duration(days=TEST_DAY)
 
 S3REC = {
     "beauty": "Beauty",
@@ -47,6 +53,11 @@ def drawn(pairs: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     pairs = pairs.unique().sort(PAIR)
     test = np.random.default_rng(SEED).random(len(pairs)) < SHARE
     return pairs.filter(~test), pairs.filter(test)
+
+
+def cut(events: pl.DataFrame, moment: pl.Expr) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """What is before a moment and what is not."""
+    return events.filter(pl.col("started_at") < moment), events.filter(pl.col("started_at") >= moment)
 
 
 def write(folder: Path, split: tuple[pl.DataFrame, pl.DataFrame], genres: Mapping[int, list[str]] | None) -> None:
@@ -105,10 +116,18 @@ def movielens(clones: Path, out: Path, dated: bool) -> None:
     events = pl.DataFrame(rows[:, [0, 1, 3]], schema=(*PAIR, "started_at"))
     events = events.with_columns(pl.from_epoch("started_at"))
     if dated:
-        split = events.filter(pl.col("started_at") < CUT), events.filter(pl.col("started_at") >= CUT)
-        write(out / "ml100k-dated", split, of_films)
+        write(out / "ml100k-dated", cut(events, CUT), of_films)
     else:
         write(out / "ml100k", drawn(events.select(PAIR)), of_films)
+
+
+def synthetic(out: Path, preset: str) -> None:
+    """A synthetic log with its catalogue, cut where its presets have the test day."""
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "log"
+        synth.generate(preset, log)
+        write(out / f"synth-{preset}", cut(pl.read_parquet(log / "events.parquet"), SYNTH_CUT), None)
+        shutil.copy(log / "items.parquet", out / f"synth-{preset}" / "items.parquet")
 
 
 def main() -> None:
@@ -116,6 +135,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clones", type=Path)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--synth", nargs="*", default=[], choices=synth.PRESETS, help="synthetic logs by preset")
     options = parser.parse_args()
     clones, out = options.clones, options.out
     sets: dict[str, Callable[[], None]] = {name: partial(s3rec, clones, out, name) for name in S3REC}
@@ -124,6 +144,7 @@ def main() -> None:
     sets |= {f"{name}-test": partial(lightgcn_test, clones, out, name) for name in ("amazon-book", "yelp2018")}
     sets["ml100k"] = partial(movielens, clones, out, dated=False)
     sets["ml100k-dated"] = partial(movielens, clones, out, dated=True)
+    sets |= {f"synth-{preset}": partial(synthetic, out, preset) for preset in options.synth}
     for name, make in sets.items():
         try:
             make()

@@ -190,11 +190,11 @@ def test_public_sets_become_splits_that_the_benchmark_finds(
     for name, text in files.items():
         (clones / name).parent.mkdir(parents=True, exist_ok=True)
         (clones / name).write_text(text, encoding="utf-8")
-    monkeypatch.setattr("sys.argv", ["quality_more.py", str(clones), str(out)])
+    monkeypatch.setattr("sys.argv", ["quality_more.py", str(clones), str(out), "--synth", "tiny"])
     main()
     assert "lastfm2k is left out: there is no" in capsys.readouterr().err
     given = inputs(out)
-    assert list(given) == ["beauty", "citeulike", "ml100k", "ml100k-dated"]
+    assert list(given) == ["beauty", "citeulike", "ml100k", "ml100k-dated", "synth-tiny"]
     parts = [pl.read_parquet(out / "beauty" / f"{part}.parquet") for part in ("train", "test")]
     assert 5 < len(parts[1]) < 50
     whole = listed(files["CIKM2020-S3Rec/data/Beauty.txt"].splitlines())
@@ -207,3 +207,8 @@ def test_public_sets_become_splits_that_the_benchmark_finds(
     ]
     assert dated == [[1], [2]]
     assert dict(pl.read_parquet(str(given["ml100k-dated"].items)).iter_rows()) == {1: ["Drama"]}
+    before, after = (
+        pl.read_parquet(out / "synth-tiny" / f"{part}.parquet")["started_at"] for part in ("train", "test")
+    )
+    assert before.max() < after.min()  # type: ignore[operator]
+    assert {"item_id", "genres", "artists", "albums"} <= set(pl.read_parquet(str(given["synth-tiny"].items)).columns)
