@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from typing import Any, Literal
 
 import numpy as np
@@ -331,7 +332,10 @@ def losses(given: Inputs, seeds: int) -> Row:
     config = Config()
     bench = Bench(given, config)
     rankers: dict[str, Ranker] = {loss: replace(config.ranker, loss=loss) for loss in LOSSES}
-    rankers["lambdarank (LightGBM)"] = LightGBM()
+    if find_spec("lightgbm") is None:
+        print("lambdarank is left out: there is no LightGBM; pip install '.[bench]' has it", file=sys.stderr)
+    else:
+        rankers["lambdarank (LightGBM)"] = LightGBM()
     rows: list[Row] = []
     default: Float32s | None = None
     for name, ranker in rankers.items():
