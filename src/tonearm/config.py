@@ -40,6 +40,7 @@ class OutputOptions:
     """What is written.
 
     k: tracks in each user's lists
+    fresh: tracks that nobody has played yet in each user's list of them, where the catalogue has such with genres
     similar: similar tracks for each track
     similar_exact: tracks up to which similar ones are exact; above, nearly so, and the share found is measured and told
     features: "all" adds every feature the ranker saw to recommendations.parquet; "few" keeps the contract's columns
@@ -47,6 +48,7 @@ class OutputOptions:
     """
 
     k: Annotated[int, Field(ge=1, le=10_000)] = 100
+    fresh: Annotated[int, Field(ge=0, le=1_000)] = 10
     similar: Annotated[int, Field(ge=1, le=1_000)] = 10
     similar_exact: Annotated[int, Field(ge=0)] = 200_000
     features: Literal["few", "all"] = "few"

@@ -36,6 +36,7 @@ from tonearm.shape import Shaper
 from tonearm.sources import fit_sources, left_out
 from tonearm.sources.als import ALSModel
 from tonearm.sources.base import Source
+from tonearm.sources.content import ContentModel
 from tonearm.split import InnerSplit, inner_splits
 from tonearm.stages import Stages
 from tonearm.types import Float16s, Int64s
@@ -215,6 +216,8 @@ def write_lists(
         meters[artefacts.UNSHAPED] = costs.unshaped
     features, scratch = Features.fit(train, names, config.filter_seen), Scratch()
     k = config.output.k
+    content = next((source for source in sources if isinstance(source, ContentModel)), None)
+    fresh = content.of_unplayed(train) if content is not None and config.output.fresh > 0 else None
     with ExitStack() as stack:
         writers = {
             name: stack.enter_context(ListWriter(folder / f"{artefacts.FILES[name]}.parquet", train))
@@ -222,6 +225,8 @@ def write_lists(
             if name in artefacts.FILES
         }
         final = stack.enter_context(ListWriter(folder / "recommendations.parquet", train))
+        if fresh is not None:
+            writers["fresh"] = stack.enter_context(ListWriter(folder / "fresh_recommendations.parquet", train))
         for block in blocks(train, config, progress):
             candidates, own = gather(block, sources, depth(config))
             ranked, matrix, place = rank(
@@ -238,6 +243,8 @@ def write_lists(
                 meters[artefacts.LISTS.get(name, name)].add(block.users, shown, block.pairs)
                 if name in writers:
                     writers[name].write_lists(block, shown)
+            if fresh is not None:
+                writers["fresh"].write_lists(block, fresh.recommend_fresh(block, config.output.fresh))
             meters["recommendations"].add(block.users, listed, block.pairs)
             for name, shown in (own_rules(block, train.popularity_order, k) if rules else {}).items():
                 meters[name].add(block.users, shown, block.pairs)

@@ -20,8 +20,12 @@ LIST_FILES = {
     "recommendations": "recommendations.parquet",
     "personal_als": "personal_als.parquet",
     "content": "content_recommendations.parquet",
+    "fresh": "fresh_recommendations.parquet",
 }
-"""Lists of every user: their names in metrics.json, and their files; content is there only where items have genres."""
+"""Lists of users: their names, as in metrics.json where they are measured, and their files.
+
+Content is there only where items have genres, and fresh where nobody has played some of those.
+"""
 
 FACTS = {"name": pl.String(), "genres": pl.List(pl.String), "artists": pl.List(pl.String)}
 

@@ -30,6 +30,7 @@ def check_run(run: Path, train: pl.DataFrame, *, k: int = 100, filter_seen: bool
             assert not (run / f"{name}.parquet").exists()
             continue
         _check_list(name, pl.read_parquet(run / f"{name}.parquet"), pairs, users, items, k, filter_seen)
+    _check_fresh(run / "fresh_recommendations.parquet", users, items)
     final = check_final(run)
     played = pairs.group_by("user_id").len()
     counted = final.select("user_id", "tracks_played_by_user").unique().join(played, on="user_id")
@@ -80,6 +81,24 @@ def _check_list(
     assert (room["len"] == room["room"]).all(), f"{name}: a list is shorter than it could be"
     if filter_seen:
         assert len(table.join(pairs, on=["user_id", "item_id"], how="semi")) == 0, f"{name}: a seen track is in it"
+
+
+def _check_fresh(path: Path, users: pl.Series, items: pl.Series) -> None:
+    """It is there only where the catalogue has items with a genre that nobody played."""
+    if not path.exists():
+        return
+    table = pl.read_parquet(path)
+    assert table.columns == ["user_id", "item_id", "score", "rank"]
+    assert (table["user_id"].dtype, table["item_id"].dtype) == (users.dtype, items.dtype)
+    assert table.select("user_id", "item_id").is_duplicated().sum() == 0
+    assert table["user_id"].is_in(users.implode()).all()
+    assert not table["item_id"].is_in(items.implode()).any(), "fresh: an item was played in train"
+    assert ((table["score"] > 0) & (table["score"] < 1.0001)).all()
+    ordered = table.select(
+        "rank", pl.col("score").diff().over("user_id"), pl.int_range(1, pl.len() + 1).over("user_id").alias("place")
+    )
+    assert (ordered["score"].fill_null(0) <= 0).all()
+    assert (ordered["rank"] == ordered["place"]).all()
 
 
 def _check_similar(table: pl.DataFrame, items: pl.Series) -> None:

@@ -33,10 +33,19 @@ def test_all_features_stand_beside_the_final_list(tiny_run: Path) -> None:
         assert ((both[name] - both["score_own"]).abs() <= 1e-5 * both["score_own"].abs()).all()
 
 
+def test_tracks_that_nobody_has_played_are_offered_apart(tiny_log: Log, tiny_run: Path) -> None:
+    fresh = pl.read_parquet(tiny_run / "fresh_recommendations.parquet")
+    assert fresh["user_id"].n_unique() > 0.9 * tiny_log.train["user_id"].n_unique()
+    assert 5 < fresh["rank"].max() <= 10  # type: ignore[operator]
+    described = fresh.join(tiny_log.items, on="item_id", how="left")
+    assert (described["genres"].list.len() > 0).all()
+
+
 def test_the_few_columns_of_the_contract_by_default(tiny_log: Log, tmp_path: Path) -> None:
-    run = run_quick(tmp_path / "few", tiny_log.events, tiny_log.items, "als.iterations=1")
+    run = run_quick(tmp_path / "few", tiny_log.events, tiny_log.items, "als.iterations=1", "output.fresh=0")
     check_run(run, tiny_log.train, k=K)
     check_final(run, few=True)
+    assert not (run / "fresh_recommendations.parquet").exists()
 
 
 def test_a_ready_made_split_without_time(tiny_log: Log, tmp_path: Path) -> None:

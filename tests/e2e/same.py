@@ -11,7 +11,7 @@ import polars as pl
 def tables(run: Path) -> dict[str, bytes]:
     """The bytes of every parquet file of a run."""
     found = {path.name: path.read_bytes() for path in sorted(run.glob("*.parquet"))}
-    assert len(found) == 6
+    assert len(found) == 7
     return found
 
 

@@ -145,10 +145,8 @@ def test_what_is_wrong_in_an_override_is_said_of_it(tmp_path: Path, override: st
 
 def test_without_a_close_name_all_are_listed(tmp_path: Path) -> None:
     message = refused(tmp_path, "[output]\nzzz = 3")
-    assert (
-        message
-        == "settings.toml: [output] has no option 'zzz'. Known: features, k, similar, similar_exact, top_popular."
-    )
+    known = "features, fresh, k, similar, similar_exact, top_popular"
+    assert message == f"settings.toml: [output] has no option 'zzz'. Known: {known}."
 
 
 def test_unknown_presets_and_files(tmp_path: Path) -> None:

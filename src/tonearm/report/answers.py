@@ -16,6 +16,7 @@ TITLES = {
     "personal_als": "ALS",
     "als": "ALS",
     "content": "Content",
+    "fresh": "Fresh",
     "item_item": "Item-item",
     "ease": "EASE",
     "spectral": "Spectral",

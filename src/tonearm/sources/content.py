@@ -1,5 +1,6 @@
 """Content: what sounds like what a listener plays, by genre."""
 
+import copy
 from collections.abc import Mapping
 from typing import Self
 
@@ -44,19 +45,34 @@ class ContentModel:
 
     def __init__(self, genres: Tags, order: Int32s) -> None:
         self.genres = genres
-        self.order = order
-        self.place = np.full(len(genres.indptr) - 1, -1, np.int32)
-        self.place[order] = np.arange(len(order), dtype=np.int32)
         self.set_of, self.set_indptr, self.set_tag = distinct_sets(genres)
         self.set_norm = np.sqrt(np.diff(self.set_indptr).astype(np.float32))
-        self.member_indptr, self.member = self._members()
+        self._arrange(order)
 
-    def _members(self) -> tuple[Int64s, Int32s]:
-        owned = self.order[self.set_of[self.order] >= 0]
+    def _arrange(self, order: Int32s) -> None:
+        """Recommend these items alone, ties in this order."""
+        self.order = order
+        self.place = np.full(len(self.genres.indptr) - 1, -1, np.int32)
+        self.place[order] = np.arange(len(order), dtype=np.int32)
+        owned = order[self.set_of[order] >= 0]
         sets = self.set_of[owned]
         by_set = np.argsort(sets, kind="stable")
         counts = np.bincount(sets, minlength=len(self.set_indptr) - 1)
-        return np.concatenate(([0], counts.cumsum())).astype(np.int64), owned[by_set]
+        self.member_indptr = np.concatenate(([0], counts.cumsum())).astype(np.int64)
+        self.member = owned[by_set]
+
+    def of_unplayed(self, data: Dataset) -> "ContentModel | None":
+        """The same over the items that nobody has played, those of the most played artists first among equals.
+
+        None where there is no such item with a genre.
+        """
+        order = unplayed_order(data)
+        order = order[self.set_of[order] >= 0]
+        if len(order) == 0:
+            return None
+        other = copy.copy(self)
+        other._arrange(order)
+        return other
 
     def profiles(self, block: Block) -> Float32s:
         """Genre profiles of a block, (b, n_genres) float32, each of length one or zero."""
@@ -72,6 +88,16 @@ class ContentModel:
 
     def recommend(self, block: Block, k: int) -> Lists:
         """The k items of highest cosine; what is left over is filled with cosine 0, most popular first."""
+        return self._lists(block, k, *block.seen)
+
+    def recommend_fresh(self, block: Block, k: int) -> Lists:
+        """At most k items of a model `of_unplayed`, all of them of some genre that the user plays."""
+        lists = self._lists(block, k, np.zeros(len(block) + 1, np.int64), np.empty(0, np.int32))
+        alike = lists.score > 0
+        indptr = np.concatenate(([0], np.cumsum(alike)))[lists.indptr].astype(np.int64)
+        return Lists(indptr, lists.item[alike], lists.score[alike])
+
+    def _lists(self, block: Block, k: int, seen_indptr: Int64s, seen: Int32s) -> Lists:
         return Lists(
             *kernels.recommend_sets(
                 self.profiles(block),
@@ -82,7 +108,8 @@ class ContentModel:
                 self.member,
                 self.place,
                 self.order,
-                *block.seen,
+                seen_indptr,
+                seen,
                 k,
             )
         )
@@ -120,6 +147,19 @@ class ContentModel:
         """The model that `save` took apart."""
         labels = Vocabulary(pl.Series(arrays["labels"].tolist(), dtype=pl.String))
         return cls(Tags(arrays["indptr"], arrays["index"], labels), arrays["order"])
+
+
+def unplayed_order(data: Dataset) -> Int32s:
+    """The items that nobody has played, those whose best artist has most plays first, then lowest index."""
+    unplayed = np.flatnonzero(data.plays == 0).astype(np.int32)
+    artists = data.catalogue.artists
+    if artists is None:
+        return unplayed
+    item, artist = artists.entries(np.arange(data.n_items, dtype=np.int32))
+    plays_of = np.bincount(artist, data.plays[item], len(artists.labels))
+    best = np.zeros(data.n_items)
+    np.maximum.at(best, item, plays_of[artist])
+    return unplayed[np.argsort(-best[unplayed], kind="stable")]
 
 
 def distinct_sets(tags: Tags) -> tuple[Int32s, Int64s, Int32s]:
