@@ -26,8 +26,8 @@ LISTS = {"popular": "top_popular", "als": "personal_als"}
 UNSHAPED = "recommendations_unshaped"
 """The final list before shaping, in metrics.json; it is measured and not written."""
 
-FILES = {"als": "personal_als", "content": "content_recommendations"}
-"""Sources whose lists are written to a file."""
+FILES = {"als": "personal_als", "content": "content_recommendations", "fresh": "fresh_recommendations"}
+"""Sources whose lists are written to a file, and the list of tracks that no source proposes, having no plays."""
 
 
 class ListWriter(store.TableWriter):

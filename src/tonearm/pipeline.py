@@ -221,12 +221,10 @@ def write_lists(
     with ExitStack() as stack:
         writers = {
             name: stack.enter_context(ListWriter(folder / f"{artefacts.FILES[name]}.parquet", train))
-            for name in names
+            for name in (*names, *(["fresh"] if fresh is not None else []))
             if name in artefacts.FILES
         }
         final = stack.enter_context(ListWriter(folder / "recommendations.parquet", train))
-        if fresh is not None:
-            writers["fresh"] = stack.enter_context(ListWriter(folder / "fresh_recommendations.parquet", train))
         for block in blocks(train, config, progress):
             candidates, own = gather(block, sources, depth(config))
             ranked, matrix, place = rank(

@@ -140,6 +140,14 @@ def test_proposed_by_no_source(restored: Restored, final: pl.DataFrame) -> None:
 def test_tracks_that_train_does_not_know(restored: Restored, final: pl.DataFrame) -> None:
     user = final["user_id"][0]
     assert explain(restored, user, UNHEARD).why_not == (
+        "Nobody played it before the cut, and no source proposes what nobody has played. "
+        "Of the tracks without plays it is number 1 for them, by its genres."
+    )
+    # somebody plays none of its genres
+    fresh = pl.read_parquet(restored.run.folder / "fresh_recommendations.parquet")
+    told = fresh.filter(pl.col("item_id") == UNHEARD)["user_id"].to_list()
+    other = next(one for one in final["user_id"].unique().sort() if one not in told)
+    assert explain(restored, other, UNHEARD).why_not == (
         "Nobody played it before the cut, and no source proposes what nobody has played."
     )
     assert explain(restored, user, LATE).why_not == "It is not in the catalogue, and nobody played it before the cut."

@@ -1,79 +1,13 @@
-"""Ids and indices, the log and its cuts, pairs, tags and lists."""
-
-from datetime import UTC, date, datetime, timedelta, timezone
+"""The log and its cuts, pairs, tags and the data of a run."""
 
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tonearm import data
 from tonearm.data import Catalogue, Dataset, Log, Pairs, Tags
-from tonearm.errors import ConfigError, DataError
-from tonearm.lists import Lists
-from tonearm.moments import DAY, parse_moment, to_moment, to_seconds
+from tonearm.errors import DataError
 from tonearm.vocabulary import Vocabulary
-
-
-class TestMoments:
-    def test_seconds_count_from_2000(self) -> None:
-        assert to_seconds(datetime(2000, 1, 2, 0, 0, 3)) == DAY + 3
-        assert to_seconds(datetime(1999, 12, 31, 23, 59, 59, 200_000)) == -1
-
-    def test_zones_go_to_utc(self) -> None:
-        assert to_seconds(datetime(2000, 1, 1, 3, tzinfo=timezone(timedelta(hours=3)))) == 0
-        assert to_seconds(datetime(2000, 1, 1, tzinfo=UTC)) == 0
-
-    @given(st.integers(-(2**31), 2**31 - 1))
-    def test_there_and_back(self, seconds: int) -> None:
-        assert to_seconds(to_moment(seconds)) == seconds
-
-    def test_parse(self) -> None:
-        assert parse_moment("2022-12-16") == datetime(2022, 12, 16)
-        assert parse_moment(" 2022-12-16T09:30:00 ") == datetime(2022, 12, 16, 9, 30)
-        assert parse_moment(date(2022, 12, 16)) == datetime(2022, 12, 16)
-        with pytest.raises(ConfigError, match=r"'16\.12\.2022' is not a date or time"):
-            parse_moment("16.12.2022")
-        with pytest.raises(ConfigError, match="whole second"):
-            parse_moment("2022-12-16T09:30:00.5")
-
-
-class TestVocabulary:
-    NARROW = Vocabulary.of(pl.Series([30, 10, None]), pl.Series([20, 10]))
-    WIDE = Vocabulary.of(pl.Series([2**60, -(2**60), 7]))
-    TEXT = Vocabulary.of(pl.Series(["b", "a", "b", "é"]))
-
-    def test_ascending_and_distinct(self) -> None:
-        assert self.NARROW.ids.to_list() == [10, 20, 30]
-        assert self.TEXT.ids.to_list() == ["a", "b", "é"]
-        assert len(self.WIDE) == 3
-
-    def test_encode(self) -> None:
-        assert self.NARROW.encode(pl.Series([20, None, 10, 11, 5, 31])).tolist() == [1, -1, 0, -1, -1, -1]
-        assert self.WIDE.encode(pl.Series([2**60, 8, None, -(2**60)])).tolist() == [2, -1, -1, 0]
-        assert self.TEXT.encode(pl.Series(["é", "c", None, "a"])).tolist() == [2, -1, -1, 0]
-
-    @pytest.mark.parametrize("dtype", [pl.Int8, pl.UInt16, pl.UInt64])
-    def test_encode_other_widths(self, dtype: type[pl.DataType]) -> None:
-        assert self.NARROW.encode(pl.Series([30, None, 9], dtype=dtype)).tolist() == [2, -1, -1]
-
-    def test_ids_of_another_kind_are_unknown(self) -> None:
-        assert self.NARROW.encode(pl.Series(["10", "20"])).tolist() == [-1, -1]
-
-    def test_empty(self) -> None:
-        empty = Vocabulary(pl.Series("id", [], dtype=pl.Int64))
-        assert empty.encode(pl.Series([1, None])).tolist() == [-1, -1]
-
-    def test_decode(self) -> None:
-        assert self.NARROW.decode(np.array([2, 0, 2], dtype=np.int32)).to_list() == [30, 10, 30]
-
-    def test_place_of_one_id(self) -> None:
-        assert self.NARROW.place(20) == 1
-        assert self.NARROW.place("20") == 1
-        assert self.NARROW.place("x") is None
-        assert self.NARROW.place(21) is None
-        assert self.TEXT.place("b") == 1
 
 
 def log(weight: bool = False) -> Log:
@@ -199,34 +133,3 @@ class TestDataset:
         assert [a.tolist() for a in block.seen] == [[0, 0, 1], [1]]
         unfiltered = self.DATA.block_of(np.array([2], dtype=np.int32), filter_seen=False)
         assert [a.tolist() for a in unfiltered.seen] == [[0, 0], []]
-
-
-class TestLists:
-    LISTS = Lists(
-        np.array([0, 3, 3, 5], dtype=np.int64),
-        np.array([4, 1, 3, 0, 2], dtype=np.int32),
-        np.array([0.9, 0.5, 0.1, 0.8, 0.7], dtype=np.float32),
-    )
-
-    def test_rows_and_ranks(self) -> None:
-        assert self.LISTS.row.tolist() == [0, 0, 0, 2, 2]
-        assert self.LISTS.rank.tolist() == [1, 2, 3, 1, 2]
-
-    def test_head(self) -> None:
-        head = self.LISTS.head(2)
-        assert head.indptr.tolist() == [0, 2, 2, 4]
-        assert head.item.tolist() == [4, 1, 0, 2]
-
-    def test_concat(self) -> None:
-        both = Lists.concat([self.LISTS.head(1), self.LISTS])
-        assert both.indptr.tolist() == [0, 1, 1, 2, 5, 5, 7]
-        assert both.item.tolist() == [4, 0, 4, 1, 3, 0, 2]
-        assert len(Lists.concat([])) == 0
-
-    def test_from_dense(self) -> None:
-        keep = np.array([[True, False], [True, True]])
-        item, score = np.array([[3, 0], [1, 2]], dtype=np.int32), np.array([[1, 9], [0.5, 0.25]], dtype=np.float32)
-        dense = Lists.from_dense(item, score, keep)
-        assert dense.indptr.tolist() == [0, 1, 3]
-        assert dense.item.tolist() == [3, 1, 2]
-        assert dense.score.tolist() == [1, 0.5, 0.25]

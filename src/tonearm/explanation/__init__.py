@@ -68,11 +68,13 @@ def explain(
         given, why_not = _words_for_cold(place, k)
         return Explanation(who, what, until, names, None if given is None else place, k, given, why_not)
     if i is None or place is None:
-        words = (
-            "It is not in the catalogue, and nobody played it before the cut."
-            if i is None
-            else "Nobody played it before the cut, and no source proposes what nobody has played."
-        )
+        words = "It is not in the catalogue, and nobody played it before the cut."
+        if i is not None:
+            words = "Nobody played it before the cut, and no source proposes what nobody has played."
+            fresh = _rank_in(restored, "fresh", who, what, restored.config.output.fresh)
+            words += (
+                "" if fresh is None else f" Of the tracks without plays it is number {fresh} for them, by its genres."
+            )
         return Explanation(who, what, until, names, None, k, None, words)
     block = restored.block(u)
     names |= _names(restored, block.pairs.item.tolist())
@@ -98,11 +100,16 @@ def _names(restored: Restored, items: list[int]) -> dict[Id, str]:
 
 
 def _rank_in_list(restored: Restored, user: Id, item: Id) -> int | None:
-    rows = restored.run.rows(LIST_FILES["recommendations"], "user_id", user, restored.config.output.k)
-    if rows is None:
+    if not (restored.run.folder / LIST_FILES["recommendations"]).is_file():
         raise DataError(f"{restored.run.folder}: has no {LIST_FILES['recommendations']}. Make the run anew.")
-    found = rows.filter(pl.col("item_id") == item)["rank"]
-    return int(found[0]) if len(found) else None
+    return _rank_in(restored, "recommendations", user, item, restored.config.output.k)
+
+
+def _rank_in(restored: Restored, name: str, user: Id, item: Id, k: int) -> int | None:
+    """The item's rank in one of the user's lists; None where it is not there, or there is no such list."""
+    rows = restored.run.rows(LIST_FILES[name], "user_id", user, k)
+    found = [] if rows is None else rows.filter(pl.col("item_id") == item)["rank"].to_list()
+    return found[0] if found else None
 
 
 def _cold(restored: Restored, user: Id) -> Id:
