@@ -121,6 +121,9 @@ def _columns(source: Input) -> dict[str, str]:
         if dtype is None:
             continue
         columns[name] = name
+        if name in source.parts.clashes:
+            problems.append(source.parts.clashes[name])
+            continue
         if dtype not in (wanted, pl.Null, pl.List(pl.Null)):
             words = "a string" if name == "name" else "a list of strings, of one string where an item has one"
             problems.append(

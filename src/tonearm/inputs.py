@@ -12,6 +12,7 @@ import polars as pl
 
 from tonearm.errors import DataError
 from tonearm.moments import EPOCH
+from tonearm.parts import Parts, check_name, fit, inside, local_files, remote_files
 
 ALIASES = {"item_id": ("track_id",), "started_at": ("timestamp", "datetime")}
 """Other names that a column may come under; the first name is preferred where both are there."""
@@ -30,17 +31,17 @@ class Input:
     """One address, resolved.
 
     address: as the caller wrote it
-    files: local files in order of name, or the one remote pattern
+    schema: the columns of all files, and the keys in the names of their folders
     """
 
     address: str
-    files: tuple[str, ...]
+    parts: Parts
     remote: bool
     schema: pl.Schema
 
-    def scan(self) -> pl.LazyFrame:
-        """All rows, lazily."""
-        return _scan(self.files, self.remote)
+    def scan(self, files: Sequence[str] | None = None) -> pl.LazyFrame:
+        """All rows, or those of some of the files, lazily."""
+        return _open(files or self.parts.files, self.remote, self.parts)
 
 
 @dataclass(frozen=True)
@@ -100,12 +101,13 @@ class Events:
 
     def first_row(self, condition: pl.Expr) -> str:
         """Where the condition holds first: 'row 317', or 'row 3 of part-2.parquet' in a folder; rows count from 1."""
-        for file in self.input.files:
-            part = self.canonical(_scan((file,), self.input.remote)).with_row_index("row").filter(condition)
+        files = self.input.parts.files
+        for file in files:
+            part = self.canonical(self.input.scan((file,))).with_row_index("row").filter(condition)
             found = part.select("row").head(1).collect()["row"]
             if len(found):
-                inside = f" of {Path(file).name}" if len(self.input.files) > 1 else ""
-                return f"row {found[0] + 1:,}{inside}"
+                where = f" of {inside(self.input.address, file)}" if len(files) > 1 else ""
+                return f"row {found[0] + 1:,}{where}"
         return "row unknown"
 
 
@@ -126,7 +128,7 @@ def reading(address: str) -> Iterator[None]:
         yield
     except PermissionError as error:
         raise DataError(f"{address}: no permission to read it. Change its mode, or run as a user who may.") from error
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         hint = " and the AWS_* settings in the environment" if "://" in address else ""
         raise DataError(f"{address}: cannot be read ({reason}). Check the file{hint}.") from error
@@ -138,13 +140,17 @@ def open_input(address: str) -> Input:
     Raises:
         DataError: nothing there, not parquet, no permission, or files of one folder that do not fit together.
     """
+    check_name(address)
     remote = "://" in address
     if remote and not address.startswith("s3://"):
         raise DataError(f"{address}: only local paths and s3:// addresses can be read. Copy the file, or use s3://.")
     with reading(address):
-        files = (_remote_pattern(address),) if remote else _local_files(address)
-        schema = _scan(files, remote).collect_schema()
-    return Input(address, files, remote, schema)
+        files = (
+            remote_files(address, lambda some: _open(some, remote, paths="path")) if remote else local_files(address)
+        )
+        parts = fit(address, files, lambda file: _open((file,), remote).collect_schema())
+        schema = _open(files, remote, parts).collect_schema()
+    return Input(address, parts, remote, schema)
 
 
 def open_events(address: str) -> Events:
@@ -175,9 +181,20 @@ def open_events(address: str) -> Events:
 def find_column(source: Input, name: str) -> str | None:
     """The caller's column for one of ours: the name itself, else its alias, else None.
 
+    Folders named `date=2022-01-01` give the time where no column does.
+
     Raises:
-        DataError: several aliases are there and the name itself is not.
+        DataError: several aliases are there and the name itself is not; or the files hold it in types that do not fit.
     """
+    found = _named(source, name)
+    if found is None and name == "started_at" and "date" in source.parts.keys:
+        return "date"
+    if found in source.parts.clashes:
+        raise DataError(source.parts.clashes[found])
+    return found
+
+
+def _named(source: Input, name: str) -> str | None:
     if name in source.schema:
         return name
     found = [alias for alias in ALIASES.get(name, ()) if alias in source.schema]
@@ -199,7 +216,7 @@ def fingerprint(source: Input, rows: int) -> Fingerprint:
     if source.remote:
         return Fingerprint(source.address, rows, None, None, "nothing: a remote address, told by its rows only")
     digest, total, whole = hashlib.sha256(), 0, True
-    for file in source.files:
+    for file in source.parts.files:
         with reading(source.address), Path(file).open("rb") as stream:
             size = os.fstat(stream.fileno()).st_size
             total += size
@@ -223,59 +240,24 @@ def shown(moment: datetime) -> str:
     return moment.date().isoformat() if moment.time() == datetime.min.time() else moment.isoformat(sep=" ")
 
 
-def _scan(files: Sequence[str], remote: bool) -> pl.LazyFrame:
+def _open(files: Sequence[str], remote: bool, parts: Parts | None = None, paths: str | None = None) -> pl.LazyFrame:
+    """The rows of some files, with the columns and types that all of them together have.
+
+    paths: a column for the file that each row is of
+    """
+    several = parts is not None and not parts.uniform
+    widen = pl.ScanCastOptions(integer_cast="upcast", float_cast="upcast") if several else None
     return pl.scan_parquet(
         list(files),
-        hive_partitioning=False,
+        hive_partitioning=parts is not None and len(parts.keys) > 0,
         glob=remote,
+        schema=parts.schema if parts is not None and several else None,
+        missing_columns="insert" if several else "raise",
         extra_columns="ignore",
+        cast_options=widen,
+        include_file_paths=paths,
         storage_options=storage_options() if remote else None,
     )
-
-
-def _remote_pattern(address: str) -> str:
-    if address.endswith(".parquet") or "*" in address:
-        return address
-    return address.rstrip("/") + "/**/*.parquet"
-
-
-def _local_files(address: str) -> tuple[str, ...]:
-    path = Path(address).expanduser()
-    if path.is_dir():
-        inside = sorted(p for p in path.rglob("*.parquet") if p.is_file() and not p.name.startswith((".", "_")))
-        if not inside:
-            raise DataError(f"{address}: the folder holds no .parquet file. Point at the folder that does.")
-        files = [str(p) for p in inside]
-    elif path.exists():
-        files = [str(path)]
-    elif any(c in address for c in "*?["):
-        root = Path(path.anchor or ".")
-        files = sorted(str(p) for p in root.glob(str(path.relative_to(path.anchor))) if p.is_file())
-        if not files:
-            raise DataError(f"{address}: no file matches. Check the pattern, and quote it in the shell.")
-    else:
-        raise DataError(f"{address}: no such file or folder. Check the path.")
-    for file in files:
-        _check_magic(address, file)
-    return tuple(files)
-
-
-def _check_magic(address: str, file: str) -> None:
-    with Path(file).open("rb") as stream:
-        start = stream.read(4)
-        size = stream.seek(0, os.SEEK_END)
-        stream.seek(max(0, size - 4))
-        end = stream.read(4)
-    if size >= 12 and start == end == b"PAR1":
-        return
-    where = address if file == address else f"{address} ({Path(file).name})"
-    if size == 0:
-        what = "the file is empty"
-    elif start == b"PAR1":
-        what = "the parquet file is cut off before its end"
-    else:
-        what = "not a parquet file"
-    raise DataError(f"{where}: {what}. Write the table as parquet, for instance with polars' write_parquet.")
 
 
 def _missing(source: Input, name: str) -> str:

@@ -27,6 +27,7 @@ from tonearm.lists import Lists
 from tonearm.load import Loaded, load_events, load_ready_made
 from tonearm.metrics import ListMeter, Truth, cold_users, describe_items, truth
 from tonearm.moments import parse_moment, to_moment
+from tonearm.parts import local_path
 from tonearm.profile import profile
 from tonearm.progress import Progress
 from tonearm.ranker import RankerModel, TrainingTable, join_tables, label_candidates, sample_negatives
@@ -56,7 +57,7 @@ class Inputs:
         """The files by option, local ones as absolute paths, so that they are found again from anywhere."""
         given = {"events": self.events, "items": self.items, "train": self.train, "test": self.test}
         return {
-            name: address if "://" in address else str(Path(address).absolute())
+            name: address if "://" in address else str(local_path(address).absolute())
             for name, address in given.items()
             if address is not None
         }

@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from tonearm.errors import DataError, OutputError
+from tonearm.parts import local_path
 
 _TRACKS: Mapping[str, str] = {
     "track_id": "an integer",
@@ -114,8 +115,10 @@ def _genres_table(tracks: pl.DataFrame, catalog: pl.DataFrame) -> pl.DataFrame:
 
 def _scan(path: Path, columns: Mapping[str, str]) -> pl.LazyFrame:
     """Open a parquet file lazily and make sure that it has the columns, each of its kind."""
-    if not path.exists():
-        raise DataError(f"{path}: no such file. Give the path of the parquet file from the dump.")
+    path = local_path(str(path))
+    if not (path.is_file() or path.is_dir()):
+        what = "is a pipe or a device" if path.exists() else "no such file"
+        raise DataError(f"{path}: {what}. Give the path of the parquet file from the dump.")
     try:
         table = pl.scan_parquet(path)
         schema = table.collect_schema()

@@ -7,7 +7,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
@@ -23,6 +22,7 @@ from tonearm.kernels.shape import Rules, diversify, take
 from tonearm.kernels.topk import unit_vectors
 from tonearm.lists import Lists
 from tonearm.moments import DAY, parse_moment, to_seconds
+from tonearm.parts import local_path
 from tonearm.sources.als import ALSModel
 from tonearm.sources.base import Source
 from tonearm.types import Bools, Float32s, Float64s, Int32s, Int64s
@@ -409,7 +409,7 @@ def _ids(address: str) -> pl.Series:
     """The ids of a parquet file's item_id, or of a text file with one a line."""
     if not address.endswith((".parquet", "/")):
         try:
-            lines = Path(address).expanduser().read_text(encoding="utf-8").splitlines()
+            lines = local_path(address).read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(
                 f"{address}: cannot be read as text ({error}). Check shape.block_file; parquet files end in .parquet."

@@ -43,6 +43,7 @@ def bucket(
     for key, table in (
         ("log/a.parquet", small_events[:7]),
         ("log/2021/b.parquet", small_events[7:]),
+        ("log/_temporary/0/part-0.parquet", small_events),
         ("items.parquet", small_items),
     ):
         body = BytesIO()
