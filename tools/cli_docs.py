@@ -14,7 +14,8 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "cli.md"
 WIDTH = 100
 HEAD = """# The command line
 
-This page is made from the commands' own `--help` by `python tools/cli_docs.py`.
+This page is made from the commands' own `--help` by `python tools/cli_docs.py`. What `--set` and `--config` take stands
+in [configuration.md](configuration.md).
 """
 
 

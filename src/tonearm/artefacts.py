@@ -30,6 +30,10 @@ FILES = {"als": "personal_als", "content": "content_recommendations", "fresh": "
 """Sources whose lists are written to a file, and the list of tracks that no source proposes, having no plays."""
 
 
+SCORES = ("als_score", "content_score")
+"""Columns of recommendations.parquet, whatever the ranker saw."""
+
+
 class ListWriter(store.TableWriter):
     """A parquet file of lists: user_id, item_id, score, rank, and more columns where they are given."""
 
@@ -49,30 +53,25 @@ class ListWriter(store.TableWriter):
 
 
 def final_columns(
-    block: Block,
-    lists: Lists,
-    names: Sequence[str],
-    features: Float32s,
-    place: Int64s,
-    which: Literal["few", "all"],
+    block: Block, lists: Lists, known: Mapping[str, Float32s], place: Int64s, which: Literal["few", "all"]
 ) -> dict[str, pl.Series]:
-    """What recommendations.parquet says beside the list: two scores, the user's number of tracks, or every feature.
+    """What recommendations.parquet says beside the list: two scores, the user's number of tracks, or all that is known.
 
-    names, features: the ranker's features of all candidates, (n, n_features) float32; NaN becomes null
-    place: (n_entries,) int64, the row of each entry in `features`; −1 for one that was no candidate
+    known: values of all candidates by name, (n,) float32 each; NaN becomes null
+    place: (n_entries,) int64, the row of each entry in them; −1 for one that was no candidate
     """
 
     def column(name: str) -> pl.Series:
-        if name not in names:
+        if name not in known:
             return pl.Series([None] * len(place), dtype=pl.Float32)
-        values = features[place, names.index(name)]
+        values = known[name][place]
         values[place < 0] = np.nan
         return pl.Series(values, nan_to_null=True)
 
-    columns = {name: column(name) for name in ("als_score", "content_score")}
+    columns = {name: column(name) for name in SCORES}
     columns["tracks_played_by_user"] = pl.Series(np.diff(block.pairs.indptr).astype(np.int32)[lists.row])
     if which == "all":
-        columns |= {name: column(name) for name in names if name not in columns}
+        columns |= {name: column(name) for name in known if name not in columns}
     return columns
 
 

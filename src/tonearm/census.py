@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import polars as pl
-from pydantic.dataclasses import dataclass as options_class
 
 from tonearm.inputs import Events, reading
 from tonearm.moments import to_moment
+from tonearm.options import options
 from tonearm.tally import count_ids
 
 EARLIEST, LATEST = -(2**31), 2**31 - 1
@@ -16,7 +16,7 @@ EARLIEST, LATEST = -(2**31), 2**31 - 1
 Rule = Literal["drop", "keep", "error"]
 
 
-@options_class(frozen=True, config={"extra": "forbid"})
+@options
 class DataOptions:
     """What becomes of rows that are not as they should be.
 

@@ -1,7 +1,7 @@
 """The whole configuration: one frozen tree of options, read from TOML, overridden by flags, stored with the run."""
 
+import copy
 import dataclasses
-import difflib
 import json
 import tomllib
 from collections.abc import Sequence
@@ -9,11 +9,12 @@ from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
-from pydantic.dataclasses import dataclass
+from pydantic import Field, TypeAdapter, ValidationError
 
 from tonearm.census import DataOptions
 from tonearm.errors import ConfigError
+from tonearm.features import feature_names
+from tonearm.options import check_names, options, suggest, wrong_value
 from tonearm.ranker import Ranker
 from tonearm.shape import Shape
 from tonearm.sources.again import Again
@@ -28,14 +29,12 @@ from tonearm.sources.trend import Trend
 from tonearm.sources.user_knn import UserKNN
 from tonearm.split import SplitOptions
 
-STRICT = ConfigDict(extra="forbid")
-
 SourceName = Literal[
     "popular", "als", "content", "item_item", "ease", "spectral", "user_knn", "recent", "trend", "again"
 ]
 
 
-@dataclass(frozen=True, config=STRICT)
+@options
 class OutputOptions:
     """What is written.
 
@@ -55,7 +54,7 @@ class OutputOptions:
     top_popular: Annotated[int, Field(ge=1)] = 100
 
 
-@dataclass(frozen=True, config=STRICT)
+@options
 class EvaluationOptions:
     """How lists are measured.
 
@@ -67,7 +66,7 @@ class EvaluationOptions:
     resamples: Annotated[int, Field(ge=10)] = 1000
 
 
-@dataclass(frozen=True, config=STRICT)
+@options
 class Config:
     """Every option of a run.
 
@@ -78,6 +77,8 @@ class Config:
     block: users handled at a time; memory grows with it, results do not change
     threads: processor threads; 0 takes all there are
     sources: which candidate sources take part; popular and als always do
+    proposers: those of them that propose candidates; the others have lists of their own and score what is proposed;
+        none named means all
     """
 
     seed: Annotated[int, Field(ge=0)] = 0
@@ -86,6 +87,7 @@ class Config:
     block: Annotated[int, Field(ge=1)] = 4096
     threads: Annotated[int, Field(ge=0)] = 0
     sources: Annotated[tuple[SourceName, ...], Field(min_length=1)] = get_args(SourceName)
+    proposers: tuple[SourceName, ...] = ()
     data: DataOptions = field(default_factory=DataOptions)
     split: SplitOptions = field(default_factory=SplitOptions)
     popularity: Popularity = field(default_factory=Popularity)
@@ -102,6 +104,25 @@ class Config:
     shape: Shape = field(default_factory=Shape)
     evaluation: EvaluationOptions = field(default_factory=EvaluationOptions)
     output: OutputOptions = field(default_factory=OutputOptions)
+
+    def __post_init__(self) -> None:
+        recipes = self.recipes()
+        of = self.trend.of
+        if "trend" in recipes and of not in recipes:
+            raise ConfigError(
+                f"the source trend scales the scores of trend.of = '{of}', and sources lacks '{of}'. Add '{of}' to "
+                "sources, set trend.of to an item-item source that is there, or leave trend out."
+            )
+        for name in self.proposers:
+            if name not in recipes:
+                mend = "Set filter_seen = false" if name in self.sources else "Add it to sources"
+                raise ConfigError(f"proposers has '{name}', which takes no part. {mend}, or leave it out.")
+        if self.proposers and not {"popular", "als"} & {*self.proposers}:
+            raise ConfigError("proposers needs popular or als, as every log can carry them. Add one of the two.")
+        known = feature_names([*recipes], filter_seen=self.filter_seen)
+        for feature in self.ranker.features:
+            if feature not in known:
+                raise ConfigError(f"ranker.features has '{feature}', which is not made here.{suggest(feature, known)}")
 
     def recipes(self) -> dict[str, Recipe | Trend]:
         """The candidate sources, in the order of their columns."""
@@ -125,6 +146,10 @@ PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
     "notebook": {
         "filter_seen": False,
+        "candidates": 100,
+        "sources": ["popular", "als", "content"],
+        "proposers": ["als", "content"],
+        "split": {"windows": 1},
         "als": {
             "factors": 50,
             "iterations": 50,
@@ -135,10 +160,11 @@ PRESETS: dict[str, dict[str, Any]] = {
             "recency": 0.0,
             "side_information": False,
         },
+        "ranker": {"features": ["als_score", "content_score", "user_tracks"]},
         "output": {"k": 100, "similar": 10},
     },
 }
-"""Named settings; "notebook" is the classic course setting."""
+"""Named settings; "notebook" is the classic course setting, as docs/notebook.md tells."""
 
 _ADAPTER = TypeAdapter(Config)
 
@@ -150,25 +176,30 @@ def load_config(path: Path | None = None, overrides: Sequence[str] = (), preset:
         ConfigError: no such file, preset or option, or a value of the wrong type or out of range.
     """
     if preset not in PRESETS:
-        raise ConfigError(f"there is no preset '{preset}'.{_suggest(preset, list(PRESETS))}")
-    tree: dict[str, Any] = json.loads(json.dumps(PRESETS[preset]))
+        raise ConfigError(f"there is no preset '{preset}'.{suggest(preset, PRESETS)}")
+    tree: dict[str, Any] = copy.deepcopy(PRESETS[preset])
     if path is not None:
         _merge(tree, _read(path))
-        config_from(tree, str(path))  # what is wrong in the file is said of the file
+    whole = copy.deepcopy(tree)
     for override in overrides:
-        _merge(tree, _parse_override(override))
-    return config_from(tree, "--set")
+        _merge(whole, _parse_override(override))
+    try:
+        return config_from(whole, "--set")
+    except ConfigError:
+        if path is not None:  # what is wrong in the file is said of the file
+            config_from(tree, str(path))
+        raise
 
 
 def config_from(tree: dict[str, Any], where: str) -> Config:
     """Check a tree of options, as TOML gives it."""
-    _check_names(tree, Config, "", where)
+    check_names(tree, Config, where)
     try:
         return _ADAPTER.validate_python(tree)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"{where}: {name} = {first['input']!r} will not do: {first['msg'].lower()}.") from error
+        raise ConfigError(f"{where}: {wrong_value(error)}") from error
+    except ConfigError as error:  # options that do not go together
+        raise ConfigError(f"{where}: {error}") from error
 
 
 def to_toml(config: Config) -> str:
@@ -225,26 +256,3 @@ def _merge(tree: dict[str, Any], over: dict[str, Any]) -> None:
             _merge(tree[key], value)
         else:
             tree[key] = value
-
-
-def _check_names(tree: dict[str, Any], kind: Any, section: str, where: str) -> None:
-    known = {f.name: f.type for f in dataclasses.fields(kind)}
-    for name, value in tree.items():
-        if name not in known:
-            missing = f"[{section}] has no option '{name}'" if section else f"there is no option '{name}'"
-            if isinstance(value, dict) and not section:
-                missing = f"there is no section [{name}]"
-            raise ConfigError(f"{where}: {missing}.{_suggest(name, list(known))}")
-        if dataclasses.is_dataclass(known[name]):
-            if not isinstance(value, dict):
-                raise ConfigError(
-                    f"{where}: '{name}' is a section. Set the options in it, as [{name}] or {name}.option."
-                )
-            _check_names(value, known[name], name, where)
-
-
-def _suggest(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    if close:
-        return f" Did you mean '{close[0]}'?"
-    return f" Known: {', '.join(sorted(known))}." if known else " There is none."

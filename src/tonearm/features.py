@@ -7,12 +7,13 @@ import numpy as np
 
 from tonearm.candidates import Candidates
 from tonearm.data import Block, Dataset, Tags
+from tonearm.errors import ConfigError
 from tonearm.kernels import features as kernels
 from tonearm.kernels import own as own_kernels
 from tonearm.kernels.lists import window_counts
 from tonearm.lists import Lists
 from tonearm.moments import DAY
-from tonearm.types import Float32s, Int32s
+from tonearm.types import Float32s, Int32s, Int64s
 
 WINDOWS = (7, 30, 90)
 """Days of the recent popularity windows."""
@@ -36,6 +37,8 @@ class Features:
     """How features are made, fitted on the events before `now`.
 
     names: the columns of the matrix that `compute` returns
+    columns, width: their places among the columns that are computed, and how many those are
+    own: whether the user's own plays of a candidate are among them
     item: (n_items, n_item_features) float32
     popularity: (n_items,) float32, log(1 + plays)
     """
@@ -44,29 +47,41 @@ class Features:
     item: Float32s
     popularity: Float32s
     tags: tuple[tuple[str, Tags], ...]
-    filter_seen: bool
+    own: bool
+    columns: Int64s
+    width: int
 
     @classmethod
-    def fit(cls, data: Dataset, sources: Sequence[str], filter_seen: bool) -> "Features":
-        """Count what is known of each item; groups without data (time, artists, ...) are left out."""
-        item_columns = _item_features(data, filter_seen)
+    def fit(cls, data: Dataset, sources: Sequence[str], filter_seen: bool, wanted: Sequence[str] = ()) -> "Features":
+        """Count what is known of each item; groups without data (time, artists, ...) are left out.
+
+        wanted: names of the features to make, as far as the data have them; none named means all
+
+        Raises:
+            ConfigError: the data have none of them.
+        """
         catalogue = data.catalogue
         tags = tuple(
             (name, tags)
             for name, tags in (("artist", catalogue.artists), ("album", catalogue.albums))
             if tags is not None and _repeats(tags)
         )
-        timed = data.log.time is not None
-        names = [f"{source}_{kind}" for source in sources for kind in ("score", "z")]
-        names += list(item_columns)
-        names += _user_names(timed)
-        names += [f"{tag}_{kind}" for tag, _ in tags for kind in _affinity_names(timed)]
-        if not filter_seen:
-            names += _own_names(timed)
+        timed, own = data.log.time is not None, not filter_seen
+        if wanted:  # what takes long to make is left out unless it is asked for
+            tags = tuple((tag, of) for tag, of in tags if {*_affinity_names(tag, timed)} & {*wanted})
+            own = own and bool({*_own_names(timed)} & {*wanted})
+        names = _names(sources, [tag for tag, _ in tags], timed, filter_seen, own)
+        columns = np.array([i for i, name in enumerate(names) if not wanted or name in wanted], np.int64)
+        if len(columns) == 0:
+            raise ConfigError(
+                f"the data have none of ranker.features ({', '.join(wanted)}). Name one of {', '.join(names)}."
+            )
+        item_columns = _item_features(data, filter_seen)
         item = np.zeros((data.n_items, len(item_columns)), np.float32)
         for column, values in enumerate(item_columns.values()):
             item[:, column] = values
-        return cls(tuple(names), item, np.log1p(data.plays, dtype=np.float32), tags, filter_seen)
+        popularity = np.log1p(data.plays, dtype=np.float32)
+        return cls(tuple(names[c] for c in columns), item, popularity, tags, own, columns, len(names))
 
     def compute(self, block: Block, candidates: Candidates, scratch: "Scratch | None" = None) -> Float32s:
         """The features of every candidate, (n_candidates, n_features) float32 column by column; NaN where unknown.
@@ -74,7 +89,7 @@ class Features:
         scratch: memory to write to; the result holds until it is used again
         """
         indptr, item = candidates.lists.indptr, candidates.lists.item
-        out = (scratch or Scratch()).matrix(len(candidates), len(self.names))
+        out = (scratch or Scratch()).matrix(len(candidates), self.width)
         z = kernels.standardize(indptr, candidates.scores)
         user = _user_features(block, self.popularity)
         kernels.place_known(indptr, item, candidates.scores, z, self.item, user, out)
@@ -94,15 +109,15 @@ class Features:
                 indptr,
                 item,
             )
-            width = len(_affinity_names(timed))
+            width = 3 if timed else 2
             out[:, at : at + width] = affinity[:, :width]
             at += width
-        if not self.filter_seen:
+        if self.own:
             own = _own_features(block, candidates.lists)
             out[:, at : at + own.shape[1]] = own
             at += own.shape[1]
-        assert at == len(self.names)
-        return out
+        assert at == self.width
+        return out if len(self.columns) == at else out.T[self.columns].T
 
 
 def _repeats(tags: Tags) -> bool:
@@ -110,12 +125,35 @@ def _repeats(tags: Tags) -> bool:
     return len(tags.index) > len(tags.labels)
 
 
-def _affinity_names(timed: bool) -> tuple[str, ...]:
-    return ("plays", "items", "recency") if timed else ("plays", "items")
+def feature_names(sources: Sequence[str], filter_seen: bool) -> list[str]:
+    """Every feature of these sources, made from data that lack nothing."""
+    return _names(sources, ("artist", "album"), True, filter_seen, not filter_seen)
+
+
+def _names(sources: Sequence[str], tags: Sequence[str], timed: bool, filter_seen: bool, own: bool) -> list[str]:
+    return [
+        *(f"{source}_{kind}" for source in sources for kind in ("score", "z")),
+        *_item_names(timed, filter_seen),
+        *_user_names(timed),
+        *(name for tag in tags for name in _affinity_names(tag, timed)),
+        *(_own_names(timed) if own else ()),
+    ]
+
+
+def _affinity_names(tag: str, timed: bool) -> list[str]:
+    return [f"{tag}_{kind}" for kind in (("plays", "items", "recency") if timed else ("plays", "items"))]
+
+
+def _item_names(timed: bool, filter_seen: bool) -> list[str]:
+    names = [] if filter_seen else ["item_plays_per_user"]
+    if timed:
+        names += [f"item_{kind}_{days}d" for days in WINDOWS for kind in ("plays", "trend")]
+        names += ["item_age", "item_recency"]
+    return names
 
 
 def _item_features(data: Dataset, filter_seen: bool) -> dict[str, Float32s]:
-    """Plays in all are the score of the popular source, and so not among them."""
+    """By `_item_names`. Plays in all are the score of the popular source, and so not among them."""
     plays = data.plays.astype(np.float32)
     columns: dict[str, Float32s] = {}
     if not filter_seen:

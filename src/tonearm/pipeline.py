@@ -14,7 +14,7 @@ import numpy as np
 
 from tonearm import artefacts, report, store
 from tonearm.artefacts import ListWriter
-from tonearm.candidates import Candidates, gather
+from tonearm.candidates import Candidates, gather, proposing
 from tonearm.config import Config, to_toml
 from tonearm.data import Block, Dataset
 from tonearm.errors import ConfigError
@@ -173,7 +173,7 @@ def training_table(split: InnerSplit, sources: Sequence[Source], config: Config,
     rows = np.arange(len(labels))
     if len(rows) > config.ranker.users:
         rows = np.sort(rng.choice(rows, config.ranker.users, replace=False))
-    features = Features.fit(history, [source.name for source in sources], config.filter_seen)
+    features = Features.fit(history, [source.name for source in sources], config.filter_seen, config.ranker.features)
     z = np.array([i for i, name in enumerate(features.names) if name.endswith("_z")], np.int64)
     parts = [TrainingTable(features.names, z, np.empty((0, len(features.names)), np.float32), *_nothing())]
     scratch = Scratch()
@@ -181,7 +181,7 @@ def training_table(split: InnerSplit, sources: Sequence[Source], config: Config,
         progress("training table", lo, len(rows))
         some = rows[lo : lo + config.block]
         block = history.block_of(labels.users[some], config.filter_seen)
-        candidates, _ = gather(block, sources, depth(config))
+        candidates, _ = gather(block, sources, depth(config), config.proposers)
         wanted = [labels.item[labels.indptr[row] : labels.indptr[row + 1]] for row in some]
         bounds = np.concatenate(([0], np.cumsum([len(w) for w in wanted]))).astype(np.int64)
         label = label_candidates(candidates.lists.indptr, candidates.lists.item, bounds, np.concatenate(wanted))
@@ -210,12 +210,12 @@ def write_lists(
     meters = {
         name: ListMeter(truth_, items, config.evaluation.ks, parts) for name in (*shown_as, *rules, "recommendations")
     }
-    funnel = FunnelMeter(truth_, names)
+    funnel = FunnelMeter(truth_, proposing(names, config.proposers))
     costs = None
     if shaper is not None:
         costs = RuleCosts(shaper.knowing(sources), truth_, items, config.evaluation.ks, config.output.k, parts)
         meters[artefacts.UNSHAPED] = costs.unshaped
-    features, scratch = Features.fit(train, names, config.filter_seen), Scratch()
+    features, scratch = Features.fit(train, names, config.filter_seen, config.ranker.features), Scratch()
     k = config.output.k
     content = next((source for source in sources if isinstance(source, ContentModel)), None)
     fresh = content.of_unplayed(train) if content is not None and config.output.fresh > 0 else None
@@ -227,7 +227,7 @@ def write_lists(
         }
         final = stack.enter_context(ListWriter(folder / "recommendations.parquet", train))
         for block in blocks(train, config, progress):
-            candidates, own = gather(block, sources, depth(config))
+            candidates, own = gather(block, sources, depth(config), config.proposers)
             ranked, matrix, place = rank(
                 block, candidates, features, ranker, k if costs is None else None, config, scratch
             )
@@ -235,7 +235,10 @@ def write_lists(
             if costs is not None:
                 shaped = costs.shape(block, ranked)
                 listed, place = shaped.lists, np.where(shaped.place < 0, -1, place[shaped.place])
-            columns = artefacts.final_columns(block, listed, features.names, matrix, place, config.output.features)
+            known = {f"{name}_score": column for name, column in zip(names, candidates.scores.T, strict=True)}
+            known = {name: known[name] for name in artefacts.SCORES if name in known}
+            known |= zip(features.names, matrix.T, strict=True)
+            columns = artefacts.final_columns(block, listed, known, place, config.output.features)
             final.write_lists(block, listed, columns)
             for name, lists in zip(names, own, strict=True):
                 shown = lists.head(k)

@@ -14,12 +14,12 @@ from typing import Annotated, Any, Literal, Self
 import catboost
 import numpy as np
 from pydantic import Field
-from pydantic.dataclasses import dataclass as options
 from scipy.optimize import minimize
 
 from tonearm.errors import DataError
 from tonearm.kernels.features import standardize
 from tonearm.kernels.lists import best_of_rows
+from tonearm.options import options
 from tonearm.progress import Progress, no_progress
 from tonearm.types import Bools, Float32s, Float64s, Int32s, Int64s
 
@@ -41,7 +41,7 @@ LEAST = 100
 LOSSES = {"logloss": "Logloss", "yetirank": "YetiRank", "querysoftmax": "QuerySoftMax", "pairlogit": "PairLogit"}
 
 
-@options(frozen=True)
+@options
 class Ranker:
     """Gradient boosting over candidates, grouped by user.
 
@@ -55,6 +55,8 @@ class Ranker:
     repeats: times that parts and negatives are drawn anew at most, so that less of the list is luck; fewer where that
         would be more work than `many` users are
     many: users from which on one held-out part is enough
+    features: names of the features to learn from, as far as the data have them; none named means all. Trees are blended
+        with the standardised scores among them, and stand alone where those are none
     """
 
     loss: Literal["logloss", "yetirank", "querysoftmax", "pairlogit"] = "logloss"
@@ -69,6 +71,7 @@ class Ranker:
     folds: Annotated[int, Field(ge=2)] = 5
     repeats: Annotated[int, Field(ge=1)] = 4
     many: Annotated[int, Field(ge=0)] = 5_000
+    features: tuple[str, ...] = ()
 
     def fit(
         self,
@@ -118,7 +121,7 @@ class Ranker:
         # gain nothing by having seen it.
         blend = fit_blend(table, times == 0 if many else times > 0, many)
         model = RankerModel(table.names, table.z, trees, blend, 1.0, {})
-        shares = (*MIXES, 1.0) if many and later else MIXES
+        shares = (1.0,) if len(table.z) == 0 else (*MIXES, 1.0) if many and later else MIXES
         return model.with_best_mix(table, unseen, self, [m.tree_count_ for m in models], shares)
 
     def negatives_of(self, n_users: int) -> int:
@@ -247,7 +250,7 @@ class RankerModel:
         blend = blended(z, self.blend)
         label = table.label[rows]
         by_user = {mix: ndcgs(indptr, mixed(indptr, unseen[rows], blend, mix), label) for mix in shares}
-        best = best_mix(by_user)
+        best = best_mix(by_user) if len(shares) > 1 else shares[0]
         alone = {
             self.names[column].removesuffix("_z"): float(ndcgs(indptr, z[:, i], label).mean())
             for i, column in enumerate(self.z)
@@ -341,6 +344,8 @@ def fit_blend(table: TrainingTable, rows: Bools, by_order: bool) -> Float32s:
     by_order: go on from there to weights that put the played candidates first, by ndcg, which is what counts but takes
         thousands of users to tell
     """
+    if len(table.z) == 0:
+        return np.empty(0, np.float32)
     indptr, kept = _rows_of_known(table.indptr, rows)
     z, label = table.features[kept][:, table.z], table.label[kept]
     likeliest = _likeliest(indptr, z.astype(np.float64), label.astype(np.float64))

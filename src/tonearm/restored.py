@@ -46,7 +46,7 @@ class Restored:
 
     def gather(self, block: Block) -> tuple[Candidates, list[Lists]]:
         """A block's candidates, and each source's own lists."""
-        return gather(block, self.sources, pipeline.depth(self.config))
+        return gather(block, self.sources, pipeline.depth(self.config), self.config.proposers)
 
     def rank(self, block: Block, candidates: Candidates, k: int) -> tuple[Lists, Float32s]:
         """The k best candidates of each user by the ranker, and the features of each entry."""
@@ -71,7 +71,8 @@ def restore(
     config = load_config(run.folder / "config.toml")
     loaded = _inputs(run.manifest, events, items).load(config, progress)
     _check_same(run, loaded)
-    features = Features.fit(loaded.train, [source.name for source in sources], config.filter_seen)
+    names = [source.name for source in sources]
+    features = Features.fit(loaded.train, names, config.filter_seen, config.ranker.features)
     if features.names != ranker.names:
         raise DataError(f"{run.folder}: this version makes other features than the ranker has seen. Make the run anew.")
     return Restored(run, config, loaded, sources, ranker, features)

@@ -12,7 +12,6 @@ from typing import Annotated, Literal
 import numpy as np
 import polars as pl
 from pydantic import Field, StrictInt, StrictStr
-from pydantic.dataclasses import dataclass as options
 
 from tonearm.data import Block, Catalogue, Dataset, Tags
 from tonearm.errors import ConfigError, DataError
@@ -22,6 +21,7 @@ from tonearm.kernels.shape import Rules, diversify, take
 from tonearm.kernels.topk import unit_vectors
 from tonearm.lists import Lists
 from tonearm.moments import DAY, parse_moment, to_seconds
+from tonearm.options import options
 from tonearm.parts import local_path
 from tonearm.sources.als import ALSModel
 from tonearm.sources.base import Source
@@ -46,7 +46,7 @@ VERSION_WORDS = (
 Words = tuple[str, ...]
 
 
-@options(frozen=True)
+@options
 class Shape:
     """What the final list must look like; as it stands, nothing is changed.
 
@@ -91,6 +91,10 @@ class Shape:
                 f"shape.fresh_share = {self.fresh_share} and shape.explore_share = {self.explore_share} add up to more "
                 "than the list. Lower one of them."
             )
+        if self.available_at is not None:
+            if self.availability is None:
+                raise ConfigError("shape.available_at means nothing without shape.availability. Set both, or neither.")
+            parse_moment(self.available_at)
 
     def fit(self, data: Dataset, items: str | None = None) -> "Shaper | None":
         """What the rules mean for each item; None where no rule is set.

@@ -5,15 +5,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from pydantic import Field
-from pydantic.dataclasses import dataclass as options_class
 
 from tonearm.data import Dataset, Log
 from tonearm.errors import DataError
 from tonearm.moments import DAY
+from tonearm.options import options
 from tonearm.types import Bools, Int32s, Int64s
 
 
-@options_class(frozen=True, config={"extra": "forbid"})
+@options
 class SplitOptions:
     """How the label window is cut from train.
 

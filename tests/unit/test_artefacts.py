@@ -66,20 +66,20 @@ def test_final_columns(data: Dataset) -> None:
     block = data.block_of(np.array([3, 2, 0], np.int32), True)
     features = np.array([[3, 6, 9], [1, np.nan, 7], [2, 5, 8]], np.float32)
     place = np.array([1, 2, 0])  # the row of each entry
-    names = ("als_score", "popular_rank", "content_score")
-    few = pl.DataFrame(artefacts.final_columns(block, some_lists(), names, features, place, "few"))
+    known = dict(zip(("als_score", "popular_rank", "content_score"), features.T, strict=True))
+    few = pl.DataFrame(artefacts.final_columns(block, some_lists(), known, place, "few"))
     assert few.to_dict(as_series=False) == {
         "als_score": [1, 2, 3],
         "content_score": [7, 8, 9],
         "tracks_played_by_user": [3, 3, 2],  # of u7, u7 and u1
     }
-    every = artefacts.final_columns(block, some_lists(), names, features, place, "all")
+    every = artefacts.final_columns(block, some_lists(), known, place, "all")
     assert list(every) == ["als_score", "content_score", "tracks_played_by_user", "popular_rank"]
     assert every["popular_rank"].to_list() == [None, 5, 6]
-    without = artefacts.final_columns(block, some_lists(), names[:2], features[:, :2], place, "few")
+    without = artefacts.final_columns(block, some_lists(), {"als_score": features[:, 0]}, place, "few")
     assert without["content_score"].to_list() == [None] * 3
     assert without["content_score"].dtype == pl.Float32
-    filled = artefacts.final_columns(block, some_lists(), names, features, np.array([1, -1, 0]), "few")
+    filled = artefacts.final_columns(block, some_lists(), known, np.array([1, -1, 0]), "few")
     assert filled["als_score"].to_list() == [1, None, 3]  # what was no candidate has no features
 
 

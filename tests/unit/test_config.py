@@ -3,6 +3,7 @@
 import dataclasses
 import re
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,12 @@ import pytest
 
 from tonearm.config import PRESETS, Config, config_from, load_config, to_toml
 from tonearm.errors import ConfigError
+from tonearm.sources.als import ALS
+from tonearm.sources.content import Content
 
+AnyConfig: Any = Config
+AnyALS: Any = ALS
+replace: Any = dataclasses.replace
 SECTIONS = {f.name: f.type for f in dataclasses.fields(Config) if dataclasses.is_dataclass(f.type)}
 
 
@@ -51,6 +57,9 @@ def test_the_notebook_preset_is_the_classic_setting() -> None:
     assert (config.als.factors, config.als.iterations) == (50, 50)
     assert (config.als.regularization, config.als.alpha) == (0.05, 1)
     assert (config.filter_seen, config.output.k, config.output.similar) == (False, 100, 10)
+    assert list(config.recipes()) == ["popular", "als", "content"]
+    assert config.proposers == ("als", "content")
+    assert config.ranker.features == ("als_score", "content_score", "user_tracks")
 
 
 @pytest.mark.parametrize(
@@ -141,6 +150,79 @@ def test_what_is_wrong_in_a_file_is_said_of_the_file(tmp_path: Path, text: str, 
 )
 def test_what_is_wrong_in_an_override_is_said_of_it(tmp_path: Path, override: str, message: str) -> None:
     assert refused(tmp_path, "seed = 4", override).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: AnyALS(factor=4), "ALS: there is no option 'factor'. Did you mean 'factors'?"),
+        (lambda: AnyConfig(sead=4), "Config: there is no option 'sead'. Did you mean 'seed'?"),
+        (lambda: AnyConfig(als={"factor": 4}), "Config: [als] has no option 'factor'. Did you mean 'factors'?"),
+        (lambda: AnyConfig(als=Content()), "Config: 'als' is a section."),
+        (lambda: replace(ALS(), alfa=4), "ALS: there is no option 'alfa'. Did you mean 'alpha'?"),
+        (lambda: AnyALS(factors=0), "ALS: factors = 0 will not do: input should be greater than or equal to 1."),
+        (lambda: AnyConfig(seed=-1), "Config: seed = -1 will not do: input should be greater than or equal to 0."),
+    ],
+)
+def test_options_are_refused_from_python_as_from_toml(make: Callable[[], Any], message: str) -> None:
+    """Point 11: `ALS(factor=4)` passed, and ran with 128 factors."""
+    with pytest.raises(ConfigError, match=f"^{re.escape(message)}"):
+        make()
+
+
+def test_every_class_of_options_refuses_a_name_that_it_does_not_know() -> None:
+    """Point 11: whichever class it is, and wherever it is made."""
+    kinds: list[Any] = [Config, *SECTIONS.values()]
+    for kind in kinds:
+        with pytest.raises(ConfigError, match="there is no option 'no_such'"):
+            kind(no_such=1)
+        assert kind() == kind()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ('sources=["als", "trend"]',),
+            "--set: the source trend scales the scores of trend.of = 'ease', and sources lacks 'ease'. Add 'ease' to "
+            "sources, set trend.of to an item-item source that is there, or leave trend out.",
+        ),
+        (('sources=["ease", "trend"]', "trend.of=item_item"), "--set: the source trend scales the scores of trend.of"),
+        (("trend.of=als",), "--set: trend.of = 'als' will not do: input should be 'ease' or 'item_item'."),
+        (
+            ('sources=["als"]', 'proposers=["als", "ease"]'),
+            "--set: proposers has 'ease', which takes no part. Add it to sources, or leave it out.",
+        ),
+        (('proposers=["als", "again"]',), "--set: proposers has 'again', which takes no part. Set filter_seen = false"),
+        (('proposers=["content"]',), "--set: proposers needs popular or als, as every log can carry them."),
+        (('ranker.features=["als_scor"]',), "--set: ranker.features has 'als_scor', which is not made here. Did you"),
+        (('ranker.features=["own_plays"]',), "--set: ranker.features has 'own_plays', which is not made here."),
+        (
+            ('sources=["als"]', 'ranker.features=["ease_score"]'),
+            "--set: ranker.features has 'ease_score', which is not made here.",
+        ),
+        (
+            ("shape.fresh_share=0.7", "shape.explore_share=0.7"),
+            "--set: shape.fresh_share = 0.7 and shape.explore_share = 0.7 add up to more than the list.",
+        ),
+        (("shape.available_at='2022-12-16'",), "--set: shape.available_at means nothing without shape.availability."),
+        (("shape.availability=items", "shape.available_at=noon"), "--set: 'noon' is not a date or time."),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused_at_once(overrides: tuple[str, ...], message: str) -> None:
+    """Point 11: a trend without its base failed after the log was read and sources were fitted."""
+    with pytest.raises(ConfigError, match=f"^{re.escape(message)}"):
+        load_config(overrides=overrides)
+
+
+def test_options_that_go_together_only_as_a_whole_may_come_from_file_and_override(tmp_path: Path) -> None:
+    path = write(tmp_path, 'sources = ["als", "item_item", "trend"]')
+    assert load_config(path, ("trend.of=item_item",)).trend.of == "item_item"
+    assert load_config(overrides=("filter_seen=false", 'ranker.features=["own_plays"]')).ranker.features == (
+        "own_plays",
+    )
+    with pytest.raises(ConfigError, match=r"settings\.toml: the source trend scales"):
+        load_config(path, ("seed=3",))
 
 
 def test_without_a_close_name_all_are_listed(tmp_path: Path) -> None:

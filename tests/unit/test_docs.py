@@ -1,14 +1,18 @@
 """The docs cannot lie: examples run, every command is documented, and the pages made from code are current."""
 
+import dataclasses
 import re
 import runpy
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from tests.quick import QUICK, stub_report
-from tools.cli_docs import PAGE, commands, render
+from tools import cli_docs, config_docs
+from tools.cli_docs import PAGE, commands
 
 from tonearm.cli import app
+from tonearm.config import Config
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
@@ -45,8 +49,25 @@ def test_every_command_is_documented() -> None:
     assert {*names.split(), "synth", "prepare yandex", "show user", "show item"} <= {*documented}
 
 
-def test_the_page_of_the_command_line_is_current() -> None:
-    assert PAGE.read_text(encoding="utf-8") == render(), "run python tools/cli_docs.py"
+@pytest.mark.parametrize("tool", [cli_docs, config_docs], ids=lambda tool: tool.__name__)
+def test_pages_made_from_code_are_current(tool: ModuleType) -> None:
+    assert tool.PAGE.read_text(encoding="utf-8") == tool.render(), f"run python tools/{Path(tool.__file__ or '').name}"
+
+
+def test_every_option_stands_in_the_page_of_the_configuration() -> None:
+    """Point 11: `output.similar_exact` and `data.on_duplicate` stood on no page."""
+    sections = config_docs.PAGE.read_text(encoding="utf-8").split("\n## ")
+    by_name = {section.partition("\n")[0]: section for section in sections}
+    for field in dataclasses.fields(Config):
+        if dataclasses.is_dataclass(field.type):
+            for option in dataclasses.fields(field.type):
+                assert f"\n| `{option.name}` | " in by_name[f"[{field.name}]"]
+        else:
+            assert f"\n| `{field.name}` | " in sections[0]
+    words = '| `on_duplicate` | `"drop"`, `"keep"`, `"error"` | `"drop"` | rows that repeat another'
+    assert words in by_name["[data]"]
+    assert "| `similar_exact` | whole number, ≥ 0 | `200000` | tracks up to which similar" in by_name["[output]"]
+    assert "| `label_share` | number, > 0, < 1 | `0.1` | share of the train events" in by_name["[split]"]
 
 
 @pytest.mark.parametrize("words", list(commands(app)), ids=" ".join)

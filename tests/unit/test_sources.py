@@ -199,7 +199,7 @@ def test_trend_scales_by_recent_over_all_plays() -> None:
     np.testing.assert_allclose(trend_ratio(data, 4.0, 2.0), ratio, rtol=1e-5)
     np.testing.assert_allclose(dense_weights(model), dense_weights(base) * ratio[None, :], rtol=1e-4, atol=1e-7)
     with pytest.raises(ConfigError, match="names no item-item source"):
-        Trend(of="als").derive(data, {"ease": base})
+        Trend(of="item_item").derive(data, {"ease": base})
 
 
 def test_models_searched_together_give_what_each_gives_alone() -> None:

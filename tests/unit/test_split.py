@@ -8,10 +8,9 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
 from tonearm.data import Catalogue, Dataset, Log
-from tonearm.errors import DataError
+from tonearm.errors import ConfigError, DataError
 from tonearm.moments import DAY, to_seconds
 from tonearm.split import InnerSplit, SplitOptions, folds, inner_split, inner_splits
 from tonearm.types import Int32s
@@ -211,5 +210,5 @@ def test_every_event_is_on_its_side_of_the_cut(days: list[list[int]], share: flo
 
 @pytest.mark.parametrize("options", [{"label_share": 0}, {"label_share": 1.0}, {"label_days": -1}, {"share": 0.1}])
 def test_options_are_checked(options: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError):
+    with pytest.raises(ConfigError):
         SplitOptions(**options)

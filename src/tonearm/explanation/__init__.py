@@ -5,6 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
+from tonearm.candidates import proposing
 from tonearm.errors import DataError
 from tonearm.explanation.facts import Facts, gather_facts
 from tonearm.explanation.parts import Ranking, SourcePart, near, ranking, source_parts
@@ -146,8 +147,9 @@ def _why_not(restored: Restored, facts: Facts, sources: tuple[SourcePart, ...], 
         last = f", last on {facts.heard_last}" if facts.heard_last is not None else ""
         return f"Already heard ({facts.heard:g} plays{last}), and filter_seen leaves out what was heard."
     if placed is None:
-        ranks = [f"{part.name} {part.rank:,}" for part in sources if part.rank is not None]
-        never = [part.name for part in sources if part.rank is None]
+        names = proposing([part.name for part in sources], config.proposers)
+        ranks = [f"{part.name} {part.rank:,}" for part in sources if part.rank is not None and part.name in names]
+        never = [part.name for part in sources if part.rank is None and part.name in names]
         words = f"No source proposes it among its first {max(config.candidates, config.output.k):,}. "
         words += f"Its ranks, were the lists longer: {', '.join(ranks)}." if ranks else "No list of any length has it."
         return words + (f" No list of any length in {', '.join(never)}." if ranks and never else "")

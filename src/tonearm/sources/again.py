@@ -6,17 +6,17 @@ from typing import Annotated, Self
 
 import numpy as np
 from pydantic import Field
-from pydantic.dataclasses import dataclass as options
 
 from tonearm.data import Block, Dataset
 from tonearm.kernels import own as kernels
 from tonearm.kernels.lists import best_of_rows
 from tonearm.lists import Lists
+from tonearm.options import options
 from tonearm.progress import Progress, no_progress
 from tonearm.types import AnyArray, Bools, Float32s, Float64s
 
 
-@options(frozen=True)
+@options
 class Again:
     """score(u, i) = Σ over u's plays of i of weight · (1 + days since)^−decay; 0 for what u never played.
 

@@ -7,7 +7,6 @@ from typing import Annotated, Literal, Self, get_args
 
 import numpy as np
 from pydantic import Field
-from pydantic.dataclasses import dataclass as options
 
 from tonearm.data import Block, Dataset, Pairs
 from tonearm.kernels.als import fit_als, fold_in
@@ -24,6 +23,7 @@ from tonearm.kernels.topk import (
     unit_vectors,
 )
 from tonearm.lists import Lists
+from tonearm.options import options
 from tonearm.progress import Progress, no_progress
 from tonearm.sources.history import recency_weights
 from tonearm.types import AnyArray, Bools, Float16s, Float32s, Float64s, Int32s
@@ -31,7 +31,7 @@ from tonearm.types import AnyArray, Bools, Float16s, Float32s, Float64s, Int32s
 Confidence = Literal["plays", "log", "one"]
 
 
-@options(frozen=True)
+@options
 class ALS:
     """Minimise Σ_ui c_ui (p_ui − x_u·y_i)² + λ (Σ_u |x_u|² + Σ_i |y_i|²); p = 1 where u played i, else 0 with c = 1.
 

@@ -6,18 +6,18 @@ from typing import Self
 
 import numpy as np
 import polars as pl
-from pydantic.dataclasses import dataclass as options
 
 from tonearm.data import Block, Dataset, Tags
 from tonearm.errors import DataError
 from tonearm.kernels import content as kernels
 from tonearm.lists import Lists
+from tonearm.options import options
 from tonearm.progress import Progress, no_progress
 from tonearm.types import AnyArray, Float32s, Float64s, Int32s, Int64s
 from tonearm.vocabulary import Vocabulary
 
 
-@options(frozen=True)
+@options
 class Content:
     """Cosine of the listener's genre profile with each item's genres, ties by popularity.
 

@@ -7,13 +7,13 @@ import numpy as np
 import scipy.linalg
 from numba import get_num_threads
 from pydantic import Field
-from pydantic.dataclasses import dataclass as options
 
 from tonearm.data import Dataset
 from tonearm.kernels import item_item as kernels
 from tonearm.kernels.csr import Csr, transpose_csr
 from tonearm.kernels.lists import best_of_rows
 from tonearm.kernels.threads import blas_threads
+from tonearm.options import options
 from tonearm.progress import Progress, no_progress
 from tonearm.sources.history import of_items, sampled
 from tonearm.sources.item_item import ItemItem, ItemItemModel, affordable
@@ -23,7 +23,7 @@ LISTENER = 8
 """A listener of a neighbour takes as long to count as so many pairs of items within histories."""
 
 
-@options(frozen=True)
+@options
 class EASE:
     """min ‖X − X·B‖² + λ‖B‖², diag B = 0, over the most-heard items (Steck 2019, eq. 8).
 

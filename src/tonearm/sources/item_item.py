@@ -9,19 +9,19 @@ from typing import Annotated, Self
 import numpy as np
 from numba import get_num_threads
 from pydantic import Field
-from pydantic.dataclasses import dataclass as options
 
 from tonearm.data import Block, Dataset
 from tonearm.kernels import item_item as kernels
 from tonearm.kernels import sums as sums_kernels
 from tonearm.kernels.csr import Csr, transpose_csr
 from tonearm.lists import Lists
+from tonearm.options import options
 from tonearm.progress import Progress, no_progress
 from tonearm.sources.history import places, recency_weights, sampled
 from tonearm.types import AnyArray, Float32s, Float64s, Int32s, Int64s
 
 
-@options(frozen=True)
+@options
 class ItemItem:
     """Normalised co-occurrence of items in histories.
 

@@ -5,18 +5,18 @@ from typing import Annotated, Self
 
 import numpy as np
 from pydantic import Field
-from pydantic.dataclasses import dataclass as options
 
 from tonearm.data import Block, Dataset
 from tonearm.errors import DataError
 from tonearm.kernels import lists as kernels
 from tonearm.lists import Lists
 from tonearm.moments import DAY
+from tonearm.options import options
 from tonearm.progress import Progress, no_progress
 from tonearm.types import AnyArray, Float32s, Float64s, Int32s
 
 
-@options(frozen=True)
+@options
 class Popularity:
     """Items by plays; ties by ascending item index."""
 
@@ -26,7 +26,7 @@ class Popularity:
         return _most_played("popular", data, data.plays.astype(np.float64))
 
 
-@options(frozen=True)
+@options
 class Recent:
     """Items by plays that count half as much for each half-life that they lie back; ties as in `Popularity`.
 

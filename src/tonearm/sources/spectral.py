@@ -6,19 +6,19 @@ from typing import Annotated, Self
 
 import numpy as np
 from pydantic import Field
-from pydantic.dataclasses import dataclass as options
 
 from tonearm.data import Block, Dataset
 from tonearm.kernels.csr import Csr, multiply, transpose_csr
 from tonearm.kernels.svd import singular_triples
 from tonearm.kernels.topk import ItemIndex, index_items, score_pairs, top_k
 from tonearm.lists import Lists
+from tonearm.options import options
 from tonearm.progress import Progress, no_progress
 from tonearm.sources.history import recency_weights
 from tonearm.types import AnyArray, Bools, Float32s, Float64s, Int64s
 
 
-@options(frozen=True)
+@options
 class Spectral:
     """R̃ = D_u^−½ R D_i^−½ ≈ U Σ Vᵀ; score = W D_i^−½ V (Σ/σ₁)^(2·sharpness) Vᵀ D_i^½, W being R weighed by recency.
 

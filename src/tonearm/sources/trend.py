@@ -2,21 +2,21 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
-from pydantic.dataclasses import dataclass as options
 
 from tonearm.data import Dataset
 from tonearm.errors import ConfigError
+from tonearm.options import options
 from tonearm.sources.base import Source
 from tonearm.sources.item_item import ItemItemModel
 from tonearm.sources.popularity import decayed_plays
 from tonearm.types import Float32s
 
 
-@options(frozen=True)
+@options
 class Trend:
     """score_trend(u, i) = score(u, i) · (recent_i + prior · share) / (plays_i + prior)
 
@@ -27,7 +27,7 @@ class Trend:
     prior: plays that every item is taken to have had at the average trend
     """
 
-    of: str = "ease"
+    of: Literal["ease", "item_item"] = "ease"
     half_life: Annotated[float, Field(gt=0)] = 7.0
     prior: Annotated[float, Field(gt=0)] = 5.0
 

@@ -91,7 +91,8 @@ def of_ranker(
     Yields after each half of the users, as `of_source`.
     """
     last, focus = windows[0], focus_of(config.evaluation.ks)
-    features = Features.fit(last.split.history, [source.name for source in sources[0]], config.filter_seen)
+    names = [source.name for source in sources[0]]
+    features = Features.fit(last.split.history, names, config.filter_seen, config.ranker.features)
     values = np.full(len(last.truth), np.nan, np.float32)
     for side in (True, False):
         tables = []
@@ -104,7 +105,7 @@ def of_ranker(
         model = config.ranker.fit(join_tables(tables), rng, config.threads or -1, progress, later)
 
         def listed(block: Block, model: RankerModel = model) -> Lists:
-            candidates, _ = gather(block, sources[0], depth(config))
+            candidates, _ = gather(block, sources[0], depth(config), config.proposers)
             return rank(block, candidates, features, model, focus, config)[0]
 
         rows = np.flatnonzero(last.fold[last.truth.users] != side)
