@@ -108,3 +108,15 @@ def test_commands_that_the_readme_and_the_docs_show_exist() -> None:
     for page in [README, *sorted((ROOT / "docs").glob("*.md"))]:
         shown = re.findall(r"^(?:\$ )?tonearm ([a-z]+)", page.read_text(encoding="utf-8"), re.MULTILINE)
         assert set(shown) <= known, page.name
+
+
+DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+
+
+@pytest.mark.parametrize("page", DECISIONS, ids=lambda page: page.stem)
+def test_a_decision_says_why_in_sixty_words_and_whether_it_stands(page: Path) -> None:
+    for decision in page.read_text(encoding="utf-8").split("\n## ")[1:]:
+        what, why, status = decision.strip().split("\n\n")
+        assert what
+        assert 0 < len(why.split()) <= 60, what
+        assert status.startswith(("Stands.", "Replaced by ")), what
