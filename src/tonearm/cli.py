@@ -1,17 +1,19 @@
 """The command line. Each command imports what it needs when it runs, so that `--help` answers at once."""
 
+import os
 import sys
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
-from tonearm.errors import ConfigError, DataError, MissingExtra, TonearmError
+from tonearm.errors import ConfigError, DataError, MissingExtra, OutputError, TonearmError
+from tonearm.signals import exit_code, stopping
+from tonearm.terminal import printing, say
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from tonearm.config import Config
 
 app = App(
@@ -86,8 +88,8 @@ def run(
 
     inputs = Inputs(**asdict(log))
     metrics = run_pipeline(inputs, out, options, overwrite=overwrite, show=not quiet)
-    _print(table(metrics))
-    _print(f"Report: {out / 'report.html'}")
+    say(table(metrics))
+    say(f"Report: {out / 'report.html'}")
 
 
 @app.command
@@ -115,7 +117,7 @@ def check(
     options = _config(config, settings).data
     logs = {name: path for name, path in (("events", log.events), ("train", log.train), ("test", log.test)) if path}
     checked = check_inputs(logs, log.items, None if log.test_from is None else parse_moment(log.test_from), options)
-    _print(render(checked))
+    say(render(checked))
     if checked.errors:
         raise SystemExit(2)
 
@@ -144,7 +146,7 @@ def synth(
     from tonearm.synth import generate
 
     generate(preset, out, seed, raw)
-    _print(f"Wrote {out}")
+    say(f"Wrote {out}")
 
 
 @prepare.command(name="yandex")
@@ -165,7 +167,7 @@ def prepare_yandex(*, tracks: Path, catalog: Path, interactions: Path, out: Path
     from tonearm.prepare import yandex
 
     yandex(tracks, catalog, interactions, out)
-    _print(f"Wrote {out}")
+    say(f"Wrote {out}")
 
 
 @app.command
@@ -204,7 +206,7 @@ def evaluate(
     if out is not None:
         check_free(out)
     metrics = evaluate_files(lists, truth, train, ks=k, filter_seen=filter_seen, seed=seed)
-    _print(table(metrics))
+    say(table(metrics))
     if out is not None:
         write_json(out, metrics)
 
@@ -222,7 +224,7 @@ def compare(run_a: Path, run_b: Path, /) -> None:
     """
     from tonearm.compare import compare as compare_runs
 
-    _print(compare_runs(run_a, run_b))
+    say(compare_runs(run_a, run_b))
 
 
 @app.command
@@ -237,7 +239,7 @@ def report(run: Path, /) -> None:
     from tonearm.report import rebuild
 
     rebuild(run)
-    _print(f"Report: {run / 'report.html'}")
+    say(f"Report: {run / 'report.html'}")
 
 
 @app.command
@@ -280,14 +282,14 @@ def tune(
     inputs, options = Inputs(**asdict(log)), _config(config, settings, preset)
     try:
         verdicts = search(inputs, out, options, minutes=minutes, trials=trials, show=not quiet)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         if not study_file(out).exists():
             raise
-        print(f"Stopped. {out} holds the best so far; run the same command again to go on.", file=sys.stderr)
-        raise SystemExit(130) from None
+        say(f"Stopped. {out} holds the best so far; run the same command again to go on.", error=True)
+        raise SystemExit(exit_code(stop)) from None
     changed = [verdict.stage for verdict in verdicts if verdict.changed]
-    _print(f"Changed: {', '.join(changed) or 'nothing'}. The rule: {RULE}.")
-    _print(f"Wrote {out}; pass it to tonearm run as --config. The same command again goes on from here.")
+    say(f"Changed: {', '.join(changed) or 'nothing'}. The rule: {RULE}.")
+    say(f"Wrote {out}; pass it to tonearm run as --config. The same command again goes on from here.")
 
 
 @show.command(name="user")
@@ -307,7 +309,7 @@ def show_user(user: str, /, *, run: Path, events: str | None = None, k: int = 10
     """
     from tonearm.show import show_user as show_one
 
-    _print(show_one(run, user, events, k))
+    say(show_one(run, user, events, k))
 
 
 @show.command(name="item")
@@ -325,7 +327,7 @@ def show_item(item: str, /, *, run: Path, k: int = 10) -> None:
     """
     from tonearm.show import show_item as show_one
 
-    _print(show_one(run, item, k))
+    say(show_one(run, item, k))
 
 
 @app.command
@@ -360,10 +362,7 @@ def explain(
     from tonearm.explanation.view import render, to_json
 
     explanation = explain_one(user, item, run, events=events, items=items)
-    if json:
-        print(to_json(explanation))
-    else:
-        _print(render(explanation))
+    say(to_json(explanation) if json else render(explanation))
 
 
 @app.command
@@ -408,16 +407,11 @@ def _config(path: Path | None, settings: tuple[str, ...], preset: str = "default
     return load_config(path, settings, preset)
 
 
-def _print(what: "RenderableType") -> None:
-    from rich.console import Console
-
-    Console(soft_wrap=isinstance(what, str), highlight=False).print(what)
-
-
 def main() -> None:
-    """Run the command line; what a user got wrong is one message and exit code 2."""
+    """Run the command line; what a user got wrong is one message and exit code 2, a signal 128 and its number."""
     try:
-        app(sys.argv[1:], exit_on_error=False, print_error=False)
+        with printing(), stopping():
+            app(sys.argv[1:], exit_on_error=False, print_error=False)
     except CycloptsError as error:
         _fail(f"{type(ConfigError()).__name__}: {error}")
     except TonearmError as error:
@@ -426,11 +420,18 @@ def main() -> None:
         _fail(
             f"{DataError.__name__}: the machine ran out of memory. Set block to a smaller number, or use a larger one."
         )
-    except KeyboardInterrupt:
-        print("Stopped. Nothing was left behind; run the same command again to start anew.", file=sys.stderr)
-        raise SystemExit(130) from None
+    except BrokenPipeError:  # whoever read standard output has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        _fail(f"{OutputError.__name__}: {place}{error.strerror or error}. See to its room and mode, or name another.")
+    except KeyboardInterrupt as stop:
+        with suppress(OSError):  # the terminal may be gone
+            say("Stopped. Nothing was left behind; run the same command again to start anew.", error=True)
+        raise SystemExit(exit_code(stop)) from None
 
 
 def _fail(message: str) -> None:
-    print(message, file=sys.stderr)
+    say(message, error=True)
     raise SystemExit(2)

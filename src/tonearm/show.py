@@ -6,13 +6,13 @@ from typing import Any
 
 import polars as pl
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from tonearm.errors import DataError
 from tonearm.moments import to_moment
 from tonearm.runs import LIST_FILES, Id, Run, as_id, title
+from tonearm.terminal import visible
 
 Facts = Mapping[Id, Mapping[str, Any]]
 
@@ -108,8 +108,8 @@ def _side_by_side(lists: Mapping[str, pl.DataFrame], facts: Facts, chosen: set[I
     columns = []
     for name, rows in lists.items():
         ids = rows["item_id"].to_list()
-        hits = f"\n[green]{sum(item in chosen for item in ids)} of {len(ids)} hit[/green]" if chosen else ""
-        table.add_column(TITLES.get(name, name) + hits, overflow="fold", ratio=1)
+        hits = f"\n{sum(item in chosen for item in ids)} of {len(ids)} hit" if chosen else ""
+        table.add_column(Text.assemble(TITLES.get(name, name), (hits, "green")), overflow="fold", ratio=1)
         columns.append(ids)
     for place in range(max(len(ids) for ids in columns)):
         cells = [_entry(ids[place], facts, chosen) if place < len(ids) else Text() for ids in columns]
@@ -135,7 +135,7 @@ def _chosen(ids: Sequence[Id], heard: set[Id], facts: Facts) -> Text:
 
 
 def _name(item: Id, facts: Facts) -> str:
-    return title(item, facts.get(item, {}))
+    return visible(title(item, facts.get(item, {})))
 
 
 def _line(item: Id, facts: Facts) -> str:
@@ -147,4 +147,4 @@ def _line(item: Id, facts: Facts) -> str:
 def _cells(item: Id, facts: Facts) -> list[str]:
     """Id, name with artists, and the first genres."""
     name, genres = _name(item, facts), facts.get(item, {}).get("genres") or []
-    return [escape(text) for text in (str(item), "" if name == str(item) else name, ", ".join(genres[:3]))]
+    return [str(item), "" if name == str(item) else name, ", ".join(genres[:3])]

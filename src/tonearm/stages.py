@@ -8,8 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypedDict
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from tonearm.signals import interrupts
+from tonearm.terminal import console
 
 
 class Stage(TypedDict):
@@ -29,16 +32,16 @@ class Stages:
     def __init__(self, show: bool) -> None:
         self.rows: list[Stage] = []
         self._bars = Progress(
-            TextColumn("{task.description:<28}"),
+            TextColumn("{task.description:<28}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
+            TextColumn("{task.fields[rate]}", markup=False),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
+            console=console(error=True),
             disable=not show,
             transient=True,
         )
-        self._console = Console(stderr=True, quiet=not show)
+        self._console = console(error=True, quiet=not show)
         self._task: TaskID | None = None
         self._began = 0.0
 
@@ -48,7 +51,7 @@ class Stages:
         _reset_peak()
         began = time.perf_counter()
         self._began = began
-        with self._bars:
+        with interrupts(), self._bars:
             self._task = self._bars.add_task(name, total=None, rate="")
             try:
                 yield
@@ -57,9 +60,7 @@ class Stages:
                 self._task = None
         row = Stage(name=name, seconds=round(time.perf_counter() - began, 3), peak_mb=round(_peak_mb(), 1))
         self.rows.append(row)
-        self._console.print(
-            f"[dim]{name:<34}{row['seconds']:>9.1f} s {row['peak_mb']:>8,.0f} MB[/dim]", highlight=False
-        )
+        self._console.print(Text(f"{name:<34}{row['seconds']:>9.1f} s {row['peak_mb']:>8,.0f} MB", style="dim"))
 
     def progress(self, what: str, done: int, total: int) -> None:
         """Move the running stage's bar: `done` of `total` units, with their rate and the time left."""

@@ -5,7 +5,6 @@ import json
 
 import polars as pl
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -14,6 +13,7 @@ from tonearm.explanation import Explanation
 from tonearm.explanation.facts import LATELY, Facts
 from tonearm.explanation.parts import Ranking, SourcePart
 from tonearm.runs import Id
+from tonearm.terminal import visible
 
 TOP = 3
 """History items shown of each source."""
@@ -97,7 +97,7 @@ def _facts(facts: Facts) -> RenderableType:
         table.add_column(name, justify="right", no_wrap=True)
     for part in facts.shared:
         lately = "" if part.lately is None else f"{part.lately:,}"
-        table.add_row(part.kind, escape(part.label), f"{part.tracks:,}", f"{part.plays:,g}", lately)
+        table.add_row(part.kind, part.label, f"{part.tracks:,}", f"{part.plays:,g}", lately)
     nothing = Text("It shares no artist, album or genre with the history.")
     return Group(Text(history_words(facts)), table if facts.shared else nothing)
 
@@ -156,4 +156,5 @@ def _ranking(ranking: Ranking) -> list[RenderableType]:
 
 
 def _short(name: str) -> str:
+    name = visible(name)
     return name if len(name) <= NAME else f"{name[: NAME - 1]}…"

@@ -14,6 +14,7 @@ from starlette.routing import Route
 from tonearm.errors import ConfigError, DataError
 from tonearm.explore.site import Site
 from tonearm.kernels.threads import blas_threads
+from tonearm.terminal import say
 
 __all__ = ["app", "serve"]
 
@@ -87,9 +88,9 @@ def serve(
             f"{host}, port {port}: cannot be used ({error}). Choose another --port (0 takes a free one) or --host."
         ) from error
     shown = f"[{host}]" if family == socket.AF_INET6 else host
-    print(f"Explorer: http://{shown}:{listening.getsockname()[1]}/ (Ctrl-C stops it)", flush=True)
+    say(f"Explorer: http://{shown}:{listening.getsockname()[1]}/ (Ctrl-C stops it)")
     if not local:
-        print("Whoever reaches this address reads what every listener played.", flush=True)
+        say("Whoever reaches this address reads what every listener played.")
     # one thread a page: the matrices are small, and threads that wait for one another cost more than they compute
     with listening, blas_threads(1):
         thresholds = gc.get_threshold()
@@ -98,6 +99,6 @@ def serve(
         try:
             uvicorn.Server(uvicorn.Config(application, log_level="warning")).run(sockets=[listening])
         except KeyboardInterrupt:
-            print("Stopped.")
+            say("Stopped.")
         finally:
             gc.set_threshold(*thresholds)

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 from polars.io.plugins import register_io_source
-from rich.console import Console
 from rich.progress import track
 
 from tonearm.errors import ConfigError
@@ -19,6 +18,7 @@ from tonearm.synth.listeners import Listeners, daily_shares, day_rates, make_lis
 from tonearm.synth.names import genre_ids, list_column, name_table
 from tonearm.synth.preset import PRESETS, TEST_DAY, Preset
 from tonearm.synth.twin import describe
+from tonearm.terminal import console
 from tonearm.types import AnyArray, Float64s, Int32s, Int64s
 
 __all__ = ["PRESETS", "Preset", "describe", "generate"]
@@ -135,9 +135,10 @@ def _blocks(world: _World) -> Iterator[tuple[Int32s, Int32s, AnyArray, Int64s]]:
     ends = np.searchsorted(total, np.arange(_BLOCK_PLAYS, total[-1], _BLOCK_PLAYS))
     cuts = np.unique(np.concatenate([[0], ends, [total.size]]))
     start = np.datetime64("2022-01-01", "ms")
-    console = Console(stderr=True)
-    quiet = not console.is_terminal
-    for low, high in track(list(pairwise(cuts)), "listens", console=console, transient=True, disable=quiet):
+    shown = console(error=True)
+    for low, high in track(
+        list(pairwise(cuts)), "listens", console=shown, transient=True, disable=not shown.is_terminal
+    ):
         users = np.arange(low, high)
         items, seconds, offsets = _listen(world, users)
         times: AnyArray = start + seconds.astype("timedelta64[s]")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
+from rich.text import Text
 
 from tonearm import store
 from tonearm.config import Config, to_toml
@@ -26,8 +26,10 @@ from tonearm.metrics import focus_of
 from tonearm.moments import parse_moment
 from tonearm.pipeline import Inputs
 from tonearm.progress import no_progress
+from tonearm.signals import interrupts
 from tonearm.sources import fit_sources, left_out
 from tonearm.sources.base import Source
+from tonearm.terminal import console, one_line
 from tonearm.tune import measure
 from tonearm.tune.space import RANKER, Params, spaces, values_of, with_values
 from tonearm.tune.study import Stage, Verdict, check_same, require_optuna, storage
@@ -77,7 +79,7 @@ def tune(
     if minutes is None and trials is None:
         minutes = 30.0
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
-    with threads(config.threads):
+    with threads(config.threads), interrupts():
         search = _Search(inputs, out, config, inputs.load(config, no_progress).train, show)
         with storage(study_file(out)) as file:
             check_same(file, study_file(out), search.about)
@@ -96,7 +98,7 @@ class _Search:
 
     def __init__(self, inputs: Inputs, out: Path, config: Config, train: Dataset, show: bool) -> None:
         self.inputs, self.out, self.config, self.given, self.train = inputs, out, config, config, train
-        self.console = Console(stderr=True, quiet=not show, highlight=False)
+        self.console = console(error=True, quiet=not show)
         missing = left_out(train, config.recipes())
         self.spaces = spaces(
             config, [name for name in config.recipes() if name not in missing], train.log.time is not None
@@ -142,10 +144,9 @@ class _Search:
         most = stage.finished + MOST if trials is None else trials
         while stage.finished < most and (until is None or time.monotonic() < until):
             said = stage.run(measured)
-            self.console.print(
-                f"[dim]{stage.name:<10} trial {stage.finished:>3}[/dim]  {said:<8} best {stage.best or 0:.4f}"
-                + ("" if until is None else f"  [dim]{max(0.0, until - time.monotonic()):,.0f} s left[/dim]")
-            )
+            left = "" if until is None else f"  {max(0.0, until - time.monotonic()):,.0f} s left"
+            what, came = f"{stage.name:<10} trial {stage.finished:>3}", f"  {said:<8} best {stage.best or 0:.4f}"
+            self.console.print(Text.assemble((what, "dim"), came, (left, "dim")))
             self._decide(stage, final=False)
 
     def _measured_by(
@@ -185,7 +186,7 @@ class _Search:
         config = self.given
         for verdict in self.verdicts.values():
             config = with_values(config, verdict.stage, verdict.params)
-        text = "".join(f"# {line}\n" for line in self._story()) + "\n" + to_toml(config)
+        text = "".join(f"# {one_line(line)}\n" for line in self._story()) + "\n" + to_toml(config)
         handle, temporary = tempfile.mkstemp(prefix=f".{self.out.name}.", dir=self.out.absolute().parent)
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
