@@ -40,7 +40,9 @@ def table(text: str) -> Table:
     return found
 
 
-@pytest.mark.parametrize("make", [str, Text, table, lambda text: Group(text, Text(text))], ids=str)
+@pytest.mark.parametrize(
+    "make", [str, Text, table, lambda text: Group(text, Text(text))], ids=["str", "text", "table", "group"]
+)
 def test_point_14_no_text_is_read_as_markup(make: object) -> None:
     """Rich ate `[shape]` in captions and in names of folders, and failed on `[/dim]`."""
     assert callable(make)
