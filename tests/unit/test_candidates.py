@@ -10,9 +10,11 @@ from tonearm.candidates import gather
 from tonearm.data import Block, Catalogue, Dataset, Log
 from tonearm.lists import Lists
 from tonearm.sources import fit_sources
-from tonearm.sources.base import Source
+from tonearm.sources.again import Again
+from tonearm.sources.base import Recipe, Source
 from tonearm.sources.item_item import ItemItem
 from tonearm.sources.popularity import Popularity
+from tonearm.sources.trend import Trend
 from tonearm.types import AnyArray, Float32s
 from tonearm.vocabulary import Vocabulary
 
@@ -91,3 +93,21 @@ def test_the_rows_of_a_user_do_not_depend_on_the_block() -> None:
         np.testing.assert_array_equal(alone.scores, whole.scores[span])
     nobody, _ = gather(data.block(0, 0, True), sources, 3)
     assert (len(nobody), nobody.scores.shape) == (0, (0, 2))
+
+
+def test_only_proposers_propose_and_every_source_scores() -> None:
+    """Point 18: the notebook's candidates are those of ALS and content, and popular tracks have a list beside them."""
+    data = some_data()
+    recipes: dict[str, Recipe | Trend] = {"popular": Popularity(), "item_item": ItemItem(shrink=0), "again": Again()}
+    sources = fit_sources(data, recipes, seed=0)
+    block = data.block(0, 4, False)
+    every, lists = gather(block, sources, 3)
+    few, same = gather(block, sources, 3, ["again"])
+    assert [one.item.tolist() for one in same] == [one.item.tolist() for one in lists]
+    assert few.lists.item.tolist() == [0, 1, 2, 1, 2] != every.lists.item.tolist()
+    assert few.lists.indptr.tolist() == [0, 2, 3, 3, 5]
+    assert (few.ranks.shape, few.scores.shape) == ((5, 1), (5, 3))
+    for row in range(4):
+        mine, theirs = (slice(*one.lists.indptr[row : row + 2]) for one in (few, every))
+        at = np.searchsorted(every.lists.item[theirs], few.lists.item[mine])
+        np.testing.assert_array_equal(few.scores[mine], every.scores[theirs][at])

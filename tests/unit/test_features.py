@@ -8,7 +8,8 @@ import pytest
 
 from tonearm.candidates import Candidates
 from tonearm.data import Catalogue, Dataset, Log, Tags
-from tonearm.features import Features
+from tonearm.errors import ConfigError
+from tonearm.features import Features, Scratch, feature_names
 from tonearm.lists import Lists
 from tonearm.moments import DAY
 from tonearm.types import Float32s
@@ -201,3 +202,40 @@ def test_a_block_of_some_users_has_the_rows_of_the_whole() -> None:
     np.testing.assert_array_equal(
         features.compute(data.block(2, 4, True), part), features.compute(data.block(0, 4, True), whole)[10:]
     )
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        ["als_score", "user_tracks"],
+        ["artist_plays", "item_plays_7d", "popular_z"],
+        ["own_due", "artist_items"],
+        ["artist_recency"],
+    ],
+)
+def test_only_the_features_that_are_asked_for(wanted: list[str]) -> None:
+    """Point 18: a ranker of three features; columns keep their order and their values."""
+    data = dataset(log_of(PLAYS))
+    every = columns(data, filter_seen=False)
+    features = Features.fit(data, ["popular", "als"], False, wanted)
+    assert list(features.names) == [name for name in every if name in wanted]
+    block, scratch = data.block(0, data.n_users, False), Scratch()
+    matrix = features.compute(block, all_candidates(data.n_users), scratch)
+    assert matrix.flags.f_contiguous
+    for name, column in zip(features.names, matrix.T, strict=True):
+        np.testing.assert_array_equal(column, every[name])
+
+
+def test_features_that_the_data_do_not_have() -> None:
+    untimed = dataset(log_of(PLAYS, False))
+    assert Features.fit(untimed, ["als"], True, ["item_age", "als_z"]).names == ("als_z",)
+    with pytest.raises(
+        ConfigError, match=r"none of ranker\.features \(item_age, content_score\)\. Name one of als_score"
+    ):
+        Features.fit(untimed, ["als"], True, ["item_age", "content_score"])
+
+
+def test_every_feature_has_a_name_before_there_are_data() -> None:
+    whole = columns(dataset(log_of(PLAYS)), filter_seen=False)
+    named = feature_names(["popular", "als"], filter_seen=False)
+    assert [name for name in named if not name.startswith("album_")] == list(whole)  # here no album has two tracks
