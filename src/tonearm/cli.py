@@ -26,6 +26,9 @@ prepare = App(name="prepare", help="Turn a known raw dump into events and items.
 app.command(show)
 app.command(prepare)
 
+GivenId = Annotated[str, Parameter(allow_leading_hyphen=True)]
+"""An id may begin with a dash."""
+
 Settings = Annotated[tuple[str, ...], Parameter(name="--set", negative="", consume_multiple=False, show_default=False)]
 
 
@@ -60,6 +63,7 @@ def run(
     settings: Settings = (),
     overwrite: bool = False,
     quiet: bool = False,
+    verbose: bool = False,
 ) -> None:
     """Make every list, model and metric, and a report, from a log and a catalogue.
 
@@ -77,19 +81,24 @@ def run(
         Replace a run that is there already.
     quiet
         Print no stages and no progress bars.
+    verbose
+        Print every comparison, cold users, and what each figure means.
     """
     from tonearm.store import check_free
 
     check_free(out, overwrite)
     options = _config(config, settings, preset)
-    from tonearm.evaluate import table
     from tonearm.pipeline import Inputs
     from tonearm.pipeline import run as run_pipeline
+    from tonearm.show import next_steps
+    from tonearm.verdict import shown
 
     inputs = Inputs(**asdict(log))
     metrics = run_pipeline(inputs, out, options, overwrite=overwrite, show=not quiet)
-    say(table(metrics))
+    say(shown(metrics, _width(), verbose))
     say(f"Report: {out / 'report.html'}")
+    for step in next_steps(out):
+        say(step)
 
 
 @app.command
@@ -180,6 +189,7 @@ def evaluate(
     filter_seen: bool = True,
     seed: int = 0,
     out: Path | None = None,
+    verbose: bool = False,
 ) -> None:
     """Measure any lists against any truth.
 
@@ -199,14 +209,17 @@ def evaluate(
         Seed of the bootstrap.
     out
         Write the metrics as JSON to this file.
+    verbose
+        Print what each figure means.
     """
-    from tonearm.evaluate import evaluate_files, table
+    from tonearm.evaluate import evaluate_files
     from tonearm.store import check_free, write_json
+    from tonearm.verdict import shown
 
     if out is not None:
         check_free(out)
     metrics = evaluate_files(lists, truth, train, ks=k, filter_seen=filter_seen, seed=seed)
-    say(table(metrics))
+    say(shown(metrics, _width(), verbose))
     if out is not None:
         write_json(out, metrics)
 
@@ -293,7 +306,7 @@ def tune(
 
 
 @show.command(name="user")
-def show_user(user: str, /, *, run: Path, events: str | None = None, k: int = 10) -> None:
+def show_user(user: GivenId, /, *, run: Path, events: str | None = None, k: int = 10) -> None:
     """A user's history next to each of their lists.
 
     Parameters
@@ -313,7 +326,7 @@ def show_user(user: str, /, *, run: Path, events: str | None = None, k: int = 10
 
 
 @show.command(name="item")
-def show_item(item: str, /, *, run: Path, k: int = 10) -> None:
+def show_item(item: GivenId, /, *, run: Path, k: int = 10) -> None:
     """An item and its similar ones.
 
     Parameters
@@ -332,8 +345,8 @@ def show_item(item: str, /, *, run: Path, k: int = 10) -> None:
 
 @app.command
 def explain(
-    user: str,
-    item: str,
+    user: GivenId,
+    item: GivenId,
     /,
     *,
     run: Path,
@@ -399,6 +412,13 @@ def explore(
         hint = "tonearm explore needs more packages. Install them by pip install 'tonearm[explore]'."
         raise MissingExtra(f"{hint} ({error})") from error
     serve(run, against, host=host, port=port, events=events, items=items)
+
+
+def _width() -> int:
+    """Columns of the window; 80 where there is none."""
+    from tonearm.terminal import console
+
+    return console().width
 
 
 def _config(path: Path | None, settings: tuple[str, ...], preset: str = "default") -> "Config":

@@ -21,6 +21,7 @@ from tonearm.load import Test, load_events, load_ready_made
 from tonearm.metrics import ListMeter, Truth, describe_items, truth
 from tonearm.moments import parse_moment
 from tonearm.runs import Run
+from tonearm.words import counted
 
 LIST = "recommendations.parquet"
 
@@ -238,11 +239,11 @@ class MetricRow:
 
 
 def metric_rows(found: Tree) -> list[MetricRow]:
-    """The metrics that are compared, list by list."""
+    """The metrics that are compared: those that differ first, the final list's before others; equal ones last."""
     k = found["focus"][0]
     wanted = [f"ndcg@{k}", f"recall@{k}", f"hit_rate@{k}", "coverage", f"novelty@{k}", f"diversity@{k}"]
-    rows = []
-    for name, metrics in found["metrics"].items():
+    rows: list[MetricRow] = []
+    for name, metrics in sorted(found["metrics"].items(), key=lambda pair: pair[0] != found["final"]):
         for metric in wanted:
             if metric not in metrics:
                 continue
@@ -254,21 +255,25 @@ def metric_rows(found: Tree) -> list[MetricRow]:
             rows.append(
                 MetricRow(name, metric, _figure(mine), _figure(theirs), _figure(difference, "+"), between, sure)
             )
-    return rows
+    return sorted(rows, key=lambda row: (not row.sure, row.a == row.b))
 
 
-def _metric_table(found: Tree) -> Table:
-    table = Table(title="Metrics")
+def _metric_table(found: Tree) -> RenderableType:
+    every = metric_rows(found)
+    rows = [row for row in every if row.a != row.b]
+    same = Text(f"{counted(len(every) - len(rows), 'metric', 'is')} the same in both.")
+    if not rows:
+        return same
+    table = Table(title="Metrics that differ")
     table.add_column("list")
     table.add_column("metric")
     for column in ("A", "B", "B − A", "paired interval"):
         table.add_column(column, justify="right")
-    rows = metric_rows(found)
-    for row, following in zip(rows, [*rows[1:], None], strict=True):
+    for place, row in enumerate(rows):
         values = (row.list, row.metric, row.a, row.b, row.difference, row.interval)
-        last = following is None or following.list != row.list
+        last = place + 1 == len(rows) or rows[place + 1].list != row.list
         table.add_row(*values, style="bold" if row.sure else None, end_section=last)
-    return table
+    return Group(table, same) if len(rows) < len(every) else table
 
 
 def _stage_table(stages: Mapping[str, Sequence[float | None]]) -> Table:

@@ -16,10 +16,10 @@ from tonearm.lists import Lists
 from tonearm.metrics import KS, ListMeter, Truth, describe_items
 from tonearm.metrics import truth as truth_of
 from tonearm.types import AnyArray, Float64s, Int32s
-from tonearm.verdict import table, warnings
+from tonearm.verdict import warnings
 from tonearm.vocabulary import Vocabulary
 
-__all__ = ["DEFINITIONS", "Metrics", "evaluate", "evaluate_files", "table", "warnings"]
+__all__ = ["DEFINITIONS", "Metrics", "evaluate", "evaluate_files", "warnings"]
 
 Metrics = dict[str, Any]
 

@@ -13,6 +13,7 @@ from tonearm.inputs import Events
 from tonearm.kernels import events as kernels
 from tonearm.moments import to_moment
 from tonearm.types import Int64s
+from tonearm.words import counted
 
 
 @dataclass(frozen=True)
@@ -155,6 +156,24 @@ def test_found(warm: Log, cold: Log, per_user: pl.Series, unknown_items: int, un
         first=_text(min((s[0] for s in spans), default=None)),
         last=_text(max((s[1] for s in spans), default=None)),
     )
+
+
+def in_a_line(found: Found) -> str:
+    """What was read, in one line."""
+    train, test = found.train, found.test
+    assert train is not None
+    said = f"Read {counted(train.events, 'event')} to learn from, of {counted(train.users, 'user')} and "
+    said += f"{counted(train.items, 'item')}{_span(train.first, train.last)}"
+    if test is not None:
+        said += f"; {counted(test.events, 'event')} to test on, of {counted(test.users, 'user')} "
+        said += f"({test.cold_users:,} cold){_span(test.first, test.last)}"
+    return f"{said}."
+
+
+def _span(first: str | None, last: str | None) -> str:
+    if first is None or last is None:
+        return ""
+    return f", {first[:10]} to {last[:10]}" if first[:10] != last[:10] else f", {first[:10]}"
 
 
 def notes(found: Found) -> list[str]:

@@ -4,6 +4,7 @@ Nothing here holds all lists. A meter keeps one row of accuracy figures for each
 bootstrap needs, and sums for everything else. The definitions stand in docs/metrics.md.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -252,8 +253,9 @@ class ListMeter(AccuracyMeter):
         self.evaluated_listed_users = 0
         self._beyond = np.zeros(4 * len(self.ks) + 1), np.zeros(4 * len(self.ks) + 1, np.int64)
         self._exposure = np.zeros((len(self.ks) + 1, len(items.plays)), np.int32)
-        self._by_band = np.zeros(2 * len(BANDS))
-        self._by_genre = np.zeros(2 * len(items.genre_names))
+        # sums, and sums of squares, of both metrics in each group
+        self._by_band = np.zeros(2 * len(BANDS)), np.zeros(2 * len(BANDS))
+        self._by_genre = np.zeros(2 * len(items.genre_names)), np.zeros(2 * len(items.genre_names))
         self._plays = items.plays.astype(np.float64)
 
     def add(self, users: Int32s, lists: Lists, history: Pairs) -> None:
@@ -269,10 +271,11 @@ class ListMeter(AccuracyMeter):
         listed = np.diff(lists.indptr) > 0
         self.listed_users += int(listed.sum())
         self.evaluated_listed_users += int((listed & (row >= 0)).sum())
-        for label, sums in ((self.items.band, self._by_band), (self.items.genre, self._by_genre)):
+        for label, (sums, squares) in ((self.items.band, self._by_band), (self.items.genre, self._by_genre)):
             values, sizes = np.zeros((len(users), len(sums))), np.zeros((len(users), len(sums) // 2), np.int64)
             kernels.grouped(*self._about(row, lists), label, self.focus, sizes, values)
             _add(values, sums)
+            _add(values * values, squares)
         rest = np.full((len(users), 4 * len(self.ks) + 1), np.nan)
         kernels.beyond(
             lists.indptr,
@@ -313,40 +316,47 @@ class ListMeter(AccuracyMeter):
         result["evaluated_listed_users"] = self.evaluated_listed_users
         return result
 
-    def slices(self) -> dict[str, list[dict[str, float | int | str | None]]]:
-        """recall and ndcg at `focus` by activity of users, popularity of items and genre of items."""
+    def slices(self) -> dict[str, list[dict[str, Any]]]:
+        """recall and ndcg at `focus`, with intervals, by activity of users, popularity of items and genre of items."""
         columns = [self.columns.index(f"{family}@{self.focus}") for family in ("recall", "ndcg")]
         names = [self.columns[c] for c in columns]
-        result: dict[str, list[dict[str, float | int | str | None]]] = {"activity": []}
+        result: dict[str, list[dict[str, Any]]] = {"activity": []}
         level = activity_levels(self.truth.history)
         for place, label in enumerate(LEVELS):
             inside = level == place
-            line: dict[str, float | int | str | None] = {"slice": label, "users": int(inside.sum())}
+            line: dict[str, Any] = {"slice": label, "users": int(inside.sum())}
             some = self.truth.history[inside]
             line["history_from"] = int(some.min()) if len(some) else None
             line["history_to"] = int(some.max()) if len(some) else None
-            for column, name in zip(columns, names, strict=True):
-                line[name] = float(self.values[inside, column].mean(dtype=np.float64)) if len(some) else None
+            values = self.values[inside][:, columns].astype(np.float64)
+            for c, name in enumerate(names):
+                line |= _mean(name, len(some), values[:, c].sum(), values[:, c] @ values[:, c])
             result["activity"].append(line)
-        for kind, labels, label_of, sums in (
+        for kind, labels, label_of, (sums, squares) in (
             ("popularity", BANDS, self.items.band, self._by_band),
             ("genre", self.items.genre_names, self.items.genre, self._by_genre),
         ):
             users, n_items = group_sizes(self.truth, label_of, len(labels))
-            means = [
-                [float(s / n) if n else None for s, n in zip(half, users, strict=True)] for half in sums.reshape(2, -1)
-            ]
-            result[kind] = [
-                {
-                    "slice": label,
-                    "users": int(users[g]),
-                    "truth_items": int(n_items[g]),
-                    names[0]: means[0][g],
-                    names[1]: means[1][g],
-                }
-                for g, label in enumerate(labels)
-            ]
+            result[kind] = []
+            for g, label in enumerate(labels):
+                line = {"slice": label, "users": int(users[g]), "truth_items": int(n_items[g])}
+                for c, name in enumerate(names):
+                    place = c * len(labels) + g
+                    line |= _mean(name, int(users[g]), sums[place], squares[place])
+                result[kind].append(line)
         return result
+
+
+def _mean(name: str, n: int, total: float, squares: float) -> dict[str, Any]:
+    """A mean over n users, and its 95% interval by the normal law, mean ± 1.96 s / √n, within 0 and 1.
+
+    None where there is nobody; no interval for fewer than two.
+    """
+    mean = float(total / n) if n else None
+    if mean is None or n < 2:
+        return {name: mean, f"{name}_interval": None}
+    half = 1.96 * math.sqrt(max(squares / n - mean * mean, 0) / (n - 1))
+    return {name: mean, f"{name}_interval": [max(0.0, mean - half), min(1.0, mean + half)]}
 
 
 def _add(values: Float64s, sums: Float64s) -> None:

@@ -20,6 +20,7 @@ from tonearm.data import Block, Dataset
 from tonearm.errors import ConfigError
 from tonearm.evaluate import evaluate
 from tonearm.features import Features, Scratch
+from tonearm.found import in_a_line
 from tonearm.funnel import FunnelMeter
 from tonearm.kernels.lists import best_of_rows
 from tonearm.kernels.threads import threads
@@ -27,6 +28,7 @@ from tonearm.lists import Lists
 from tonearm.load import Loaded, load_events, load_ready_made
 from tonearm.metrics import ListMeter, Truth, cold_users, describe_items, truth
 from tonearm.moments import parse_moment, to_moment
+from tonearm.omissions import omissions
 from tonearm.parts import local_path
 from tonearm.profile import profile
 from tonearm.progress import Progress
@@ -92,6 +94,7 @@ def run(
         stages = Stages(show)
         with stages.stage("load"):
             loaded = inputs.load(config, stages.progress)
+            stages.say(in_a_line(loaded.found))
             shaper = config.shape.fit(loaded.train, inputs.items)
         assert loaded.test is not None
         ranker, als_start = learn_to_rank(loaded.train, config, stages)
@@ -118,11 +121,7 @@ def run(
                 cold=cold_users(loaded.test.cold, loaded.train.plays, loaded.train.popularity_order, config.output.k),
                 resamples=config.evaluation.resamples,
             )
-        if similar["recall"] < 1:
-            metrics["notes"].append(
-                f"similar.parquet is approximate, there being {similar['items']:,} items: {similar['recall']:.1%} of "
-                "the exact entries were found, measured on a sample"
-            )
+        metrics["left_out"] = omissions(loaded, config, sources, ranker, similar)
         with stages.stage("catalogue, models, profile"):
             artefacts.write_catalogue(folder, loaded.train, config.output.top_popular)
             artefacts.write_models(folder, sources, ranker)
@@ -130,7 +129,8 @@ def run(
             store.write_json(folder / "profile.json", profile(loaded.train, loaded.test, truth_, config.seed))
             (folder / "config.toml").write_text(to_toml(config), encoding="utf-8")
         with stages.stage("report"):
-            manifest = _manifest(inputs, loaded, config, ranker, sources, stages) | {"similar": similar}
+            manifest = _manifest(inputs, loaded, config, ranker, sources, stages)
+            manifest |= {"similar": similar, "left_out": metrics["left_out"]}
             report.write(folder, manifest)
         store.write_json(folder / store.MANIFEST, manifest | {"stages": stages.rows, "files": store.digests(folder)})
     return metrics
@@ -312,7 +312,6 @@ def _manifest(
         "users": loaded.train.n_users,
         "items": loaded.train.n_items,
         "sources": {source.name: artefacts.facts(source) for source in sources},
-        "left_out": left_out(loaded.train, config.recipes()),
         "ranker": ranker.validation | {"importances": ranker.importances()},
         "stages": list(stages.rows),
     }

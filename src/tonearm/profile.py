@@ -10,10 +10,11 @@ import polars as pl
 
 from tonearm.data import Dataset, Log, Pairs
 from tonearm.kernels import profile as kernels
+from tonearm.kernels.events import cut
 from tonearm.load import Test
 from tonearm.metrics import BANDS, LEVELS, Truth, activity_levels, describe_items
 from tonearm.moments import to_moment, to_seconds
-from tonearm.types import AnyArray, Int32s, Int64s
+from tonearm.types import AnyArray, Bools, Int32s, Int64s
 
 HISTORY = 20
 TESTED = 50
@@ -21,7 +22,7 @@ POPULAR = 20
 CURVE_POINTS = 80
 GENRES = 20
 TOPS = (0.001, 0.01, 0.05, 0.1, 0.2, 0.5)
-TIMES = ("train_events", "train_users", "test_events", "test_users")
+TIMES = ("train_events", "train_users", "test_events", "test_users", "both_users")
 
 Row = dict[str, Any]
 
@@ -35,7 +36,7 @@ def profile(train: Dataset, test: Test, truth: Truth, seed: int) -> dict[str, An
     return {
         "format": 1,
         "filter_seen": truth.filter_seen,
-        "time": time_profile(train.log, [test.log, test.cold]),
+        "time": time_profile(train.log, test.log, test.cold),
         "popularity": popularity_profile(train.plays),
         "history_lengths": histogram(train.log.stop - train.log.start, "users"),
         "item_plays": histogram(train.plays[train.plays > 0], "items"),
@@ -44,9 +45,13 @@ def profile(train: Dataset, test: Test, truth: Truth, seed: int) -> dict[str, An
     }
 
 
-def time_profile(train: Log, test: list[Log]) -> dict[str, Any] | None:
-    """Events and active users by day, week, month or year, train and test apart; None where train has no time."""
-    logs = [log for log in (train, *test) if log.time is not None and log.n_events]
+def time_profile(train: Log, warm: Log, cold: Log) -> dict[str, Any] | None:
+    """Events and active users by day, week, month or year, train and test apart; None where train has no time.
+
+    warm: the test events of the users of train; cold: those of others
+    both_users: users with an event in train and one in test in the same stretch; train_users and test_users hold them
+    """
+    logs = [log for log in (train, warm, cold) if log.time is not None and log.n_events]
     if train.time is None or not logs:
         return None
     spans = [log.span for log in logs]
@@ -58,12 +63,28 @@ def time_profile(train: Log, test: list[Log]) -> dict[str, Any] | None:
         events, users = kernels.count_by_time(log.start, log.stop, log.time, edges)
         counts[f"{side}_events"] = counts[f"{side}_events"] + events
         counts[f"{side}_users"] = counts[f"{side}_users"] + users
+    counts["both_users"] = _users_of_both(train, warm, edges, (counts["train_users"] > 0) & (counts["test_users"] > 0))
     rows = [
         {"start": to_moment(lo).date().isoformat(), "end": to_moment(hi).date().isoformat()}
         | {name: int(values[b]) for name, values in counts.items()}
         for b, (lo, hi) in enumerate(pairwise(edges.tolist()))
     ]
     return {"by": unit, "rows": rows}
+
+
+def _users_of_both(train: Log, warm: Log, edges: Int64s, shared: Bools) -> Int64s:
+    """Users with an event in both logs in each stretch; only those stretches are `shared` that may have such."""
+
+    def active(log: Log, stretch: int) -> Bools:
+        assert log.time is not None
+        first, after = (cut(log.start, log.stop, log.time, int(edge)) for edge in edges[stretch : stretch + 2])
+        return after > first
+
+    found = np.zeros(len(shared), np.int64)
+    if warm.n_events:
+        for b in np.flatnonzero(shared).tolist():
+            found[b] = (active(train, b) & active(warm, b)).sum()
+    return found
 
 
 def time_edges(first: int, last: int) -> tuple[str, Int64s]:

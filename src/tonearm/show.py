@@ -1,5 +1,6 @@
 """One user or one item of a finished run in the terminal: history and lists side by side, neighbours."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tonearm.errors import DataError
+from tonearm import store
+from tonearm.errors import ConfigError, DataError
 from tonearm.moments import to_moment
 from tonearm.runs import LIST_FILES, Id, Run, as_id, title
 from tonearm.terminal import visible
+from tonearm.words import counted
 
 Facts = Mapping[Id, Mapping[str, Any]]
 
@@ -28,8 +31,10 @@ def show_user(run: Path, user: str, events: str | None = None, k: int = 10) -> R
     events: the log, where it is no longer at the place the run read it from
 
     Raises:
+        ConfigError: k is below 1.
         DataError: the folder is not a run, or no list has such a user.
     """
+    _check(k)
     opened = Run.open(run)
     found = opened.listener(user, k, events)
     if found is None:
@@ -55,8 +60,10 @@ def show_item(run: Path, item: str, k: int = 10) -> RenderableType:
     """An item, its place in the popular list, and the k items most similar to it.
 
     Raises:
+        ConfigError: k is below 1.
         DataError: the folder is not a run, or train has no such item.
     """
+    _check(k)
     opened = Run.open(run)
     similar = opened.similar_to(item, k)
     if similar is None or len(similar) == 0:
@@ -67,10 +74,11 @@ def show_item(run: Path, item: str, k: int = 10) -> RenderableType:
     popular = opened.rows("top_popular.parquet", "item_id", item, 10**9)
     if popular is not None and len(popular):
         row = popular.row(0, named=True)
-        place = f"{row['plays']:,} events of {row['users']:,} users, place {row['rank']:,} in the popular list."
+        place = f"{counted(row['plays'], 'event')} of {counted(row['users'], 'user')}, "
+        place += f"place {row['rank']:,} in the popular list."
     else:
         length = 0 if popular is None else len(opened.popular())
-        place = f"Not among the {length:,} items of the popular list."
+        place = f"Not among the {counted(length, 'item')} of the popular list."
     table = Table()
     table.add_column("rank", justify="right", no_wrap=True)
     table.add_column("item", justify="right", no_wrap=True)
@@ -83,6 +91,27 @@ def show_item(run: Path, item: str, k: int = 10) -> RenderableType:
     parts: list[RenderableType] = [Text.assemble(("Item ", "bold"), _line(typed, facts)), Text(place), caption, table]
     parts += [Text(words, style="yellow") for words in (no_names,) if words]
     return Group(*parts)
+
+
+def next_steps(run: Path) -> list[str]:
+    """Commands to go on with, for a listener and a track that the run has."""
+    steps, folder = [f"tonearm explore {shlex.quote(str(run))}"], shlex.quote(str(run))
+    opened = Run.open(run)
+    profile = run / "profile.json"
+    users = [row["user_id"] for row in store.read_json(profile)["examples"]["users"]] if profile.is_file() else []
+    file = LIST_FILES["recommendations"]
+    for user in [*users, *opened.ids_near("user_id", file, "")][:1]:
+        first = opened.rows(file, "user_id", user, 1)
+        who = shlex.quote(str(user))
+        steps.append(f"tonearm show user {who} --run {folder}")
+        if first is not None and len(first):
+            steps.append(f"tonearm explain {who} {shlex.quote(str(first['item_id'][0]))} --run {folder}")
+    return [f"{'Next:' if place == 0 else '':<6}{step}" for place, step in enumerate(steps)]
+
+
+def _check(k: int) -> None:
+    if k < 1:
+        raise ConfigError(f"--k is {k}; it must be a whole number from 1 up.")
 
 
 def _history(train: pl.DataFrame, facts: Facts) -> RenderableType:
@@ -100,7 +129,7 @@ def _history(train: pl.DataFrame, facts: Facts) -> RenderableType:
         table.add_row(*_cells(row["item_id"], facts), f"{row['plays']:g}", *when)
     if len(train) > HISTORY:
         table.caption = f"and {len(train) - HISTORY:,} more"
-    return Group(Text(f"History: {len(train):,} items, the {order} first"), table)
+    return Group(Text(f"History: {counted(len(train), 'item')}, the {order} first"), table)
 
 
 def _side_by_side(lists: Mapping[str, pl.DataFrame], facts: Facts, chosen: set[Id], k: int) -> RenderableType:
@@ -131,7 +160,7 @@ def _chosen(ids: Sequence[Id], heard: set[Id], facts: Facts) -> Text:
         return Text("Nothing in test.")
     shown = [_name(item, facts) + (" (heard before)" if item in heard else "") for item in ids[:HISTORY]]
     more = f", and {len(ids) - HISTORY:,} more" if len(ids) > HISTORY else ""
-    return Text.assemble((f"Went on to choose {len(ids):,} items: ", "bold"), "; ".join(shown), more)
+    return Text.assemble((f"Went on to choose {counted(len(ids), 'item')}: ", "bold"), "; ".join(shown), more)
 
 
 def _name(item: Id, facts: Facts) -> str:

@@ -4,7 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich import box
+from rich.console import Group
 from rich.table import Table
+from rich.text import Text
+
+from tonearm.words import counted
 
 Metrics = dict[str, Any]
 
@@ -102,9 +106,25 @@ def rule_lines(metrics: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def lines(metrics: Metrics) -> list[str]:
-    """What stands below the table: comparisons, funnel, cold users, definitions, notes and warnings."""
-    found = [sentence(c) for c in metrics["comparisons"] if c["metric"] == f"ndcg@{metrics['focus']}"]
+def best_source(metrics: Mapping[str, Any]) -> str | None:
+    """The list other than the final one, shaped or not, with the highest ndcg at the focus, the first of equals."""
+    metric = f"ndcg@{metrics['focus']}"
+    final = metrics["final"]
+    values = {n: v[metric] for n, v in metrics["lists"].items() if n not in (final, f"{final}_unshaped")}
+    known = {name: value for name, value in values.items() if value is not None}
+    return max(known, key=lambda name: known[name]) if known else None
+
+
+def lines(metrics: Metrics, verbose: bool = False) -> list[str]:
+    """What stands below the table: the verdict, the funnel, what was left out, notes and warnings.
+
+    verbose: all comparisons, cold users and definitions as well
+    """
+    against = [c for c in metrics["comparisons"] if c["metric"] == f"ndcg@{metrics['focus']}"]
+    main = dict.fromkeys(("top_popular", best_source(metrics)))
+    found = [sentence(c) for name in main for c in against if c["against"] == name]
+    if verbose or not found:
+        found = [sentence(c) for c in against]
     found.extend(_of_parts(metrics))
     funnel, cold, population = metrics["funnel"], metrics["cold"], metrics["population"]
     found += rule_lines(metrics)
@@ -114,16 +134,23 @@ def lines(metrics: Metrics) -> list[str]:
             f"{funnel['share_hit']:.1%} were made, {funnel['share_lost_by_retrieval']:.1%} no source found, "
             f"{funnel['share_lost_by_ranking']:.1%} the ranker buried"
         )
-    if cold is not None and cold["share_with_hit"] is not None:
+    if cold is not None and cold["share_with_hit"] is not None and verbose:
         found.append(
             f"cold users: {cold['users']:,}, of whom {cold['users_with_truth']:,} heard an item that exists in train; "
             f"{cold['share_with_hit']:.1%} of these find at least one in the popular list of {cold['k']}, "
             f"{cold['mean_hits']:.2f} on average"
         )
     words = metrics["definitions"]
-    found.append(f"{population['evaluated_users']:,} users evaluated: {words['population']}")
-    found.append(f"truth: {words['truth']} ({population['truth_items']:,} in all); intervals: {words['interval']}")
+    said = f"{counted(population['evaluated_users'], 'user')} evaluated"
+    found.append(
+        f"{said}: {words['population']}"
+        if verbose
+        else f"{said}, {counted(population['truth_items'], 'item')} of truth"
+    )
+    if verbose:
+        found.append(f"truth: {words['truth']} ({population['truth_items']:,} in all); intervals: {words['interval']}")
     found.extend(metrics["notes"])
+    found.extend(f"left out: {row['sentence']}" for row in metrics.get("left_out", []))
     found.extend(f"warning: {text}" for text in metrics["warnings"])
     return found
 
@@ -135,32 +162,62 @@ def _of_parts(metrics: Metrics) -> list[str]:
         against = [c for c in part["comparisons"] if c["metric"] == metric]
         if against:
             best = min(against, key=lambda c: float(c["difference"]))
-            found.append(f"{name} ({part['population']['evaluated_users']:,} users): {sentence(best)}")
+            found.append(f"{name} ({counted(part['population']['evaluated_users'], 'user')}): {sentence(best)}")
     return found
 
 
-def table(metrics: Metrics) -> Table:
-    """The lists as rows and the main metrics as columns; what needs words stands in the caption."""
-    ks, focus = metrics["ks"], metrics["focus"]
-    smallest = min(ks)
-    # what fits into 80 characters; metrics.json and the report have the rest
-    columns = [f"ndcg@{focus}", f"recall@{focus}", f"precision@{smallest}", f"hit_rate@{focus}", "coverage"]
-    parts = metrics.get("parts") or {}
-    if parts:
-        columns = [*columns[:3], "coverage"]
-    else:
-        columns.append(f"diversity@{focus}")
-    result = Table(
-        box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, caption="\n".join(lines(metrics)), caption_justify="left"
+WIDTH = 80
+"""Columns of a window that does not say."""
+
+
+def shown(metrics: Metrics, width: int = WIDTH, verbose: bool = False) -> Group:
+    """The table, and what stands below it, each sentence on a line of its own."""
+    return Group(
+        table(metrics, width),
+        *(Text(f"\n{line}" if place == 0 else line) for place, line in enumerate(lines(metrics, verbose))),
     )
+
+
+def table(metrics: Metrics, width: int = WIDTH) -> Table:
+    """The lists as rows, and as many metrics as the width has room for, the main ones first."""
+    parts = metrics.get("parts") or {}
+    columns = _columns(metrics, width, parts)
+    result = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     result.add_column("list", no_wrap=True)
     for column in columns:
         result.add_column(column.replace("@", "\n@"), justify="right", no_wrap=True)
     for part in parts:
-        result.add_column(f"{part}\nrecall@{focus}", justify="right", no_wrap=True)
+        result.add_column(f"{part}\nrecall@{metrics['focus']}", justify="right", no_wrap=True)
     for name, values in metrics["lists"].items():
-        label = "unshaped" if name == f"{metrics['final']}_unshaped" else name
         figures = [values.get(column) for column in columns]
-        figures += [part["lists"][name][f"recall@{focus}"] for part in parts.values()]
-        result.add_row(label, *map(_figure, figures), style="bold" if name == metrics["final"] else None)
+        figures += [part["lists"][name][f"recall@{metrics['focus']}"] for part in parts.values()]
+        style = "bold" if name == metrics["final"] else None
+        result.add_row(Text(_label(metrics, name)), *map(_figure, figures), style=style)
     return result
+
+
+def _label(metrics: Metrics, name: str) -> str:
+    return "unshaped" if name == f"{metrics['final']}_unshaped" else name
+
+
+def _columns(metrics: Metrics, width: int, parts: Mapping[str, Any]) -> list[str]:
+    """What fits; metrics.json and the report have the rest."""
+    ks, focus = metrics["ks"], metrics["focus"]
+    smallest = min(ks)
+    wanted = [f"ndcg@{focus}", f"recall@{focus}", f"precision@{smallest}", "coverage"]
+    if not parts:
+        wanted[3:] = [f"hit_rate@{focus}", "coverage", f"diversity@{focus}"]
+    main = len(wanted)
+    wanted += [f"{family}@{focus}" for family in ("novelty", "mrr", "map", "precision", "hit_rate")]
+    wanted += [f"{family}@{smallest}" for family in ("ndcg", "recall", "hit_rate", "coverage", "novelty")]
+    wanted += [f"{family}@{focus}" for family in ("coverage", "popularity_bias", "surprisal")]
+    wanted = list(dict.fromkeys(wanted))
+    left = width - max(len(_label(metrics, name)) for name in metrics["lists"])
+    left -= sum(3 + max(len(part), len(f"recall@{focus}")) for part in parts)
+    taken = 0
+    for column in wanted:
+        left -= 3 + max(6, len(column.split("@")[0]))
+        if left < 0 and taken >= main:
+            break
+        taken += 1
+    return wanted[:taken]

@@ -8,6 +8,7 @@ from urllib.parse import urldefrag
 import numpy as np
 import polars as pl
 import pytest
+from markupsafe import escape
 from starlette.testclient import TestClient
 from tests.quick import Log, copied, run_quick
 
@@ -16,6 +17,7 @@ from tonearm.explanation import explain
 from tonearm.explore.neighbours import Models
 from tonearm.explore.site import Links
 from tonearm.explore.tracks import Tracks
+from tonearm.feature_names import feature_title
 from tonearm.restored import restore
 from tonearm.runs import Run
 from tonearm.sources.als import ALSModel
@@ -80,7 +82,7 @@ def test_why_says_what_explain_says(tiny_run: Path, tmp_path: Path) -> None:
     assert told.rank == 3  # as the files say, whatever the changed mix would make of it
     assert "Place 3 in the final list" in html
     for feature in told.ranking.features[:12]:
-        row = html[html.index(f'<th scope="row">{feature.name}</th>') :]
+        row = html[html.index(f'<th scope="row">{escape(feature_title(feature.name))}</th>') :]
         assert f"{feature.shap:+.3f}".replace("-", "−") in row[: row.index("</tr>")]
     for part in told.sources:
         if part.score is not None:

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from tonearm import compare as module
 from tonearm import store
-from tonearm.compare import compare, differences, overlap
+from tonearm.compare import compare, differences, metric_rows, overlap
 from tonearm.errors import DataError
 from tonearm.runs import Run
 
@@ -108,3 +108,24 @@ def test_the_terminal_shows_all_of_it(pair: tuple[Run, Run]) -> None:
 def test_only_finished_runs_are_compared(tmp_path: Path, make_run: Callable[..., Path]) -> None:
     with pytest.raises(DataError, match="is not a finished run"):
         compare(make_run(), tmp_path)
+
+
+def test_point_20_what_differs_comes_first(pair: tuple[Run, Run]) -> None:
+    """Point 20: metrics that are the same stood among those that differ."""
+    a, b = pair
+    found = differences(a, b)
+    rows = metric_rows(found)
+    assert [row.sure for row in rows] == sorted((row.sure for row in rows), reverse=True)
+    rest = [row.a == row.b for row in rows if not row.sure]
+    assert rest == sorted(rest)
+    equal = sum(row.a == row.b for row in rows)
+    assert 0 < equal < len(rows), "the popular list of both runs is the same"
+    console = Console(width=160)
+    with console.capture() as capture:
+        console.print(compare(a.folder, b.folder))
+    shown = capture.get()
+    assert f"{equal} metrics are the same in both" in shown
+    assert "top_popular" not in shown
+    with console.capture() as capture:
+        console.print(compare(a.folder, a.folder))
+    assert f"{len(rows)} metrics are the same in both" in capture.get()

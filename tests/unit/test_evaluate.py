@@ -13,11 +13,12 @@ from rich.console import Console
 
 from tonearm.data import Catalogue, Log, Pairs
 from tonearm.errors import DataError
-from tonearm.evaluate import evaluate, evaluate_files, table, warnings
+from tonearm.evaluate import evaluate, evaluate_files, warnings
 from tonearm.funnel import FunnelMeter
+from tonearm.left_out import LeftOut, as_rows
 from tonearm.lists import Lists
 from tonearm.metrics import ListMeter, cold_users, describe_items, truth
-from tonearm.verdict import lines, sentence
+from tonearm.verdict import best_source, lines, sentence, shown, table
 from tonearm.vocabulary import Vocabulary
 
 N_USERS, N_ITEMS = 200, 40
@@ -82,7 +83,7 @@ def test_cold_users_join_the_population() -> None:
     metrics = everything(n_cold=3)
     assert (metrics["cold"]["users"], metrics["population"]["cold_test_users"]) == (3, 3)
     assert metrics["population"]["test_users"] == N_USERS + 3
-    assert any(line.startswith("cold users: 3,") for line in lines(metrics))
+    assert any(line.startswith("cold users: 3,") for line in lines(metrics, verbose=True))
 
 
 def test_same_seed_same_metrics() -> None:
@@ -98,11 +99,61 @@ def test_slices_set_the_lists_side_by_side() -> None:
 def test_the_table_says_it_all() -> None:
     metrics = everything()
     console = Console(width=200, file=io.StringIO())
-    console.print(table(metrics))
+    console.print(shown(metrics, 200, verbose=True))
     assert isinstance(console.file, io.StringIO)
     text = console.file.getvalue()
     words = ["recommendations beats bad by +.", "limits the result", "no cold users", "200 users evaluated", "truth: "]
     assert [word for word in words if word not in text] == []
+
+
+def printed(metrics: dict[str, Any], width: int = 80, verbose: bool = False) -> str:
+    console = Console(width=width, file=io.StringIO())
+    console.print(shown(metrics, width, verbose))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_point_19_definitions_wait_until_they_are_asked_for() -> None:
+    """Point 19: eleven lines of definitions stood between the table and the report's address."""
+    metrics = everything(n_cold=3)
+    short, long = printed(metrics), printed(metrics, verbose=True)
+    for words in ("beats bad by", "limits the result", "200 users evaluated"):
+        assert words in " ".join(short.split())
+    for words in ("intervals:", "truth:", "cold users: 3", "macro average"):
+        assert words not in short
+        assert words in long
+
+
+def test_point_19_the_table_takes_the_width_of_the_window() -> None:
+    """Point 19: a wide window showed no more than a narrow one."""
+    metrics = everything()
+    narrow, wide = (printed(metrics, width) for width in (80, 160))
+    assert "novelty" not in narrow
+    assert "novelty" in wide
+    for text, width in ((narrow, 80), (wide, 160)):
+        assert max(map(len, text.splitlines())) <= width
+        assert "…" not in text
+
+
+def test_point_19_the_best_source_and_the_popular_list_are_told_and_no_other() -> None:
+    """Point 19: the verdict was one comparison of nine."""
+    metrics = everything()
+    ndcg = f"ndcg@{metrics['focus']}"
+    values = {"top_popular": 0.1, "bad": 0.2, "worse": 0.05}
+    metrics["lists"] |= {name: metrics["lists"]["bad"] | {ndcg: value} for name, value in values.items()}
+    one = next(c for c in metrics["comparisons"] if c["metric"] == ndcg)
+    metrics["comparisons"] = [one | {"against": name} for name in values]
+    assert best_source(metrics) == "bad"
+    said = [line for line in lines(metrics) if ndcg in line]
+    assert [name for name in values if any(name in line for line in said)] == ["top_popular", "bad"]
+    assert len([line for line in lines(metrics, verbose=True) if ndcg in line]) == 3
+
+
+def test_point_9_the_terminal_says_what_was_left_out() -> None:
+    """Point 9: what was left out stands on the first screen, without being asked for."""
+    part = LeftOut("source ease is off", 0.5, "it is", "it costs", "ease.items=3")
+    found = lines(everything() | {"left_out": as_rows([part])})
+    assert [line for line in found if line.startswith("left out: source ease is off (50.0%), as it is")] != []
 
 
 def test_sentences_by_outcome() -> None:
@@ -298,9 +349,9 @@ def test_the_table_fits_a_narrow_terminal(repeats: bool) -> None:
         "warnings": [],
     }
     console = Console(width=80)
-    with console.capture() as shown:
-        console.print(table(metrics))
-    assert "…" not in shown.get()
+    with console.capture() as captured:
+        console.print(shown(metrics))
+    assert "…" not in captured.get()
     own = ("repeat", "discovery", ".1250", "repeat (2 users): recommendations beats own by +.1000") if repeats else ()
     for word in ("precision", *(own or ("hit_rate", "diversity")), ".2500", "1.0000"):
-        assert word in shown.get()
+        assert word in captured.get()

@@ -22,9 +22,10 @@ from tonearm.explore import drawing
 from tonearm.explore.later import Later
 from tonearm.explore.neighbours import Point
 from tonearm.explore.site import Links, token, untoken
-from tonearm.explore.tracks import Tracks
+from tonearm.explore.tracks import Tracks, folded
 from tonearm.progress import Progress
 from tonearm.runs import Run
+from tonearm.words import counted
 
 Make = Callable[..., Path]
 
@@ -208,6 +209,19 @@ def test_search_finds_names_artists_and_ids(make_run: Make, words: str, found: l
     assert ("Nothing is found" in answer.text) == (not found)
 
 
+@pytest.mark.parametrize("words", ["bjork", "BJÖRK", "Björk", "bjo\u0308rk", "strasse", "lodz"])
+def test_point_20_search_folds_accents(words: str) -> None:
+    """Point 20: bjork did not find Björk."""
+    name = {"s": "Straße", "l": "Łódź"}.get(words[0], "Björk")
+    columns: dict[str, Any] = {"item_id": [7, 9], "name": ["Mantra", name]}
+    table = pl.DataFrame(columns).with_columns(
+        *(pl.lit([], dtype=pl.List(pl.String)).alias(tag) for tag in ("genres", "artists", "albums")),
+        folded(pl.col("name") + "\n").alias("text"),
+    )
+    found, total = Tracks(table, np.zeros(2, np.float32), None).search(words, 5)
+    assert ([track.id for track in found], total) == ([9], 1)
+
+
 def test_search_may_answer_with_the_list_alone(make_run: Make) -> None:
     browser = client(make_run())
     part = browser.get("/search?q=203&part=1").text
@@ -220,9 +234,9 @@ def test_a_track_stands_with_its_listeners_and_neighbours(make_run: Make, small_
     page = shown(client(make_run()), "/track/501")
     own = small_log.filter(pl.col("item_id") == 501)
     before = own.filter(pl.col("started_at").dt.month() < 9)
-    assert f"{len(before)} plays by {before['user_id'].n_unique()} listener" in page.text
+    assert f"{counted(len(before), 'play')} by {counted(before['user_id'].n_unique(), 'listener')}" in page.text
     after = own.filter(pl.col("started_at").dt.month() >= 9)
-    assert f"{len(after)} plays by {after['user_id'].n_unique()} listener" in page.text
+    assert f"{counted(len(after), 'play')} by {counted(after['user_id'].n_unique(), 'listener')}" in page.text
     assert {f"/listener/{user}" for user in before["user_id"]} <= set(page.all("a", "href"))
     assert {"/track/502", "/track/503"} <= set(page.all("a", "href"))
     assert "Band 0" in page.text

@@ -9,6 +9,7 @@ import pytest
 from tonearm.candidates import Candidates
 from tonearm.data import Catalogue, Dataset, Log, Tags
 from tonearm.errors import ConfigError
+from tonearm.feature_names import feature_title
 from tonearm.features import Features, Scratch, feature_names
 from tonearm.lists import Lists
 from tonearm.moments import DAY
@@ -239,3 +240,13 @@ def test_every_feature_has_a_name_before_there_are_data() -> None:
     whole = columns(dataset(log_of(PLAYS)), filter_seen=False)
     named = feature_names(["popular", "als"], filter_seen=False)
     assert [name for name in named if not name.startswith("album_")] == list(whole)  # here no album has two tracks
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_point_20_every_feature_has_a_name_for_people(seen: bool) -> None:
+    """Point 20: features stood under the names of their columns."""
+    names = Features.fit(dataset(log_of(PLAYS)), ["popular", "als", "user_knn"], seen).names
+    assert len(names) > 20
+    titles = [feature_title(name) for name in names]
+    assert [name for name, said in zip(names, titles, strict=True) if said == name] == []
+    assert len(set(titles)) == len(titles)

@@ -16,6 +16,7 @@ from tonearm.load import load_events, load_ready_made
 from tonearm.metrics import truth
 from tonearm.moments import to_moment, to_seconds
 from tonearm.profile import histogram, popularity_profile, profile, time_edges, time_profile
+from tonearm.report import charts
 
 CUT = datetime(2022, 9, 1)
 
@@ -37,6 +38,30 @@ def test_events_and_users_by_time_agree_with_a_plain_count(times: list[list[int]
     spans = list(pairwise(edges))
     assert events.tolist() == [sum(lo <= t < hi for row in times for t in row) for lo, hi in spans]
     assert users.tolist() == [sum(any(lo <= t < hi for t in row) for row in times) for lo, hi in spans]
+
+
+def test_point_6_users_of_ready_made_sets_are_counted_once(tmp_path: Path) -> None:
+    """Point 6: train and test may share every month where the split was ready-made."""
+    rng = np.random.default_rng(4)
+    sides = []
+    for name, n in (("train", 300), ("test", 120)):
+        rows = {
+            "user_id": rng.integers(0, 25 if name == "train" else 40, n),
+            "item_id": rng.integers(0, 9, n),
+            "started_at": [datetime(2022, 1 + int(m), 3) for m in rng.integers(0, 8, n)],
+        }
+        sides.append(pl.DataFrame(rows))
+        sides[-1].write_parquet(tmp_path / f"{name}.parquet")
+    loaded = load_ready_made(str(tmp_path / "train.parquet"), str(tmp_path / "test.parquet"), None)
+    assert loaded.test is not None
+    found = time_profile(loaded.train.log, loaded.test.log, loaded.test.cold)
+    assert found is not None
+    months = [side.with_columns(month=pl.col("started_at").dt.truncate("1mo")) for side in sides]
+    assert len(found["rows"]) == 8
+    for row in found["rows"]:
+        own = [set(side.filter(pl.col("month") == datetime.fromisoformat(row["start"]))["user_id"]) for side in months]
+        assert row["both_users"] == len(own[0] & own[1]) > 0
+        assert row["train_users"] + row["test_users"] - row["both_users"] == len(own[0] | own[1])
 
 
 def test_histogram_bins_go_one_two_five() -> None:
@@ -95,7 +120,7 @@ def test_a_long_span_goes_by_year() -> None:
 def test_months_add_up_to_the_log(files: tuple[str, str], small_log: pl.DataFrame) -> None:
     loaded = load_events(*files, CUT)
     assert loaded.test is not None
-    found = time_profile(loaded.train.log, [loaded.test.log, loaded.test.cold])
+    found = time_profile(loaded.train.log, loaded.test.log, loaded.test.cold)
     assert found is not None
     months = small_log.with_columns(month=pl.col("started_at").dt.truncate("1mo"), test=pl.col("started_at") >= CUT)
     for row in found["rows"]:
@@ -104,7 +129,26 @@ def test_months_add_up_to_the_log(files: tuple[str, str], small_log: pl.DataFram
             name = "test" if side else "train"
             assert row[f"{name}_users"] == part["user_id"].n_unique(), row
             assert row[f"{name}_events"] == len(part), row
+        everybody = months.filter(pl.col("month") == datetime.fromisoformat(row["start"]))["user_id"].n_unique()
+        assert row["train_users"] + row["test_users"] - row["both_users"] == everybody, "each user once"
     assert sum(row["test_users"] for row in found["rows"]) > 9, "cold users count too"
+
+
+def test_point_6_users_of_a_month_are_counted_once(small_log: pl.DataFrame, tmp_path: Path) -> None:
+    """Point 6: users in train and in test of one month stood twice in its bar."""
+    small_log.write_parquet(tmp_path / "events.parquet")
+    cut = datetime(2022, 8, 22)
+    loaded = load_events(str(tmp_path / "events.parquet"), None, cut)
+    assert loaded.test is not None
+    found = time_profile(loaded.train.log, loaded.test.log, loaded.test.cold)
+    assert found is not None
+    row = next(row for row in found["rows"] if row["start"] == "2022-08-01")
+    month = small_log.filter(pl.col("started_at").dt.truncate("1mo") == datetime(2022, 8, 1))
+    assert row["both_users"] > 0
+    spec = charts.volume([row], "users", "month")
+    drawn = next(iter(spec["datasets"].values()))
+    assert max(bar["high"] for bar in drawn) == month["user_id"].n_unique()
+    assert {bar["part"]: bar["high"] - bar["low"] for bar in drawn}["train and test"] == row["both_users"]
 
 
 def test_examples_are_evaluated_users_of_each_level_and_deterministic(files: tuple[str, str]) -> None:

@@ -12,7 +12,8 @@ import pytest
 
 from tonearm import report, store
 from tonearm.errors import DataError, OutputError
-from tonearm.report import page
+from tonearm.left_out import LeftOut, as_rows
+from tonearm.report import charts, page
 from tonearm.report.answers import answers, lead
 from tonearm.report.parts import written
 from tonearm.runs import Run, as_id
@@ -153,6 +154,75 @@ def test_hits_of_the_example_users_are_marked(make_run: Callable[..., Path]) -> 
     assert marked > 0
     hits = [a for tag, a in rebuilt(run).tags if tag == "li" and a.get("class") == "hit"]
     assert len(hits) == marked
+
+
+def test_point_9_what_was_left_out_stands_on_the_first_screen(make_run: Callable[..., Path]) -> None:
+    """Point 9: the report did not say what the run had left out."""
+    run = make_run()
+    part = LeftOut("source ease is <off>", 0.25, "it is", "it costs", "ease.items=3")
+    metrics = store.read_json(run / "metrics.json")
+    assert "What was left out" not in rebuilt(run).text
+    store.write_json(run / "metrics.json", metrics | {"left_out": as_rows([part])})
+    shown = rebuilt(run).text
+    at = shown.index("Source ease is <off> (25.0%), as it is; it costs. What brings it back: --set ease.items=3.")
+    assert shown.index("What was left out") < at < shown.index("The log")
+
+
+def test_point_20_slices_show_three_lists_with_intervals_and_users(make_run: Callable[..., Path]) -> None:
+    """Point 20: slices were dots of every list, without an interval or a word of how many users."""
+    run = make_run()
+    shown, metrics = rebuilt(run), Run.open(run).metrics
+    for kind in ("activity", "popularity", "genre"):
+        rows = next(iter(shown.data["chart-specs"][f"slice-{kind}"]["datasets"].values()))
+        assert {row["list"] for row in rows} == {"top_popular", "personal_als", "recommendations"}
+        for row in rows:
+            assert row["low"] <= row["value"] <= row["high"]
+            assert row["slice"].endswith(f"n = {row['users']})")
+        assert any(row["low"] < row["high"] for row in rows)
+    line = metrics["slices"]["activity"][0]
+    values = line["lists"]["recommendations"]
+    low, high = values["recall@4_interval"]
+    assert 0 <= low <= values["recall@4"] <= high <= 1
+
+
+def test_point_20_a_source_has_one_colour_and_one_shape(make_run: Callable[..., Path]) -> None:
+    """Point 20: colours went by the order of the lists in a chart, shapes by that of the slices."""
+    assert len(set(charts.MARKS.values())) == len(charts.MARKS)
+    specs = rebuilt(make_run()).data["chart-specs"]
+    seen: dict[str, set[str]] = {}
+
+    def scales(tree: Any, channel: str) -> Any:
+        if isinstance(tree, dict):
+            scale = tree.get(channel, {}).get("scale") if isinstance(tree.get(channel), dict) else None
+            if scale and "domain" in scale:
+                yield from zip(scale["domain"], scale["range"], strict=True)
+            for value in tree.values():
+                yield from scales(value, channel)
+        elif isinstance(tree, list):
+            for value in tree:
+                yield from scales(value, channel)
+
+    for channel, place in (("color", 0), ("shape", 1)):
+        seen = {}
+        for name in ("metric-bars", "differences", "slice-activity", "slice-genre"):
+            for label, mark in scales(specs[name], channel):
+                seen.setdefault(label, set()).add(mark)
+        assert seen == {label: {charts.MARKS[label][place]} for label in seen}
+        assert {"Popular", "ALS"} <= seen.keys()
+    ceilings = next(iter(specs["ceilings"]["datasets"].values()))
+    assert {row["what"]: row["colour"] for row in ceilings}["ALS"] == charts.MARKS["ALS"][0]
+
+
+@pytest.mark.parametrize(("n", "ticks"), [(3, [1, 2, 3]), (8, [*range(1, 9)]), (15, [1, *range(2, 16, 2)])])
+def test_point_20_iterations_are_whole(n: int, ticks: list[int]) -> None:
+    """Point 20: the axis of the ALS loss read 1 2 2 3 3."""
+    spec = charts.loss([{"iteration": i + 1, "loss": 9.0 - i / 10} for i in range(n)])
+    axis = spec["encoding"]["x"]["axis"]
+    assert axis["values"] == ticks
+    assert (
+        charts.loss([{"iteration": i + 1, "loss": 9.0} for i in range(300)])["encoding"]["x"]["axis"]["values"][-1]
+        == 300
+    )
 
 
 def test_items_stand_with_their_neighbours(make_run: Callable[..., Path]) -> None:

@@ -1,6 +1,8 @@
 """One user or item in the terminal: names, hits, ids of either kind, and what is said where the log is gone."""
 
 import re
+import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,8 +10,9 @@ import polars as pl
 import pytest
 from rich.console import Console, RenderableType
 
-from tonearm.errors import DataError
-from tonearm.show import show_item, show_user
+from tonearm import cli
+from tonearm.errors import ConfigError, DataError
+from tonearm.show import next_steps, show_item, show_user
 
 
 def text(what: RenderableType) -> str:
@@ -103,3 +106,42 @@ def test_an_item_is_shown_with_its_place_and_neighbours(make_run: Callable[..., 
 def test_only_a_finished_run_can_be_shown(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is not a finished run"):
         show_user(tmp_path, "1")
+
+
+@pytest.mark.parametrize("k", [0, -1])
+def test_point_20_a_k_below_one_is_refused_by_name(make_run: Callable[..., Path], k: int) -> None:
+    """Point 20: `show item 1 --k 0` said that train has no item 1."""
+    run = make_run()
+    for show, given in ((show_item, "501"), (show_user, "203")):
+        with pytest.raises(ConfigError, match=f"--k is {k}; it must be a whole number from 1 up"):
+            show(run, given, k=k)
+
+
+def test_point_20_ids_may_begin_with_a_dash(
+    make_run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Point 20: the command line took such an id for an option."""
+    run = str(make_run())
+    for words, said in (
+        (("show", "user", "-5"), "no user -5"),
+        (("show", "item", "-7"), "no item -7"),
+        (("explain", "-5", "-7"), "the run's models cannot be loaded"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["tonearm", *words, "--run", run])
+        with pytest.raises(SystemExit):
+            cli.main()
+        assert said in capsys.readouterr().err
+
+
+def test_point_19_the_next_commands_are_of_a_listener_of_the_run(make_run: Callable[..., Path]) -> None:
+    """Point 19: a run ended without a word of what to look at."""
+    run = make_run("odd name")
+    explore, show, explain = (shlex.split(step.removeprefix("Next:")) for step in next_steps(run))
+    assert explore == ["tonearm", "explore", str(run)]
+    assert show[:3] == ["tonearm", "show", "user"]
+    assert show[4:] == ["--run", str(run)]
+    assert f"User {show[3]}" in text(show_user(run, show[3]))
+    first = pl.read_parquet(run / "recommendations.parquet").filter(
+        (pl.col("user_id") == int(explain[2])) & (pl.col("rank") == 1)
+    )
+    assert explain == ["tonearm", "explain", show[3], str(first["item_id"][0]), "--run", str(run)]

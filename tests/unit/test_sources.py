@@ -433,5 +433,38 @@ def test_a_user_who_is_not_in_the_log_has_neighbours_too() -> None:
 def test_user_knn_is_left_out_where_it_costs_too_much() -> None:
     data = some_data()
     cost = float((data.listeners.astype(float) ** 2).sum())
-    assert "user_knn.work" in left_out(data, {"user_knn": UserKNN(work=cost - 1)})["user_knn"]
+    found = left_out(data, {"user_knn": UserKNN(work=cost - 1)})["user_knn"]
+    assert found.option.startswith("user_knn.work=")
+    assert "more than user_knn.work" in found.why
     assert not left_out(data, {"user_knn": UserKNN(work=cost)})
+
+
+def test_point_9_sources_say_what_they_cut_off() -> None:
+    """Point 9: histories were cut for co-counts, and items left out of EASE, in silence."""
+    rng = np.random.default_rng(3)
+    data = of_histories([rng.choice(120, 110 if u < 4 else 20, replace=False) for u in range(40)], 120)
+    lengths = np.diff(data.pairs.indptr)
+    work = 50.0**2 * 4 + 36 * 400
+    whole = ItemItem(side_information=False).fit(data, rng)
+    cut = ItemItem(side_information=False, fit_work=work).fit(data, rng)
+    assert whole.left_out == ()
+    (part,) = cut.left_out
+    assert part.share == pytest.approx(1 - np.minimum(lengths, 50).sum() / lengths.sum())
+    pairs = 1 - (np.minimum(lengths, 50).astype(float) ** 2).sum() / (lengths.astype(float) ** 2).sum()
+    assert f"{pairs:.1%} of these pairs of items are not counted" in part.sentence
+    assert "--set item_item.fit_work=" in part.sentence
+    again = ItemItem(side_information=False, fit_work=float(part.option.split("=")[1])).fit(data, rng)
+    assert again.left_out == ()
+
+
+def test_point_9_ease_says_which_items_it_is_not_about() -> None:
+    """Point 9: EASE over 5,000 of 988,858 items was said nowhere."""
+    data = some_data()
+    heard = int((data.listeners > 0).sum())
+    model = EASE(items=heard - 2, coverage=0, side_information=False).fit(data, np.random.default_rng(0))
+    (part,) = model.left_out
+    assert part.share == pytest.approx(2 / heard)
+    others = np.sort(data.listeners[data.listeners > 0])[:2].sum() / data.listeners.sum()
+    assert f"with {others:.1%} of all user-item pairs" in part.sentence
+    assert f"--set ease.items={heard}" in part.sentence
+    assert EASE(items=heard, coverage=0).fit(data, np.random.default_rng(0)).left_out == ()

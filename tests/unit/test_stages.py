@@ -2,6 +2,7 @@
 
 import time
 
+import numba
 import numpy as np
 import pytest
 
@@ -62,6 +63,39 @@ def test_shown_stages_go_to_standard_error(capsys: pytest.CaptureFixture[str]) -
     assert "fit something" in found.err
     assert " s " in found.err
     assert found.err.rstrip().endswith("MB")
+
+
+def test_point_19_no_blank_lines_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """Point 19: each stage left a blank line in a file or pipe."""
+    stages = Stages(show=True)
+    with stages.stage("load"):
+        stages.say("Read [shape] 3 events.")
+        stages.progress("units", 1, 3)
+    with stages.stage("ranker"):
+        pass
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "Read [shape] 3 events.", "what was read comes first, and no markup is taken"
+    assert [line.split()[0] for line in lines] == ["Read", "load", "ranker"]
+
+
+def test_point_19_compiling_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """Point 19: the first run was slow and did not say why."""
+
+    def kernel(x: int) -> int:
+        return x + 1
+
+    def other(x: int) -> int:
+        return x + 2
+
+    for function in (kernel, other):
+        function.__module__ = "tonearm.kernels.made_up"
+    stages = Stages(show=True)
+    with stages.stage("first"):
+        for function in (kernel, other):
+            numba.njit("int64(int64)")(function)
+    with stages.stage("second"):
+        numba.njit("float64(float64)")(kernel)
+    assert capsys.readouterr().err.count("Compiling kernels, once") == 1
 
 
 def test_hidden_stages_say_nothing(capsys: pytest.CaptureFixture[str]) -> None:

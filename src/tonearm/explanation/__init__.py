@@ -13,6 +13,7 @@ from tonearm.explanation.sentence import because
 from tonearm.moments import to_moment
 from tonearm.restored import Restored, restore
 from tonearm.runs import LIST_FILES, Id, as_id, title
+from tonearm.words import counted
 
 __all__ = ["Explanation", "explain"]
 
@@ -145,7 +146,7 @@ def _why_not(restored: Restored, facts: Facts, sources: tuple[SourcePart, ...], 
     config = restored.config
     if facts.heard > 0 and config.filter_seen:
         last = f", last on {facts.heard_last}" if facts.heard_last is not None else ""
-        return f"Already heard ({facts.heard:g} plays{last}), and filter_seen leaves out what was heard."
+        return f"Already heard ({counted(facts.heard, 'play')}{last}), and filter_seen leaves out what was heard."
     if placed is None:
         names = proposing([part.name for part in sources], config.proposers)
         ranks = [f"{part.name} {part.rank:,}" for part in sources if part.rank is not None and part.name in names]
@@ -155,7 +156,7 @@ def _why_not(restored: Restored, facts: Facts, sources: tuple[SourcePart, ...], 
         return words + (f" No list of any length in {', '.join(never)}." if ranks and never else "")
     if placed.place > config.output.k:
         return (
-            f"The ranker puts it at place {placed.place:,} of {placed.of:,} candidates, and the list ends at "
+            f"The ranker puts it at place {placed.place:,} of {counted(placed.of, 'candidate')}, and the list ends at "
             f"{config.output.k:,}."
         )
     return f"The ranker puts it at place {placed.place:,}, and shaping the list afterwards left it out."

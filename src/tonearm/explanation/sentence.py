@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from tonearm.data import NOW
 from tonearm.explanation.facts import LATELY, Facts, Fellow, Shared
 from tonearm.runs import Id
+from tonearm.words import counted
 
 FEW = 2
 """Tracks of an artist or album, or listeners in common, from which on they are worth a sentence."""
@@ -40,7 +41,9 @@ def because(facts: Facts, names: Callable[[Id], str], near: Sequence[Id], whole_
         return told
     if genres and genres[0].tracks >= max(FEW, GENRE * facts.tracks):
         part = genres[0]
-        return f"Because {part.tracks:,} of the {_n(facts.tracks, 'track')} you played are {part.label}, as this is."
+        return (
+            f"Because {part.tracks:,} of the {counted(facts.tracks, 'track')} you played are {part.label}, as this is."
+        )
     for part in (*artists[:1], *albums[:1]):
         return _of_label(part)
     for place, words in ((facts.place_now, f" of the last {NOW} days"), (facts.place, "")):
@@ -49,8 +52,8 @@ def because(facts: Facts, names: Callable[[Id], str], near: Sequence[Id], whole_
     if facts.fellows:
         return _played_by_others(facts, facts.fellows[:1], names)
     if genres:
-        return f"Because you played {_n(genres[0].tracks, 'track')} of {genres[0].label}, which this is too."
-    return f"Because {_n(facts.listeners, 'other listener')} played it; your history and theirs share no track."
+        return f"Because you played {counted(genres[0].tracks, 'track')} of {genres[0].label}, which this is too."
+    return f"Because {counted(facts.listeners, 'other listener')} played it; your history and theirs share no track."
 
 
 def _of_label(part: Shared) -> str:
@@ -59,7 +62,7 @@ def _of_label(part: Shared) -> str:
     if part.lately is not None and part.lately * 2 > part.tracks:
         most = "all" if part.lately == part.tracks else "most"
         lately = f", {most} of them in the last {LATELY} days" if part.tracks > 1 else f" in the last {LATELY} days"
-    return f"Because you played {_n(part.tracks, 'track')} {where}{lately}."
+    return f"Because you played {counted(part.tracks, 'track')} {where}{lately}."
 
 
 def _fellows(facts: Facts, names: Callable[[Id], str], near: Sequence[Id]) -> str | None:
@@ -82,7 +85,3 @@ def _times(plays: float) -> str:
 
 def _on(day: str | None) -> str:
     return "" if day is None else f", last on {day}"
-
-
-def _n(n: int, what: str) -> str:
-    return f"{n:,} {what}" + ("" if n == 1 else "s")

@@ -12,8 +12,10 @@ from tonearm.data import NOW
 from tonearm.explanation import Explanation
 from tonearm.explanation.facts import LATELY, Facts
 from tonearm.explanation.parts import Ranking, SourcePart
+from tonearm.feature_names import feature_title, feature_value
 from tonearm.runs import Id
 from tonearm.terminal import visible
+from tonearm.words import counted
 
 TOP = 3
 """History items shown of each source."""
@@ -64,8 +66,8 @@ def history_words(facts: Facts) -> str:
         for place, when in ((facts.place, "of all time"), (facts.place_now, f"of the last {NOW} days"))
         if place is not None
     ]
-    others = "1 other listener" if facts.listeners == 1 else f"{facts.listeners:,} other listeners"
-    return f"History: {facts.tracks:,} other tracks. This one: {others}; {'; '.join(places)}."
+    others = counted(facts.listeners, "other listener")
+    return f"History: {counted(facts.tracks, 'other track')}. This one: {others}; {'; '.join(places)}."
 
 
 def ranking_words(ranking: Ranking) -> str:
@@ -74,7 +76,9 @@ def ranking_words(ranking: Ranking) -> str:
     how = f"{share:g} × trees {ranking.trees_z:.3f} + {1 - share:g} × blend {ranking.blend_z:.3f}, both standardised"
     if share in (0, 1):
         how = "the trees' value alone" if share == 1 else "the blend's value alone"
-    return f"The ranker: place {ranking.place:,} of {ranking.of:,} candidates, score {ranking.score:.3f} = {how}."
+    return (
+        f"The ranker: place {ranking.place:,} of {counted(ranking.of, 'candidate')}, score {ranking.score:.3f} = {how}."
+    )
 
 
 def history_parts(part: SourcePart) -> tuple[list[tuple[Id, float]], list[tuple[float, str]]]:
@@ -133,16 +137,16 @@ def _ranking(ranking: Ranking) -> list[RenderableType]:
     if share > 0:
         title = f"Trees: {ranking.trees:.3f}"
         table = Table(title=title, title_justify="left", title_style="bold")
-        table.add_column("feature", no_wrap=True)
+        table.add_column("feature")
         table.add_column("value", justify="right")
         table.add_column("adds (SHAP)", justify="right")
         table.add_row("expected value", "", f"{ranking.expected:+.3f}")
         for feature in ranking.features[:FEATURES]:
-            value = "unknown" if feature.value is None else f"{feature.value:.4g}"
-            table.add_row(feature.name, value, f"{feature.shap:+.3f}")
+            value = feature_value(feature.name, feature.value)
+            table.add_row(Text(feature_title(feature.name)), value, f"{feature.shap:+.3f}")
         others = ranking.features[FEATURES:]
         if others:
-            table.add_row(f"{len(others):,} others", "", f"{sum(feature.shap for feature in others):+.3f}")
+            table.add_row(counted(len(others), "other"), "", f"{sum(feature.shap for feature in others):+.3f}")
         parts.append(table)
     if share < 1:
         table = Table(title=f"Blend: {ranking.blend:.3f}", title_justify="left", title_style="bold")

@@ -20,6 +20,7 @@ from tonearm.explore import views
 from tonearm.explore.later import KERNELS, Later
 from tonearm.explore.neighbours import Models
 from tonearm.explore.tracks import SIMILAR, Tracks
+from tonearm.feature_names import feature_title, feature_value
 from tonearm.kernels.threads import threads
 from tonearm.moments import to_moment
 from tonearm.progress import Progress
@@ -28,6 +29,7 @@ from tonearm.report.answers import answers, lead
 from tonearm.report.parts import figure, written
 from tonearm.restored import Restored, restore
 from tonearm.runs import LIST_FILES, Id, Run, as_id
+from tonearm.words import counted
 
 FINAL = LIST_FILES["recommendations"]
 
@@ -117,7 +119,8 @@ class Site:
             lstrip_blocks=True,
             auto_reload=False,
         )
-        self.templates.filters |= {"written": written, "figure": figure, "title": views.called}
+        self.templates.filters |= {"written": written, "figure": figure, "title": views.called, "counted": counted}
+        self.templates.filters |= {"feature_title": feature_title, "feature_value": feature_value}
         self.templates.globals |= {"day": _day}
 
     def _restore(self, progress: Progress) -> Restored:
@@ -191,6 +194,7 @@ class Site:
             "lead": lead(self.metrics),
             "answers": answers(self.metrics),
             "warnings": self.metrics["warnings"],
+            "left_out": [row["sentence"] for row in self.metrics.get("left_out", [])],
             "focus": self.metrics["focus"],
             "final": self.metrics["final"],
             "lists": self.metrics["lists"],

@@ -16,6 +16,16 @@ from tonearm.types import AnyArray, Float32s
 SIMILAR = "similar.parquet"
 
 
+LETTERS = {"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ı": "i"}
+"""Letters that are no other one with an accent."""
+
+
+def folded(text: pl.Expr) -> pl.Expr:
+    """Lower case without accents, so that bjork finds Björk."""
+    bare = text.str.normalize("NFKD").str.replace_all(r"\p{Mn}", "").str.to_lowercase()
+    return bare.str.replace_many(list(LETTERS), list(LETTERS.values()))
+
+
 @dataclass(frozen=True)
 class Track:
     """A track as pages name it.
@@ -39,7 +49,7 @@ class Track:
 class Tracks:
     """Every item of a run, in the order of its models.
 
-    table: item_id ascending, name, genres, artists, albums, and `text`, what is searched, in lower case
+    table: item_id ascending, name, genres, artists, albums, and `text`, what is searched, as `folded` writes it
     plays: (n_items,) float32, events in train; zeros where the run has no popular source
     note: words where names are not to be had
     """
@@ -70,8 +80,8 @@ class Tracks:
             table = ids.join(table, on="item_id", how="left", maintain_order="left")
         text = pl.concat_str(
             pl.col("name").fill_null(""), pl.col("artists").list.join(" ").fill_null(""), separator="\n"
-        ).str.to_lowercase()
-        return cls(table.with_columns(text.alias("text")), _plays(run, len(table)), note)
+        )
+        return cls(table.with_columns(folded(text).alias("text")), _plays(run, len(table)), note)
 
     def __len__(self) -> int:
         return len(self.table)
@@ -110,9 +120,9 @@ class Tracks:
     def search(self, words: str, k: int) -> tuple[list[Track], int]:
         """The k most played tracks whose name and artists hold all the words, an id that is meant first; and how many.
 
-        Case does not matter. A whole name that is the query comes before all others.
+        Neither case nor accents matter. A whole name that is the query comes before all others.
         """
-        query = words.lower().split()
+        query = pl.select(folded(pl.lit(words))).item().split()
         exact = self.place(words.strip())
         if not query:
             return [], 0

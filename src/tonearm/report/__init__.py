@@ -11,6 +11,7 @@ from tonearm.report import charts, examples, log, making, results
 from tonearm.report.answers import answers, lead
 from tonearm.report.page import render
 from tonearm.runs import Run
+from tonearm.words import counted
 
 __all__ = ["headline", "rebuild", "write"]
 
@@ -83,6 +84,7 @@ def content(run: Run) -> dict[str, Any]:
         "funnel": metrics["funnel"],
         "warnings": metrics["warnings"],
         "notes": metrics["notes"],
+        "left_out": [row["sentence"] for row in metrics.get("left_out", [])],
         "sections": parts,
         "users": users,
         "items": items,
@@ -97,7 +99,11 @@ def content(run: Run) -> dict[str, Any]:
 def headline(manifest: dict[str, Any]) -> list[str]:
     """What the run is, in a few words each."""
     train = manifest["found"]["train"]
-    facts = [f"{train['users']:,} users", f"{train['items']:,} items", f"{train['events']:,} events to learn from"]
+    facts = [
+        f"{counted(train['users'], 'user')}",
+        f"{counted(train['items'], 'item')}",
+        f"{counted(train['events'], 'event')} to learn from",
+    ]
     if manifest["test_from"]:
         facts.append(f"test from {log.moment(manifest['test_from'])}")
     return [*facts, f"seed {manifest['seed']}", f"Tonearm {manifest['versions']['tonearm']}"]

@@ -4,30 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tonearm.verdict import best_source
+from tonearm.words import TITLES, title
+
 Metrics = Mapping[str, Any]
 
-POPULAR = "top_popular"
-
-TITLES = {
-    "recommendations": "Final list",
-    "recommendations_unshaped": "Unshaped",
-    "top_popular": "Popular",
-    "popular": "Popular",
-    "personal_als": "ALS",
-    "als": "ALS",
-    "content": "Content",
-    "fresh": "Fresh",
-    "item_item": "Item-item",
-    "ease": "EASE",
-    "spectral": "Spectral",
-    "user_knn": "User-kNN",
-    "recent": "Recent",
-    "trend": "Trend",
-    "again": "Again",
-    "own_frequent": "Own most frequent",
-    "own_recent": "Own most recent",
-}
-"""Lists, and the sources behind them, as the report calls them; others go by their own names."""
+POPULAR, ALS = "top_popular", "personal_als"
 
 
 @dataclass(frozen=True)
@@ -44,11 +26,6 @@ class Answer:
     tone: str
     sentence: str
     definition: str
-
-
-def title(name: str) -> str:
-    """A list as the report calls it."""
-    return TITLES.get(name, name)
 
 
 def in_sentence(name: str) -> str:
@@ -93,15 +70,6 @@ def lead(metrics: Metrics) -> str:
     subject = in_sentence(final)
     subject = subject[0].upper() + subject[1:]
     return f"{subject} is {' and '.join(said)}.{limits}" if said else f"{subject} could not be measured.{limits}"
-
-
-def best_source(metrics: Metrics) -> str | None:
-    """The list other than the final one, shaped or not, with the highest ndcg at the focus, the first of equals."""
-    metric = f"ndcg@{metrics['focus']}"
-    final = metrics["final"]
-    values = {n: v[metric] for n, v in metrics["lists"].items() if n not in (final, f"{final}_unshaped")}
-    known = {name: value for name, value in values.items() if value is not None}
-    return max(known, key=lambda name: known[name]) if known else None
 
 
 def signed(value: float) -> str:

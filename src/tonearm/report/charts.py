@@ -10,19 +10,29 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from tonearm.report.answers import title
+from tonearm.words import title
 
 Spec = dict[str, Any]
 Rows = Sequence[Mapping[str, Any]]
 
-COLOURS = {
-    "recommendations": "var(--c-final)",
-    "top_popular": "var(--c-popular)",
-    "personal_als": "var(--c-als)",
-    "content": "var(--c-content)",
-    "item_item": "var(--c-item-item)",
+MARKS = {
+    "Final list": ("var(--c-final)", "diamond"),
+    "Unshaped": ("var(--c-final)", "triangle-down"),
+    "Popular": ("var(--c-popular)", "square"),
+    "ALS": ("var(--c-als)", "circle"),
+    "Content": ("var(--c-content)", "triangle-up"),
+    "Item-item": ("var(--c-item-item)", "cross"),
+    "EASE": ("var(--c-other-1)", "triangle-right"),
+    "Spectral": ("var(--c-other-2)", "triangle-left"),
+    "User-kNN": ("var(--c-other-3)", "triangle-down"),
+    "Recent": ("var(--c-other-4)", "square"),
+    "Trend": ("var(--c-other-5)", "circle"),
+    "Again": ("var(--c-other-6)", "diamond"),
+    "Own most frequent": ("var(--c-other-6)", "cross"),
+    "Own most recent": ("var(--c-other-6)", "triangle-up"),
 }
-OTHERS = tuple(f"var(--c-other-{i})" for i in range(1, 7))
+"""Colour and shape of each list and of the source behind it, the same all over the report."""
+ODD = ("var(--c-popular)", "circle")
 
 _FONT = {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"}
 CONFIG: Spec = {
@@ -36,7 +46,7 @@ CONFIG: Spec = {
         "gridColor": "var(--line)",
         "domainColor": "var(--line)",
         "tickColor": "var(--line)",
-        "labelLimit": 170,
+        "labelLimit": 260,
     },
     "legend": _FONT | {"labelColor": "var(--ink)", "titleColor": "var(--muted)", "orient": "top", "columns": 3},
     "text": {"color": "var(--ink)", "fontSize": 12},
@@ -44,24 +54,28 @@ CONFIG: Spec = {
 """How all charts look; handed to the page once."""
 
 ACCENT, SECOND = "var(--accent)", "var(--second)"
+BOTH = "train and test"
 
 
-def colours(names: Iterable[str]) -> dict[str, str]:
-    """Each list's own colour, the same all over the report."""
-    rest = iter(OTHERS * 8)
-    return {name: COLOURS.get(name) or next(rest) for name in names}
+def marks(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Colour and shape of each list or source."""
+    return [MARKS.get(title(name), ODD) for name in names]
 
 
 def volume(rows: Rows, what: str, unit: str) -> Spec:
-    """Events or users in each stretch of time, train and test stacked."""
+    """Events or users in each stretch of time, train and test stacked; users of both stand between, each once."""
     years = int(rows[-1]["end"][:4]) - int(rows[0]["start"][:4])
     fmt = "%Y" if years > 4 else "%b %Y" if unit == "month" else "%d %b"
     flat = []
     for row in rows:
-        train, both = row[f"train_{what}"], row[f"train_{what}"] + row[f"test_{what}"]
-        for part, low, high in (("train", 0, train), ("test", train, both)):
-            if high > low:
-                flat.append({"start": row["start"], "end": row["end"], "part": part, "low": low, "high": high})
+        both = row["both_users"] if what == "users" else 0
+        high = 0
+        for part, n in (("train", row[f"train_{what}"] - both), (BOTH, both), ("test", row[f"test_{what}"] - both)):
+            if n:
+                flat.append({"start": row["start"], "end": row["end"], "part": part, "low": high, "high": high + n})
+            high += n
+    parts = {"train": SECOND, BOTH: "var(--muted)", "test": ACCENT}
+    shown = [part for part in parts if any(bar["part"] == part for bar in flat)]
     chart = (
         alt.Chart(_data(flat))
         .mark_rect(stroke="var(--paper)", strokeWidth=0.5)
@@ -70,7 +84,7 @@ def volume(rows: Rows, what: str, unit: str) -> Spec:
             x2="end:T",
             y=alt.Y("low:Q", title=f"{what} a {unit}", axis=alt.Axis(format="~s", tickCount=5)),
             y2="high:Q",
-            color=alt.Color("part:N", title=None, scale=alt.Scale(domain=["train", "test"], range=[SECOND, ACCENT])),
+            color=alt.Color("part:N", title=None, scale=alt.Scale(domain=shown, range=[parts[part] for part in shown])),
             tooltip=[
                 alt.Tooltip("start:T", title="from", format="%Y-%m-%d"),
                 alt.Tooltip("part:N"),
@@ -117,12 +131,14 @@ def bin_label(row: Mapping[str, Any]) -> str:
     return low if row["from"] == row["to"] else f"{low}–{high}"
 
 
-def bars(rows: Rows, label: str, value: str, x: str, fmt: str, colour: str = ACCENT) -> Spec:
-    """One horizontal bar for each row, in the order given."""
+def bars(rows: Rows, label: str, value: str, x: str, fmt: str) -> Spec:
+    """One horizontal bar for each row, in the order given; a row of a source may name it by `source`."""
+    flat = [{**row, "colour": marks([row["source"]])[0][0] if row.get("source") else ACCENT} for row in rows]
     chart = (
-        alt.Chart(_data(rows))
-        .mark_bar(color=colour)
+        alt.Chart(_data(flat))
+        .mark_bar()
         .encode(
+            color=alt.Color("colour:N", scale=None),
             y=alt.Y(f"{label}:N", sort=None, title=None),
             x=alt.X(f"{value}:Q", title=x, axis=alt.Axis(format=fmt, tickCount=5)),
             tooltip=[alt.Tooltip(f"{label}:N"), alt.Tooltip(f"{value}:Q", title=x, format=fmt)],
@@ -156,25 +172,35 @@ def differences(rows: Rows, names: Sequence[str], metric: str) -> Spec:
         y=y, x=alt.X("low:Q", title=None, axis=alt.Axis(tickCount=5)), x2="high:Q", color=_by_list(names, legend=False)
     )
     point = base.mark_point(size=110, filled=True, opacity=1).encode(
-        y=y, x="difference:Q", color=_by_list(names, legend=False), tooltip=_tooltip("difference")
+        y=y,
+        x="difference:Q",
+        color=_by_list(names, legend=False),
+        shape=_shape(names, legend=False),
+        tooltip=_tooltip("difference"),
     )
     return _spec(zero + rule + point, 32 * len(names))
 
 
 def slices(rows: Rows, names: Sequence[str], metric: str, labels: Sequence[str]) -> Spec:
-    """The chosen metric of each list in each slice. rows: slice, list, metric, value, users."""
-    chart = (
-        _chosen(rows, metric)
-        .mark_point(size=90, filled=True, opacity=0.9)
-        .encode(
-            y=alt.Y("slice:N", sort=list(labels), title=None, axis=alt.Axis(grid=True)),
-            x=alt.X("value:Q", title=None, axis=alt.Axis(tickCount=5)),
-            color=_by_list(names),
-            shape=alt.Shape("title:N", title=None, scale=alt.Scale(domain=[title(n) for n in names])),
-            tooltip=[alt.Tooltip("slice:N"), *_tooltip("value", interval=False), alt.Tooltip("users:Q", format=",")],
-        )
+    """The chosen metric of some lists in each slice, with its interval.
+
+    rows: slice, list, metric, value, low, high, users
+    """
+    base = _chosen(rows, metric)
+    y = alt.Y("slice:N", sort=list(labels), title=None, axis=alt.Axis(grid=True))
+    apart = alt.YOffset("title:N", sort=[title(n) for n in names])
+    rule = base.mark_rule(strokeWidth=2).encode(
+        y=y, yOffset=apart, x=alt.X("low:Q", title=None), x2="high:Q", color=_by_list(names)
     )
-    return _spec(chart, 30 * len(labels))
+    point = base.mark_point(size=80, filled=True, opacity=1).encode(
+        y=y,
+        yOffset=apart,
+        x=alt.X("value:Q", title=None, axis=alt.Axis(tickCount=5)),
+        color=_by_list(names),
+        shape=_shape(names),
+        tooltip=[alt.Tooltip("slice:N"), *_tooltip("value"), alt.Tooltip("users:Q", format=",")],
+    )
+    return _spec(rule + point, 16 * len(names) * len(labels))
 
 
 def overlap(rows: Rows, names: Sequence[str]) -> Spec:
@@ -212,11 +238,14 @@ def loss(rows: Rows) -> Spec:
     """ALS loss by iteration."""
     low, high = min(row["loss"] for row in rows), max(row["loss"] for row in rows)
     fmt = "~s" if high - low > 0.02 * high else "~g"
+    last = len(rows)
+    step = next(n for power in range(9) for n in (10**power, 2 * 10**power, 5 * 10**power) if last / n <= 8)
+    whole = sorted({1, *range(step, last + 1, step)} if step > 1 else {*range(1, last + 1)})
     chart = (
         alt.Chart(_data(rows))
         .mark_line(point=alt.OverlayMarkDef(size=40, color=ACCENT), color=ACCENT, strokeWidth=2)
         .encode(
-            x=alt.X("iteration:Q", title="iteration", axis=alt.Axis(tickCount=6, tickMinStep=1, format="d")),
+            x=alt.X("iteration:Q", title="iteration", axis=alt.Axis(values=whole, format="d")),
             y=alt.Y("loss:Q", title="loss", scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5, format=fmt)),
             tooltip=["iteration:Q", alt.Tooltip("loss:Q", format=",.6~g")],
         )
@@ -231,17 +260,20 @@ def _chosen(rows: Rows, metric: str) -> alt.Chart:
 
 
 def _by_list(names: Sequence[str], legend: bool = True) -> alt.Color:
-    scale = alt.Scale(domain=[title(n) for n in names], range=list(colours(names).values()))
+    scale = alt.Scale(domain=[title(n) for n in names], range=[colour for colour, _ in marks(names)])
     return alt.Color("title:N", title=None, scale=scale, legend=alt.Legend() if legend else None)
 
 
-def _tooltip(value: str, interval: bool = True) -> list[alt.Tooltip]:
-    ends = [alt.Tooltip(f"{end}:Q", format=".5f") for end in ("low", "high")] if interval else []
+def _shape(names: Sequence[str], legend: bool = True) -> alt.Shape:
+    scale = alt.Scale(domain=[title(n) for n in names], range=[shape for _, shape in marks(names)])
+    return alt.Shape("title:N", title=None, scale=scale, legend=alt.Legend() if legend else None)
+
+
+def _tooltip(value: str) -> list[alt.Tooltip]:
     return [
         alt.Tooltip("title:N", title="list"),
         alt.Tooltip("metric:N"),
-        alt.Tooltip(f"{value}:Q", format=".5f"),
-        *ends,
+        *(alt.Tooltip(f"{figure}:Q", format=".5f") for figure in (value, "low", "high")),
     ]
 
 

@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from tonearm.report.answers import POPULAR, title
+from tonearm.report.answers import POPULAR
 from tonearm.runs import Id, Run
+from tonearm.words import title
 
 Row = dict[str, Any]
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from tonearm.report import charts
 from tonearm.report.parts import Column, Figure, Section, Table
+from tonearm.words import counted
 
 Tree = Mapping[str, Any]
 
@@ -85,12 +86,16 @@ def _volumes(time: Tree | None) -> list[Figure]:
         words = "The log has no started_at, so nothing can be said of time."
         return [Figure("volume", "Events by time", missing=words)]
     unit, rows = time["by"], time["rows"]
+    if any("both_users" not in row for row in rows):
+        words = "The run was made by an earlier version, which did not count users of train and test at once."
+        return [Figure("volume", "Events by time", missing=words)]
     figures = []
     for what, caption in (
         ("events", f"Rows kept in each {unit}, train below test."),
-        ("users", f"Users with an event in each {unit}; who has one in train and in test counts in both."),
+        ("users", f"Users with an event in each {unit}, each once. Those of two bars may be the same."),
     ):
-        total = [row[f"train_{what}"] + row[f"test_{what}"] for row in rows]
+        twice = [row["both_users"] if what == "users" else 0 for row in rows]
+        total = [row[f"train_{what}"] + row[f"test_{what}"] - both for row, both in zip(rows, twice, strict=True)]
         peak = total.index(max(total))
         alt = (
             f"Bars from {rows[0]['start']} to {rows[-1]['end']}; the highest, {total[peak]:,} {what}, starts at "
@@ -98,6 +103,8 @@ def _volumes(time: Tree | None) -> list[Figure]:
         )
         name = f"{what.capitalize()} by {unit}"
         counts = [Column(f"{side}_{what}", f"{side} {what}", "count") for side in ("train", "test")]
+        if what == "users":
+            counts.append(Column("both_users", "of these in both", "count"))
         table = Table(name, [Column("start", f"{unit} from"), *counts], rows, "start")
         figures.append(Figure(f"volume-{what}", name, caption, alt, charts.volume(rows, what, unit), table=table))
     return figures
@@ -105,7 +112,8 @@ def _volumes(time: Tree | None) -> list[Figure]:
 
 def _popularity(popularity: Tree) -> Figure:
     said = [
-        f"The most played {t['share_of_items']:.0%} ({t['items']:,} items) take {t['share_of_plays']:.1%} of events."
+        f"The most played {t['share_of_items']:.0%} ({counted(t['items'], 'item')}) take "
+        f"{t['share_of_plays']:.1%} of events."
         for t in popularity["top"]
         if t["share_of_items"] in (0.01, 0.1)
     ]
@@ -118,7 +126,7 @@ def _popularity(popularity: Tree) -> Figure:
     caption = "Events in train of each item, from the most played to the least; both axes logarithmic. " + " ".join(
         said
     )
-    alt = f"A falling curve over {popularity['items']:,} items."
+    alt = f"A falling curve over {counted(popularity['items'], 'item')}."
     return Figure("popularity", "Popularity", caption, alt, charts.popularity_curve(popularity["curve"]), table=table)
 
 
@@ -150,7 +158,7 @@ def _genres(genres: Tree | None) -> Figure:
     rows = genres["rows"]
     caption = (
         f"Share of events in train by genre of their item, the first {min(BARS, len(rows))} of {genres['genres']:,}; "
-        f"an item counts for each of its genres. {genres['items_with_genre']:,} items have one, with "
+        f"an item counts for each of its genres. {counted(genres['items_with_genre'], 'item', 'has')} one, with "
         f"{genres['share_of_plays_with_genre']:.1%} of all events."
     )
     columns = [

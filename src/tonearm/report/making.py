@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tonearm.feature_names import feature_title
 from tonearm.report import charts
-from tonearm.report.answers import title
 from tonearm.report.parts import Column, Figure, Section, Table
+from tonearm.words import counted, title
 
 Tree = Mapping[str, Any]
 
@@ -18,12 +19,12 @@ def ranker(manifest: Tree) -> Section:
     intro = []
     if "rows" in tree:
         counts, blend = tree["trees"], (f"{title(name)} {weight:.2f}" for name, weight in tree["blend"].items())
-        several = (
-            f"the mean of {len(counts)} models of {min(counts):,} to {max(counts):,} trees, each with its own users"
-        )
-        trees = f"{counts[0]:,} trees" if len(counts) == 1 else several + " held out"
+        most = counted(max(counts), "tree")
+        several = f"the mean of {len(counts)} models of {min(counts):,} to {most}, each with its own users held out"
+        trees = most if len(counts) == 1 else several
         intro = [
-            f"Trained on {tree['rows']:,} candidates of {tree['users']:,} users, {tree['positives']:,} of which were "
+            f"Trained on {counted(tree['rows'], 'candidate')} of {counted(tree['users'], 'user')}, "
+            f"{tree['positives']:,} of which were "
             f"chosen in the label window, with {tree['loss']}: {trees}. Weights of the blend: {', '.join(blend)}."
         ]
     figures = [_shares(tree), _loss(manifest["sources"].get("als", {}).get("loss", [])), _importances(tree)]
@@ -32,7 +33,10 @@ def ranker(manifest: Tree) -> Section:
 
 def _importances(tree: Tree) -> Figure:
     name = "What the ranker looks at"
-    rows = [{"feature": key, "importance": value / 100} for key, value in tree.get("importances", {}).items()]
+    rows = [
+        {"feature": feature_title(key), "name": key, "importance": value / 100}
+        for key, value in tree.get("importances", {}).items()
+    ]
     if not rows:
         return Figure("importances", name, missing="The ranker has no trees.")
     shown = rows[:IMPORTANCES]
@@ -41,7 +45,11 @@ def _importances(tree: Tree) -> Figure:
         f"the first {len(shown)} of {len(rows)} features."
     )
     alt = "The first: " + ", ".join(f"{row['feature']} {row['importance']:.1%}" for row in rows[:5]) + "."
-    columns = [Column("feature", "feature"), Column("importance", "importance", "share")]
+    columns = [
+        Column("feature", "feature"),
+        Column("name", "its name in files"),
+        Column("importance", "importance", "share"),
+    ]
     spec = charts.bars(shown, "feature", "importance", "importance", "~%")
     return Figure("importances", name, caption, alt, spec, table=Table("Every feature", columns, rows, "feature"))
 
@@ -50,11 +58,18 @@ def _shares(tree: Tree) -> Figure:
     name = "Trees or blend"
     if not tree.get("by_share_of_trees"):
         return Figure("shares", name, missing="The ranker was not validated.")
-    rows = [{"what": f"{float(share):.0%} trees", "ndcg": v} for share, v in tree["by_share_of_trees"].items()]
-    rows += [{"what": f"{title(source)} alone", "ndcg": v} for source, v in tree.get("sources_alone", {}).items()]
+    rows: list[dict[str, Any]] = [
+        {"what": f"{float(share):.0%} trees", "ndcg": v, "source": None}
+        for share, v in tree["by_share_of_trees"].items()
+    ]
+    rows += [
+        {"what": f"{title(source)} alone", "ndcg": v, "source": source}
+        for source, v in tree.get("sources_alone", {}).items()
+    ]
     caption = (
-        f"{tree['metric']} of {tree['held_out_users']:,} users of the label window whom the trees had not seen. What "
-        f"is not trees is a weighted sum of the sources' scores. Chosen: {tree['share_of_trees']:.0%} trees."
+        f"{tree['metric']} of {counted(tree['held_out_users'], 'user')} of the label window whom the trees had "
+        "not seen. What is not trees is a weighted sum of the sources' scores. Chosen: "
+        f"{tree['share_of_trees']:.0%} trees."
     )
     alt = "; ".join(f"{row['what']} {row['ndcg']:.4f}" for row in rows) + "."
     table = Table("Held-out users", [Column("what", "score"), Column("ndcg", "ndcg", "figure")], rows, "what")

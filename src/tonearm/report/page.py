@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from tonearm.report.parts import figure, written
+from tonearm.words import counted
 
 
 def render(content: dict[str, Any]) -> str:
@@ -23,7 +24,7 @@ def render(content: dict[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"written": written, "figure": figure}
+    environment.filters |= {"written": written, "figure": figure, "counted": counted}
     return environment.get_template("report.html.j2").render(
         content
         | {

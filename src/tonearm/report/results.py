@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tonearm.report import charts
-from tonearm.report.answers import in_sentence, title
+from tonearm.report.answers import ALS, POPULAR, in_sentence
 from tonearm.report.parts import Column, Figure, Section, Table
-from tonearm.verdict import rule_lines
+from tonearm.verdict import best_source, rule_lines
+from tonearm.words import counted, title
 
 Tree = Mapping[str, Any]
 
@@ -41,8 +42,8 @@ def lists(metrics: Tree) -> Section:
     """Every list by every metric, and the final one against the others."""
     population, words = metrics["population"], metrics["definitions"]
     intro = [
-        f"{population['evaluated_users']:,} users are evaluated: {words['population']}. Truth: {words['truth']}; "
-        f"{population['truth_items']:,} items in all."
+        f"{counted(population['evaluated_users'], 'user', 'is')} evaluated: {words['population']}. Truth: "
+        f"{words['truth']}; {counted(population['truth_items'], 'item')} in all."
     ]
     return Section(
         "lists",
@@ -124,8 +125,8 @@ def _parts(metrics: Tree) -> list[Table]:
     return [
         _table(
             {**metrics, **part},
-            f"{name.capitalize()} alone: {part['population']['truth_items']:,} items of "
-            f"{part['population']['evaluated_users']:,} users",
+            f"{name.capitalize()} alone: {counted(part['population']['truth_items'], 'item')} of "
+            f"{counted(part['population']['evaluated_users'], 'user')}",
             ACCURACY,
         )
         for name, part in (metrics.get("parts") or {}).items()
@@ -143,13 +144,13 @@ def _left_out(population: Tree) -> list[str]:
         )
     if heard:
         said.append(
-            f"{heard:,} of {population['warm_test_items']:,} test items of warm users do not count, as the user had "
-            "heard them in train."
+            f"{heard:,} of {counted(population['warm_test_items'], 'test item')} of warm users do not count, as "
+            "the user had heard them in train."
         )
     if unknown:
         said.append(
-            f"{unknown:,} of {population['warm_test_items']:,} test items of warm users do not count, as they are not "
-            "in train, where no source can learn of them."
+            f"{unknown:,} of {counted(population['warm_test_items'], 'test item')} of warm users do not count, as "
+            "they are not in train, where no source can learn of them."
         )
     return said
 
@@ -173,9 +174,10 @@ def funnel(metrics: Tree) -> Section:
         return Section("funnel", "The funnel", ["No user is evaluated, so nothing went through the funnel."])
     k, union, final = tree["k"], tree["union"], tree["final"]
     intro = [
-        f"The sources together propose {union['candidates_per_user']:,.0f} candidates a user, which hold "
-        f"{union['ceiling_micro']:.1%} of all {tree['truth_items']:,} test items that count; the first {k} of the "
-        f"final list hold {final['recall_micro']:.1%}. {tree['buried']:,} items that a source had found "
+        f"The sources together propose {counted(union['candidates_per_user'], 'candidate')} a user, which hold "
+        f"{union['ceiling_micro']:.1%} of all {counted(tree['truth_items'], 'test item')} that count; "
+        f"the first {k} of the final list hold {final['recall_micro']:.1%}. "
+        f"{counted(tree['buried'], 'item')} that a source had found "
         "are not among them."
     ]
     figures = [_ceilings(tree), _fates(tree), *_overlap(tree)]
@@ -183,9 +185,13 @@ def funnel(metrics: Tree) -> Section:
 
 
 def _ceilings(tree: Tree) -> Figure:
-    rows = [{"what": title(name), "recall": source["ceiling"]} for name, source in tree["sources"].items()]
-    rows.append({"what": "all together", "recall": tree["union"]["ceiling"]})
-    rows.append({"what": f"final list, first {tree['k']}", "recall": tree["final"]["recall"]})
+    rows: list[dict[str, Any]] = [
+        {"what": title(name), "recall": source["ceiling"], "source": name} for name, source in tree["sources"].items()
+    ]
+    rows.append({"what": "all together", "recall": tree["union"]["ceiling"], "source": None})
+    rows.append(
+        {"what": f"final list, first {tree['k']}", "recall": tree["final"]["recall"], "source": "recommendations"}
+    )
     caption = (
         "The recall that a perfect ranker could reach with the candidates of each source alone: test items found / "
         "|truth|, mean over users."
@@ -251,35 +257,48 @@ def slices(metrics: Tree) -> Section:
         _slice_figure(metrics, kind, name, caption, options) or Figure(f"slice-{kind}", name, missing=missing)
         for kind, name, caption, missing in SLICES
     ]
-    return Section("slices", "For whom, and for what", (), figures, metrics=options, metric=options[0])
+    intro = [
+        "The popular list, the best source and the final list; the line is the 95% interval of the mean by the normal "
+        "law, and n the users it goes over. The tables hold every list."
+    ]
+    return Section("slices", "For whom, and for what", intro, figures, metrics=options, metric=options[0])
 
 
 def _slice_figure(metrics: Tree, kind: str, name: str, caption: str, options: Sequence[str]) -> Figure | None:
-    lines, names = metrics["slices"].get(kind, []), list(metrics["lists"])
-    rows = [
-        {"slice": _label(line), "users": line["users"], "list": n, "metric": option, "value": line["lists"][n][option]}
-        for line in lines
-        for n in names
-        for option in options
-        if line["lists"][n][option] is not None
-    ]
+    lines, every = metrics["slices"].get(kind, []), list(metrics["lists"])
+    shown = _three(metrics)
+    rows: list[dict[str, Any]] = []
+    for line in lines:
+        for n, option in ((n, option) for n in shown for option in options):
+            value, ends = line["lists"][n][option], line["lists"][n].get(f"{option}_interval")
+            if value is not None:
+                low, high = ends or (value, value)
+                row = {"slice": _label(line), "users": line["users"], "list": n, "metric": option}
+                rows.append(row | {"value": value, "low": low, "high": high})
     if not rows:
         return None
     columns = [Column("slice", "slice"), Column("users", "users", "count")]
-    columns += [Column(f"{n} {o}", f"{title(n)} {o}", "figure") for o in options for n in names]
+    columns += [Column(f"{n} {o}", f"{title(n)} {o}", "figure") for o in options for n in every]
     table_rows = [
         {"slice": _label(line), "users": line["users"]}
-        | {f"{n} {o}": line["lists"][n][o] for n in names for o in options}
+        | {f"{n} {o}": line["lists"][n][o] for n in every for o in options}
+        | {f"{n} {o}_interval": line["lists"][n].get(f"{o}_interval") for n in every for o in options}
         for line in lines
     ]
     final = [row for row in rows if row["list"] == metrics["final"] and row["metric"] == options[0]]
     said = ", ".join(f"{row['slice']} {row['value']:.4f}" for row in final)
     alt = f"{options[0]} of {in_sentence(metrics['final'])}: {said}."
-    spec = charts.slices(rows, names, options[0], [_label(line) for line in lines])
+    spec = charts.slices(rows, shown, options[0], [_label(line) for line in lines])
     return Figure(f"slice-{kind}", name, caption, alt, spec, table=Table(name, columns, table_rows, "slice"))
 
 
+def _three(metrics: Tree) -> list[str]:
+    """The popular list, the best source (ALS where that is popular), and the final list, as far as there are such."""
+    best = best_source(metrics)
+    second = ALS if best == POPULAR else best
+    return [name for name in (POPULAR, second, metrics["final"]) if name is not None and name in metrics["lists"]]
+
+
 def _label(line: Tree) -> str:
-    if line.get("history_from") is None:
-        return str(line["slice"])
-    return f"{line['slice']} ({line['history_from']:,}–{line['history_to']:,})"
+    known = [] if line.get("history_from") is None else [f"{line['history_from']:,}–{line['history_to']:,}"]
+    return f"{line['slice']} ({', '.join([*known, 'n = ' + format(line['users'], ',')])})"

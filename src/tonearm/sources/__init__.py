@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from tonearm.data import Dataset
+from tonearm.left_out import LeftOut
 from tonearm.progress import Progress, no_progress
 from tonearm.sources.again import AgainModel
 from tonearm.sources.als import ALS, ALSModel
@@ -66,18 +67,26 @@ def fit_sources(
     return list(fitted.values())
 
 
-def left_out(data: Dataset, recipes: Mapping[str, Recipe | Trend]) -> dict[str, str]:
-    """Sources that the data cannot carry, with the reason in words."""
-    reasons: dict[str, str] = {}
+def left_out(data: Dataset, recipes: Mapping[str, Recipe | Trend]) -> dict[str, LeftOut]:
+    """Sources that the data cannot carry, with the reason."""
+    reasons: dict[str, tuple[str, str]] = {}
     if data.catalogue.genres is None:
-        reasons["content"] = "the catalogue has no genres"
+        reasons["content"] = "the catalogue has no genres", "a catalogue with genres"
     for name in ("recent", "trend"):
         if data.log.time is None:
-            reasons[name] = "the log has no started_at"
-    spectral = recipes.get("spectral")
-    if isinstance(spectral, Spectral) and int(data.listeners.sum()) > spectral.max_pairs:
-        reasons["spectral"] = f"the log has more than spectral.max_pairs = {spectral.max_pairs:,} pairs"
+            reasons[name] = "the log has no started_at", "a log with started_at"
+    spectral, pairs = recipes.get("spectral"), int(data.listeners.sum())
+    if isinstance(spectral, Spectral) and pairs > spectral.max_pairs:
+        why = f"the log has {pairs:,} pairs of user and item, more than spectral.max_pairs = {spectral.max_pairs:,}"
+        reasons["spectral"] = why, f"spectral.max_pairs={pairs} (time and memory grow with it)"
     nearest = recipes.get("user_knn")
     if isinstance(nearest, UserKNN) and not nearest.affords(data):
-        reasons["user_knn"] = f"comparing all users takes more than user_knn.work = {nearest.work:g} additions"
-    return {name: reason for name, reason in reasons.items() if name in recipes}
+        why = (
+            f"comparing all users takes {nearest.cost(data):.3g} additions, more than user_knn.work = {nearest.work:g}"
+        )
+        reasons["user_knn"] = why, f"user_knn.work={nearest.cost(data):.3g} (time grows with it)"
+    return {
+        name: LeftOut(f"source {name} is off", None, why, "the final list lacks its candidates and its score", option)
+        for name, (why, option) in reasons.items()
+        if name in recipes
+    }

@@ -13,9 +13,10 @@ from tonearm.kernels import item_item as kernels
 from tonearm.kernels.csr import Csr, transpose_csr
 from tonearm.kernels.lists import best_of_rows
 from tonearm.kernels.threads import blas_threads
+from tonearm.left_out import LeftOut
 from tonearm.options import options
 from tonearm.progress import Progress, no_progress
-from tonearm.sources.history import of_items, sampled
+from tonearm.sources.history import cut_off, of_items, sampled
 from tonearm.sources.item_item import ItemItem, ItemItemModel, affordable
 from tonearm.types import Float32s, Int32s
 
@@ -71,6 +72,7 @@ class EASE:
         order = np.argsort(-data.listeners, kind="stable")[: np.count_nonzero(data.listeners)].astype(np.int32)
         items = np.sort(order[: self.items])
         total = int(data.listeners.sum())
+        missing: tuple[LeftOut, ...] = ()
         countable = LISTENER * self.neighbours * total <= self.fit_work
         if countable and data.listeners[items].sum() < self.coverage * total:
             nearest = nearest or ItemItem(
@@ -78,11 +80,28 @@ class EASE:
             ).fit(data, rng)
             by_target, targets = self._of_neighbours(nearest, data)
         else:
+            rows = of_items(data.rows(self.side_information), items)
+            missing = cut_off(rows, data.n_users, self.fit_work, "ease.fit_work")
             with blas_threads(os.cpu_count() or 1):  # by the machine, as the last bits go by it
-                weights = self._weights(sampled(of_items(data.rows(self.side_information), items), self.fit_work))
+                weights = self._weights(sampled(rows, self.fit_work))
             by_target, targets = self._by_target(weights, items, data), items
         progress("EASE", 1, 1)
-        return ItemItemModel.of("ease", by_target, targets, self.recency)
+        if len(targets) < len(order):
+            missing = (self._less_heard(targets, order, data), *missing)
+        return ItemItemModel.of("ease", by_target, targets, self.recency, missing)
+
+    def _less_heard(self, targets: Int32s, order: Int32s, data: Dataset) -> LeftOut:
+        pairs = 1 - float(data.listeners[targets].sum() / data.listeners.sum())
+        bound = "ease.items" if len(targets) == min(self.items, len(order)) else "ease.fit_work and ease.work"
+        return LeftOut(
+            f"source ease is about the {len(targets):,} most heard of {len(order):,} items, without the other items",
+            1 - len(targets) / len(order),
+            f"its work grows with them ({bound})",
+            f"those others, with {pairs:.1%} of all user-item pairs, are in none of its lists and have no score of it",
+            f"ease.items={len(order)} (time grows with its cube, memory with its square)"
+            if bound == "ease.items"
+            else bound,
+        )
 
     def _of_neighbours(self, nearest: ItemItemModel, data: Dataset) -> tuple[Csr, Int32s]:
         """The weights of each target by source, and the targets, most heard first."""

@@ -6,6 +6,7 @@ from tonearm.data import Pairs
 from tonearm.kernels import item_item as kernels
 from tonearm.kernels import sums
 from tonearm.kernels.csr import Csr
+from tonearm.left_out import LeftOut
 from tonearm.types import Float32s, Int32s, Int64s
 
 
@@ -31,6 +32,31 @@ def sampled(pairs: Pairs, work: float) -> Csr:
         return Csr(pairs.indptr, pairs.item, None, pairs.n_items)
     last = pairs.last if pairs.last is not None else np.empty(0, np.int32)
     return Csr(*kernels.cut_histories(pairs.indptr, pairs.item, last, longest), None, pairs.n_items)
+
+
+def cut_off(pairs: Pairs, n_users: int, work: float, option: str) -> tuple[LeftOut, ...]:
+    """What `sampled` cuts off; nothing where all histories stay whole.
+
+    n_users: the first rows are users, the others labels
+    option: the source's work, as in "item_item.fit_work"
+    """
+    lengths = np.diff(pairs.indptr)
+    longest = longest_history(lengths, work)
+    if longest >= lengths.max(initial=0):
+        return ()
+    own = lengths[:n_users].astype(np.float64)
+    kept = np.minimum(own, longest)
+    entries, both = (1 - float((kept**n).sum() / (own**n).sum()) for n in (1, 2))
+    source = option.split(".")[0]
+    return (
+        LeftOut(
+            f"source {source} learns from the latest {longest:,} items of each history, without all other pairs",
+            entries,
+            f"counting all pairs of items within histories is more than {option} = {work:g}",
+            f"{both:.1%} of these pairs of items are not counted, so what long histories alone say is lost to it",
+            f"{option}={1.01 * float((lengths.astype(np.float64) ** 2).sum()):.3g}",
+        ),
+    )
 
 
 def longest_history(lengths: Int64s, work: float) -> int:

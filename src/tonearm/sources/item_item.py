@@ -14,10 +14,11 @@ from tonearm.data import Block, Dataset
 from tonearm.kernels import item_item as kernels
 from tonearm.kernels import sums as sums_kernels
 from tonearm.kernels.csr import Csr, transpose_csr
+from tonearm.left_out import LeftOut
 from tonearm.lists import Lists
 from tonearm.options import options
 from tonearm.progress import Progress, no_progress
-from tonearm.sources.history import places, recency_weights, sampled
+from tonearm.sources.history import cut_off, places, recency_weights, sampled
 from tonearm.types import AnyArray, Float32s, Float64s, Int32s, Int64s
 
 
@@ -56,7 +57,10 @@ class ItemItem:
         del rng
         targets = np.argsort(-data.listeners, kind="stable")[: np.count_nonzero(data.listeners)].astype(np.int32)
         size = min(len(targets), max(1, int(self.entries) // max(len(targets), 1)))
-        by_user = sampled(data.rows(self.side_information), self.fit_work)
+        rows = data.rows(self.side_information)
+        missing = cut_off(rows, data.n_users, self.fit_work, "item_item.fit_work")
+        by_user = sampled(rows, self.fit_work)
+        del rows
         # counted by place: the sums of much-heard items stand together and stay in the processor's cache
         by_user = replace(by_user, index=places(targets, data.n_items)[by_user.index], n_columns=len(targets))
         by_item = transpose_csr(by_user)
@@ -90,7 +94,18 @@ class ItemItem:
         best = Lists.concat(parts)
         del parts
         by_target = Csr(best.indptr, targets[best.item], best.score, data.n_items)
-        return ItemItemModel.of("item_item", by_target, targets, self.recency)
+        if size < len(targets) and int(np.diff(best.indptr).max(initial=0)) == size:
+            missing += (self._weaker(size, len(targets)),)
+        return ItemItemModel.of("item_item", by_target, targets, self.recency, missing)
+
+    def _weaker(self, size: int, n: int) -> LeftOut:
+        return LeftOut(
+            f"source item_item keeps the {size:,} strongest similarities of each of {n:,} items",
+            None,
+            f"all of them are more than item_item.entries = {self.entries:g} or item_item.work = {self.work:g} allows",
+            "weaker ones add nothing to its scores",
+            "item_item.entries and item_item.work",
+        )
 
 
 def affordable(cost: Int64s, work: float) -> int:
@@ -109,6 +124,7 @@ class ItemItemModel:
     targets: (n_targets,) int32, the items that may have a weight from any
     scale: (n_targets,) float32, positive, what the sum of each target's weights is multiplied by
     recency: as in the recipe
+    left_out: what the fit did not use; not saved, as the run's manifest says it
     """
 
     name: str
@@ -118,14 +134,17 @@ class ItemItemModel:
     targets: Int32s
     scale: Float32s
     recency: float
+    left_out: tuple[LeftOut, ...] = ()
 
     @classmethod
-    def of(cls, name: str, by_target: Csr, targets: Int32s, recency: float) -> "ItemItemModel":
+    def of(
+        cls, name: str, by_target: Csr, targets: Int32s, recency: float, left_out: tuple[LeftOut, ...] = ()
+    ) -> "ItemItemModel":
         """A model of the source items of each target."""
         by_source = transpose_csr(by_target)
         assert by_source.value is not None
         scale = np.ones(len(targets), np.float32)
-        return cls(name, by_source.indptr, by_source.index, by_source.value, targets, scale, recency)
+        return cls(name, by_source.indptr, by_source.index, by_source.value, targets, scale, recency, left_out)
 
     def recommend(self, block: Block, k: int) -> Lists:
         """The k items with the highest summed similarity to the history."""

@@ -41,7 +41,7 @@ class Trend:
         if not isinstance(base, ItemItemModel):
             raise ConfigError(f"trend.of = '{self.of}' names no item-item source. Use 'ease' or 'item_item'.")
         ratio = trend_ratio(data, self.half_life, self.prior)
-        return replace(base, name="trend", scale=base.scale * ratio[base.targets])
+        return replace(base, name="trend", scale=base.scale * ratio[base.targets], left_out=())
 
 
 def trend_ratio(data: Dataset, half_life: float, prior: float) -> Float32s:

@@ -56,7 +56,11 @@ class UserKNN:
 
     def affords(self, data: Dataset) -> bool:
         """Whether `work` allows the source on a log."""
-        return float((data.listeners.astype(np.float64) ** 2).sum()) <= self.work
+        return self.cost(data) <= self.work
+
+    def cost(self, data: Dataset) -> float:
+        """Additions that comparing all users with all takes."""
+        return float((data.listeners.astype(np.float64) ** 2).sum())
 
 
 @dataclass
