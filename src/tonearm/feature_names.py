@@ -13,33 +13,33 @@ _SHARE: tuple[Callable[[float], float], str] = (lambda value: 100 * value, "%")
 _TIMES: tuple[Callable[[float], float], str] = (lambda value: value, "")
 
 FEATURES: dict[str, tuple[str, tuple[Callable[[float], float], str]]] = {
-    "item_plays_per_user": ("plays of the track by each of its listeners", _TIMES),
+    "item_plays_per_user": ("plays of the track by a listener of it", _TIMES),
     "item_age": ("days since the track was first played", _DAYS),
     "item_recency": ("days since the track was last played", _AGO),
     "user_tracks": ("tracks in the history", (math.expm1, "track")),
     "user_plays_per_track": ("plays of each track in the history", _TIMES),
-    "user_popularity": ("plays of the history's tracks (geometric mean)", _PLAYS),
+    "user_popularity": ("plays of a track in the history (typical)", _PLAYS),
     "user_tenure": ("days since the listener's first play", _DAYS),
     "user_recency": ("days since the listener's last play", _AGO),
-    "user_recent_share": ("share of the history played in the last 30 days", _SHARE),
+    "user_recent_share": ("share of the history of the last 30 days", _SHARE),
     "own_seen": ("played before by the listener (1: yes)", _TIMES),
     "own_plays": ("plays by the listener", (lambda value: value, "play")),
     "own_recency": ("days since the listener last played it", _AGO),
     "own_days": ("days on which the listener played it", _DAYS),
-    "own_day_share": ("share of the listener's days with a play of it", _SHARE),
-    "own_gap": ("mean days between the listener's plays of it", _DAYS),
+    "own_day_share": ("share of the listener's days with it", _SHARE),
+    "own_gap": ("days between the listener's plays of it", _DAYS),
     "own_due": ("days since the last play over the usual gap", _TIMES),
 }
 """Title, and what turns the value into its unit, of each feature that is known by its whole name."""
 
 PATTERNS: tuple[tuple[str, str, tuple[Callable[[float], float], str]], ...] = (
     (r"item_plays_(\d+)d", "plays of the track in the last {0} days", _PLAYS),
-    (r"item_trend_(\d+)d", "share of the track's plays that are of the last {0} days", _SHARE),
+    (r"item_trend_(\d+)d", "share of its plays in the last {0} days", _SHARE),
     (r"(artist|album)_plays", "plays of the {0} by the listener", (lambda value: value, "play")),
     (r"(artist|album)_items", "tracks of the {0} in the history", (lambda value: value, "track")),
-    (r"(artist|album)_recency", "days since the listener last played the {0}", _AGO),
+    (r"(artist|album)_recency", "days since a play of the {0} by the listener", _AGO),
     (r"(.+)_score", "score of {0}", _TIMES),
-    (r"(.+)_z", "score of {0} among the listener's candidates", _TIMES),
+    (r"(.+)_z", "score of {0}, standardised", _TIMES),
 )
 
 

@@ -29,15 +29,16 @@ def omissions(
     """
     parts = [*_rows(loaded.found), *sources_off(loaded.train, config.recipes()).values()]
     parts += [part for source in sources if isinstance(source, ItemItemModel) for part in source.left_out]
-    users = ranker.validation.get("users", 0)
-    if users >= config.ranker.users:
+    labelled = ranker.validation.get("labelled_users", [])
+    drawn, of = sum(min(n, config.ranker.users) for n in labelled), sum(labelled)
+    if drawn < of:
         parts.append(
             LeftOut(
-                f"the ranker learnt from {users:,} users, without the others of {loaded.train.n_users:,}",
-                1 - users / loaded.train.n_users,
-                f"users with a label are drawn down to ranker.users = {config.ranker.users:,}",
+                f"the ranker learnt from {drawn:,} users, without the others of {of:,} who have a label",
+                1 - drawn / of,
+                f"at most ranker.users = {config.ranker.users:,} of a label window are drawn",
                 "more users would tell small differences better",
-                f"ranker.users={loaded.train.n_users}",
+                f"ranker.users={max(labelled)}",
             )
         )
     if similar["recall"] < 1:

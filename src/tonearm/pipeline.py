@@ -143,6 +143,7 @@ def learn_to_rank(train: Dataset, config: Config, stages: Stages) -> tuple[Ranke
     the ranker are the items of ALS in the latest history, from which the fit on all of train may go on.
     """
     tables: list[TrainingTable] = []
+    labelled: list[int] = []
     als_start: Float16s | None = None
     recipes = config.recipes()
     for name in left_out(train, recipes):  # a shorter history might carry what all of train cannot
@@ -154,7 +155,7 @@ def learn_to_rank(train: Dataset, config: Config, stages: Stages) -> tuple[Ranke
             als = next(source for source in sources if isinstance(source, ALSModel))
             als_start = als.item_factors.astype(np.float16)
         with stages.stage(f"training table {len(tables) + 1}"):
-            tables.append(training_table(split, sources, config, stages.progress))
+            tables.append(training_table(split, sources, config, stages.progress, labelled))
         if sum(len(table.indptr) - 1 for table in tables) >= config.ranker.many:
             break
     with stages.stage("ranker"):
@@ -162,15 +163,27 @@ def learn_to_rank(train: Dataset, config: Config, stages: Stages) -> tuple[Ranke
         table = join_tables(tables)
         later = train.log.time is not None
         ranker = config.ranker.fit(table, rng, threads=_threads(config), progress=stages.progress, later=later)
+        ranker.validation["labelled_users"] = labelled
         return ranker, als_start
 
 
-def training_table(split: InnerSplit, sources: Sequence[Source], config: Config, progress: Progress) -> TrainingTable:
-    """Candidates made from the history, labelled by what their users went on to play in the label window."""
+def training_table(
+    split: InnerSplit,
+    sources: Sequence[Source],
+    config: Config,
+    progress: Progress,
+    labelled: list[int] | None = None,
+) -> TrainingTable:
+    """Candidates made from the history, labelled by what their users went on to play in the label window.
+
+    labelled: takes up how many users have a label, of whom at most `ranker.users` are drawn
+    """
     rng = stage_rng(config.seed, "training table")
     history = split.history
     labels = truth(history.log, split.labels, config.filter_seen)
     rows = np.arange(len(labels))
+    if labelled is not None:
+        labelled.append(len(rows))
     if len(rows) > config.ranker.users:
         rows = np.sort(rng.choice(rows, config.ranker.users, replace=False))
     features = Features.fit(history, [source.name for source in sources], config.filter_seen, config.ranker.features)

@@ -23,7 +23,8 @@ def ranker(manifest: Tree) -> Section:
         several = f"the mean of {len(counts)} models of {min(counts):,} to {most}, each with its own users held out"
         trees = most if len(counts) == 1 else several
         intro = [
-            f"Trained on {counted(tree['rows'], 'candidate')} of {counted(tree['users'], 'user')}, "
+            f"Trained on {counted(tree['rows'], 'candidate')} of {counted(tree['users'], 'user')} (one of two label "
+            "windows counts twice), "
             f"{tree['positives']:,} of which were "
             f"chosen in the label window, with {tree['loss']}: {trees}. Weights of the blend: {', '.join(blend)}."
         ]
