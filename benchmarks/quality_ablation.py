@@ -21,9 +21,10 @@ from tonearm.features import Features
 from tonearm.kernels.lists import best_of_rows
 from tonearm.lists import Lists
 from tonearm.metrics import AccuracyMeter, Truth, truth
-from tonearm.pipeline import depth, stage_rng
+from tonearm.pipeline import stage_rng
 from tonearm.progress import no_progress
 from tonearm.ranker import Ranker, RankerModel, TrainingTable, join_tables, label_candidates, sample_negatives
+from tonearm.recommender import depth
 from tonearm.sources import fit_sources, left_out
 from tonearm.split import inner_split, inner_splits
 from tonearm.types import Bools, Float32s, Int32s, Int64s

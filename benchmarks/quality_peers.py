@@ -30,12 +30,10 @@ from quality_sets import (
     windows,
 )
 from tonearm import Config, Inputs
-from tonearm.candidates import gather
 from tonearm.data import Dataset
 from tonearm.lists import Lists
 from tonearm.metrics import AccuracyMeter
 from tonearm.moments import EPOCH
-from tonearm.pipeline import depth, rank
 from tonearm.restored import restore
 from tonearm.sources.history import of_items
 from tonearm.types import Float32s, Int32s
@@ -215,12 +213,11 @@ def row_of_blend(given: Inputs, run_folder: Path) -> Row:
     """The run's candidates in the order of its blend of sources, without the trees."""
     _, test = windows(given, Config())
     restored = restore(run_folder)
-    blend = replace(restored.ranker, mix=0.0)
+    recommender = replace(restored.recommender, ranker=replace(restored.ranker, mix=0.0))
 
     def lists_of(users: Int32s) -> Lists:
         block = restored.data.block_of(users, restored.config.filter_seen)
-        candidates, _ = gather(block, restored.sources, depth(restored.config))
-        return rank(block, candidates, restored.features, blend, K, restored.config)[0]
+        return recommender.rank(block, recommender.gather(block)[0], K)[0]
 
     return against_final("our blend", {}, measure(test.truth, lists_of), run_folder, test)
 

@@ -18,13 +18,16 @@ from tonearm.ranker import RankerModel
 from tonearm.sources import MODELS
 from tonearm.sources.als import ALSModel
 from tonearm.sources.base import Source
-from tonearm.types import Float32s, Int64s
+from tonearm.types import Bools, Float32s, Int32s, Int64s
 
 LISTS = {"popular": "top_popular", "als": "personal_als"}
 """Names of the sources' lists in metrics.json where they differ from the sources' own."""
 
 UNSHAPED = "recommendations_unshaped"
 """The final list before shaping, in metrics.json; it is measured and not written."""
+
+MASKS = "shape_masks.npz"
+"""In models/: what each hard rule of shaping lets pass, where there is one."""
 
 FILES = {"als": "personal_als", "content": "content_recommendations", "fresh": "fresh_recommendations"}
 """Sources whose lists are written to a file, and the list of tracks that no source proposes, having no plays."""
@@ -104,9 +107,8 @@ def write_similar(
     return {"items": n, "exact": n <= options.similar_exact, "recall": recall}
 
 
-def write_catalogue(folder: Path, data: Dataset, n: int) -> None:
-    """top_popular.parquet and genres.parquet."""
-    top = data.popularity_order[:n]
+def write_catalogue(folder: Path, data: Dataset, top: Int32s) -> None:
+    """top_popular.parquet, which holds `top`, best first, and genres.parquet."""
     popular = pl.DataFrame(
         {
             "rank": np.arange(1, len(top) + 1, dtype=np.int32),
@@ -135,16 +137,18 @@ def genre_table(data: Dataset) -> pl.DataFrame:
     return table.sort(["items_count", "name"], descending=[True, False])
 
 
-def write_models(folder: Path, sources: Sequence[Source], ranker: RankerModel) -> None:
-    """models/: each source as arrays, the ranker's trees in CatBoost's format."""
+def write_models(folder: Path, sources: Sequence[Source], ranker: RankerModel, masks: dict[str, Bools]) -> None:
+    """models/: each source as arrays, the ranker's trees in CatBoost's format, and what each hard rule lets pass."""
     models = folder / "models"
     for source in sources:
         store.save_arrays(models / f"{source.name}_model.npz", source.save())
+    if masks:
+        store.save_arrays(models / MASKS, dict(masks))
     ranker.save_trees(models / "cb_model.cbm")
     store.write_json(models / "ranker.json", ranker.save())
 
 
-def load_models(folder: Path, manifest: Mapping[str, Any]) -> tuple[list[Source], RankerModel]:
+def load_models(folder: Path, manifest: Mapping[str, Any]) -> tuple[list[Source], RankerModel, dict[str, Bools]]:
     """What `write_models` wrote into a run directory, as data and never by pickle; the sources in their order.
 
     Raises:
@@ -163,7 +167,8 @@ def load_models(folder: Path, manifest: Mapping[str, Any]) -> tuple[list[Source]
     try:
         sources = [MODELS[s].load(store.load_arrays(vouched(f"{s}_model.npz"))) for s in manifest["sources"]]
         trees, rest = vouched("cb_model.cbm").read_bytes(), store.read_json(vouched("ranker.json"))
-        return sources, RankerModel.load(trees, rest, manifest["ranker"])
+        masks = store.load_arrays(vouched(MASKS)) if f"models/{MASKS}" in manifest["files"] else {}
+        return sources, RankerModel.load(trees, rest, manifest["ranker"]), masks
     except (KeyError, ValueError, zipfile.BadZipFile) as error:
         raise DataError(
             f"{folder / 'models'}: written by another version of Tonearm ({type(error).__name__}: {error}). "

@@ -290,6 +290,10 @@ class Dataset:
         """Items with an event, most plays first, then lowest index."""
         return np.argsort(-self.plays, kind="stable")[: int((self.plays > 0).sum())].astype(np.int32)
 
+    def popular_of(self, allowed: Bools | None) -> Int32s:
+        """`popularity_order` of some items, (n_items,) bool; of all where it is None."""
+        return self.popularity_order if allowed is None else self.popularity_order[allowed[self.popularity_order]]
+
     def block(self, lo: int, hi: int, filter_seen: bool) -> "Block":
         """The users lo to hi (exclusive) with their histories."""
         return self.block_of(np.arange(lo, hi, dtype=np.int32), filter_seen)

@@ -178,7 +178,8 @@ def _notes(truth: Truth, metrics: Metrics, meter: ListMeter) -> list[str]:
     if cold is not None and cold["note"]:
         notes.append(cold["note"])
     if "shape" in metrics:
-        notes += [*metrics["shape"]["notes"], "the funnel follows the final list as it was before shaping"]
+        notes += metrics["shape"]["notes"]
+        notes.append("the funnel follows the final list before shaping, made among what the hard rules let pass")
     notes.extend(
         f"{name}: nobody got a list" for name, values in metrics["lists"].items() if values["listed_users"] == 0
     )

@@ -14,7 +14,7 @@ import numpy as np
 
 from tonearm import artefacts, report, store
 from tonearm.artefacts import ListWriter
-from tonearm.candidates import Candidates, gather, proposing
+from tonearm.candidates import gather, proposing
 from tonearm.config import Config, to_toml
 from tonearm.data import Block, Dataset
 from tonearm.errors import ConfigError
@@ -22,9 +22,7 @@ from tonearm.evaluate import evaluate
 from tonearm.features import Features, Scratch
 from tonearm.found import in_a_line
 from tonearm.funnel import FunnelMeter
-from tonearm.kernels.lists import best_of_rows
 from tonearm.kernels.threads import threads
-from tonearm.lists import Lists
 from tonearm.load import Loaded, load_events, load_ready_made
 from tonearm.metrics import ListMeter, Truth, cold_users, describe_items, truth
 from tonearm.moments import parse_moment, to_moment
@@ -33,16 +31,16 @@ from tonearm.parts import local_path
 from tonearm.profile import profile
 from tonearm.progress import Progress
 from tonearm.ranker import RankerModel, TrainingTable, join_tables, label_candidates, sample_negatives
+from tonearm.recommender import Recommender, depth
 from tonearm.repeat import own_rules, parts_of, rule_names
 from tonearm.rule_costs import RuleCosts
-from tonearm.shape import Shaper
-from tonearm.sources import fit_sources, left_out
+from tonearm.sources import among, fit_sources, left_out
 from tonearm.sources.als import ALSModel
 from tonearm.sources.base import Source
 from tonearm.sources.content import ContentModel
 from tonearm.split import InnerSplit, inner_splits
 from tonearm.stages import Stages
-from tonearm.types import Float16s, Int64s
+from tonearm.types import Float16s
 
 
 @dataclass(frozen=True)
@@ -97,19 +95,25 @@ def run(
             stages.say(in_a_line(loaded.found))
             shaper = config.shape.fit(loaded.train, inputs.items)
         assert loaded.test is not None
+        allowed = None if shaper is None else shaper.allowed
         ranker, als_start = learn_to_rank(loaded.train, config, stages)
         with stages.stage("fit sources on all of train"):
             sources = fit_sources(loaded.train, config.recipes(), config.seed, stages.progress, als_start)
             del als_start
         with stages.stage("similar items"):
             similar = artefacts.write_similar(
-                folder, loaded.train, sources, config.output, stage_rng(config.seed, "similar"), stages.progress
+                folder,
+                loaded.train,
+                among(sources, allowed),
+                config.output,
+                stage_rng(config.seed, "similar"),
+                stages.progress,
             )
         truth_ = truth(loaded.train.log, loaded.test.log, config.filter_seen)
         with stages.stage("lists"):
-            meters, funnel, costs = write_lists(
-                folder, loaded.train, sources, ranker, truth_, config, stages.progress, shaper
-            )
+            recommender = Recommender.of(loaded.train, sources, ranker, shaper, config)
+            meters, funnel, costs = write_lists(folder, loaded.train, recommender, truth_, stages.progress)
+            popular = loaded.train.popular_of(allowed)
         with stages.stage("evaluate"):
             metrics = evaluate(
                 truth_,
@@ -118,13 +122,13 @@ def run(
                 funnel=funnel,
                 shape=costs,
                 population={"test_events_of_unknown_items": loaded.test.unknown_events},
-                cold=cold_users(loaded.test.cold, loaded.train.plays, loaded.train.popularity_order, config.output.k),
+                cold=cold_users(loaded.test.cold, loaded.train.plays, popular, config.output.k),
                 resamples=config.evaluation.resamples,
             )
         metrics["left_out"] = omissions(loaded, config, sources, ranker, similar)
         with stages.stage("catalogue, models, profile"):
-            artefacts.write_catalogue(folder, loaded.train, config.output.top_popular)
-            artefacts.write_models(folder, sources, ranker)
+            artefacts.write_catalogue(folder, loaded.train, popular[: config.output.top_popular])
+            artefacts.write_models(folder, sources, ranker, {} if shaper is None else shaper.masks)
             store.write_json(folder / "metrics.json", metrics)
             store.write_json(folder / "profile.json", profile(loaded.train, loaded.test, truth_, config.seed))
             (folder / "config.toml").write_text(to_toml(config), encoding="utf-8")
@@ -141,6 +145,8 @@ def learn_to_rank(train: Dataset, config: Config, stages: Stages) -> tuple[Ranke
 
     Where a window has labels for few users, earlier windows, each with a history of its own, add to them. Returned with
     the ranker are the items of ALS in the latest history, from which the fit on all of train may go on.
+
+    Rules of shaping play no part: they may leave few labels, and may change without a refit.
     """
     tables: list[TrainingTable] = []
     labelled: list[int] = []
@@ -205,17 +211,11 @@ def training_table(
 
 
 def write_lists(
-    folder: Path,
-    train: Dataset,
-    sources: Sequence[Source],
-    ranker: RankerModel,
-    truth_: Truth,
-    config: Config,
-    progress: Progress,
-    shaper: Shaper | None = None,
+    folder: Path, train: Dataset, recommender: Recommender, truth_: Truth, progress: Progress
 ) -> tuple[dict[str, ListMeter], FunnelMeter, dict[str, Any] | None]:
-    """Write every user's lists, block by block, and measure them as they pass; also what shaping costs."""
-    names = [source.name for source in sources]
+    """Write every user's lists, block by block, and measure them as they pass; also what the rules cost."""
+    config, names = recommender.config, [source.name for source in recommender.fitted]
+    k, allowed = config.output.k, None if recommender.shaper is None else recommender.shaper.allowed
     items = describe_items(train.plays, train.catalogue)
     shown_as = [artefacts.LISTS.get(name, name) for name in names]
     parts = {} if config.filter_seen else parts_of(truth_, train.pairs)
@@ -225,13 +225,12 @@ def write_lists(
     }
     funnel = FunnelMeter(truth_, proposing(names, config.proposers))
     costs = None
-    if shaper is not None:
-        costs = RuleCosts(shaper.knowing(sources), truth_, items, config.evaluation.ks, config.output.k, parts)
+    if recommender.shaper is not None:
+        costs = RuleCosts(recommender, truth_, items, config.evaluation.ks, parts)
         meters[artefacts.UNSHAPED] = costs.unshaped
-    features, scratch = Features.fit(train, names, config.filter_seen, config.ranker.features), Scratch()
-    k = config.output.k
-    content = next((source for source in sources if isinstance(source, ContentModel)), None)
-    fresh = content.of_unplayed(train) if content is not None and config.output.fresh > 0 else None
+    scratch, popular = Scratch(), train.popular_of(allowed)
+    content = next((source for source in recommender.fitted if isinstance(source, ContentModel)), None)
+    fresh = content.of_unplayed(train, allowed) if content is not None and config.output.fresh > 0 else None
     with ExitStack() as stack:
         writers = {
             name: stack.enter_context(ListWriter(folder / f"{artefacts.FILES[name]}.parquet", train))
@@ -240,47 +239,26 @@ def write_lists(
         }
         final = stack.enter_context(ListWriter(folder / "recommendations.parquet", train))
         for block in blocks(train, config, progress):
-            candidates, own = gather(block, sources, depth(config), config.proposers)
-            ranked, matrix, place = rank(
-                block, candidates, features, ranker, k if costs is None else None, config, scratch
-            )
-            listed = ranked
+            made = recommender.lists(block, scratch)
             if costs is not None:
-                shaped = costs.shape(block, ranked)
-                listed, place = shaped.lists, np.where(shaped.place < 0, -1, place[shaped.place])
-            known = {f"{name}_score": column for name, column in zip(names, candidates.scores.T, strict=True)}
+                costs.add(block, made)
+            known = {f"{name}_score": column for name, column in zip(names, made.candidates.scores.T, strict=True)}
             known = {name: known[name] for name in artefacts.SCORES if name in known}
-            known |= zip(features.names, matrix.T, strict=True)
-            columns = artefacts.final_columns(block, listed, known, place, config.output.features)
-            final.write_lists(block, listed, columns)
-            for name, lists in zip(names, own, strict=True):
+            known |= zip(recommender.features.names, made.features.T, strict=True)
+            columns = artefacts.final_columns(block, made.lists, known, made.place, config.output.features)
+            final.write_lists(block, made.lists, columns)
+            for name, lists in zip(names, made.own, strict=True):
                 shown = lists.head(k)
                 meters[artefacts.LISTS.get(name, name)].add(block.users, shown, block.pairs)
                 if name in writers:
                     writers[name].write_lists(block, shown)
             if fresh is not None:
                 writers["fresh"].write_lists(block, fresh.recommend_fresh(block, config.output.fresh))
-            meters["recommendations"].add(block.users, listed, block.pairs)
-            for name, shown in (own_rules(block, train.popularity_order, k) if rules else {}).items():
+            meters["recommendations"].add(block.users, made.lists, block.pairs)
+            for name, shown in (own_rules(block, popular, k, allowed) if rules else {}).items():
                 meters[name].add(block.users, shown, block.pairs)
-            funnel.add(block.users, candidates.lists, candidates.ranks > 0, ranked)
+            funnel.add(block.users, made.candidates.lists, made.candidates.ranks > 0, made.ranked)
     return meters, funnel, None if costs is None else costs.summary(meters["recommendations"])
-
-
-def rank(
-    block: Block,
-    candidates: Candidates,
-    features: Features,
-    ranker: RankerModel,
-    k: int | None,
-    config: Config,
-    scratch: Scratch | None = None,
-) -> tuple[Lists, np.ndarray[tuple[int, int], np.dtype[np.float32]], Int64s]:
-    """The k best candidates of each user by the ranker (None: all), all features, and the row of each entry there."""
-    matrix = features.compute(block, candidates, scratch)
-    score = ranker.score(candidates.lists.indptr, matrix, _threads(config))
-    indptr, item, best, place = best_of_rows(candidates.lists.indptr, candidates.lists.item, score, k or len(score))
-    return Lists(indptr, item, best), matrix, place
 
 
 def blocks(train: Dataset, config: Config, progress: Progress) -> Iterator[Block]:
@@ -288,11 +266,6 @@ def blocks(train: Dataset, config: Config, progress: Progress) -> Iterator[Block
     for lo in range(0, train.n_users, config.block):
         progress("lists", lo, train.n_users)
         yield train.block(lo, min(lo + config.block, train.n_users), config.filter_seen)
-
-
-def depth(config: Config) -> int:
-    """How many items are taken from each source for each user; at least as many as a list holds."""
-    return max(config.candidates, config.output.k)
 
 
 def stage_rng(seed: int, stage: str) -> np.random.Generator:

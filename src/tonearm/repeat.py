@@ -38,23 +38,25 @@ def _only(truth: Truth, keep: Bools) -> Truth:
     )
 
 
-def own_rules(block: Block, popular: Int32s, k: int) -> dict[str, Lists]:
+def own_rules(block: Block, popular: Int32s, k: int, allowed: Bools | None = None) -> dict[str, Lists]:
     """Each user's own most frequent and own most recent items, then popular ones that they never played.
 
     own_frequent: by plays, of equal ones the one played last; own_recent: by the last play, of equal ones the one
     played most, and only in a log with time. Then by ascending item. Scores count down.
 
-    popular: items, best first
+    popular: items, best first; allowed: (n_items,) bool, which of their own items count; None for all
     """
     pairs = block.pairs
     row = np.repeat(np.arange(len(block)), np.diff(pairs.indptr))
+    own = np.ones(len(row), np.bool_) if allowed is None else allowed[pairs.item]
     last = -pairs.last.astype(np.int64) if pairs.last is not None else np.zeros(len(row), np.int64)
     orders = {
         "own_frequent": np.lexsort((last, -pairs.plays, row)),
         "own_recent": np.lexsort((-pairs.plays, last, row)),
     }
+    orders = {name: order[own[order]] for name, order in orders.items()}
     indptr, item = first_unseen(popular, k, pairs.indptr, pairs.item)
-    rows = np.concatenate((row, np.repeat(np.arange(len(block)), np.diff(indptr))))
+    rows = np.concatenate((row[own], np.repeat(np.arange(len(block)), np.diff(indptr))))
     by_row = np.argsort(rows, kind="stable")
     bounds = np.searchsorted(rows[by_row], np.arange(len(block) + 1)).astype(np.int64)
     return {

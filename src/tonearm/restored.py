@@ -6,7 +6,7 @@ from typing import Any
 
 from tonearm import pipeline
 from tonearm.artefacts import load_models
-from tonearm.candidates import Candidates, gather
+from tonearm.candidates import Candidates
 from tonearm.config import Config, load_config
 from tonearm.data import Block, Dataset
 from tonearm.errors import DataError
@@ -16,6 +16,7 @@ from tonearm.lists import Lists
 from tonearm.load import Loaded
 from tonearm.progress import Progress, no_progress
 from tonearm.ranker import RankerModel
+from tonearm.recommender import Made, Recommender
 from tonearm.runs import Run
 from tonearm.sources.base import Source
 from tonearm.types import Float32s
@@ -23,17 +24,12 @@ from tonearm.types import Float32s
 
 @dataclass(frozen=True)
 class Restored:
-    """All that a run's lists are made of.
-
-    sources: in the order of their columns
-    """
+    """All that a run's lists are made of."""
 
     run: Run
     config: Config
     loaded: Loaded
-    sources: list[Source]
-    ranker: RankerModel
-    features: Features
+    recommender: Recommender
 
     @property
     def data(self) -> Dataset:
@@ -44,13 +40,32 @@ class Restored:
         """One user, by index."""
         return self.data.block(user, user + 1, self.config.filter_seen)
 
+    @property
+    def sources(self) -> list[Source]:
+        """In the order of their columns, searching among what may be shown."""
+        return self.recommender.sources
+
+    @property
+    def ranker(self) -> RankerModel:
+        """What orders the candidates."""
+        return self.recommender.ranker
+
+    @property
+    def features(self) -> Features:
+        """What the ranker looks at."""
+        return self.recommender.features
+
+    def lists(self, block: Block) -> Made:
+        """The lists of a block, to the last bit those of the run's files."""
+        return self.recommender.lists(block)
+
     def gather(self, block: Block) -> tuple[Candidates, list[Lists]]:
         """A block's candidates, and each source's own lists."""
-        return gather(block, self.sources, pipeline.depth(self.config), self.config.proposers)
+        return self.recommender.gather(block)
 
     def rank(self, block: Block, candidates: Candidates, k: int) -> tuple[Lists, Float32s]:
-        """The k best candidates of each user by the ranker, and the features of each entry."""
-        ranked, features, place = pipeline.rank(block, candidates, self.features, self.ranker, k, self.config)
+        """The k best candidates of each user by the ranker, before shaping, and the features of each entry."""
+        ranked, features, place = self.recommender.rank(block, candidates, k)
         return ranked, features[place]
 
 
@@ -67,15 +82,15 @@ def restore(
             missing or is not the one that the run wrote.
     """
     run = Run.open(Path(folder))
-    sources, ranker = load_models(run.folder, run.manifest)
+    sources, ranker, masks = load_models(run.folder, run.manifest)
     config = load_config(run.folder / "config.toml")
     loaded = _inputs(run.manifest, events, items).load(config, progress)
     _check_same(run, loaded)
-    names = [source.name for source in sources]
-    features = Features.fit(loaded.train, names, config.filter_seen, config.ranker.features)
-    if features.names != ranker.names:
+    shaper = config.shape.fit(loaded.train, masks=masks)
+    recommender = Recommender.of(loaded.train, sources, ranker, shaper, config)
+    if recommender.features.names != ranker.names:
         raise DataError(f"{run.folder}: this version makes other features than the ranker has seen. Make the run anew.")
-    return Restored(run, config, loaded, sources, ranker, features)
+    return Restored(run, config, loaded, recommender)
 
 
 def _inputs(manifest: dict[str, Any], events: str | None, items: str | None) -> pipeline.Inputs:

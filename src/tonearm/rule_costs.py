@@ -6,52 +6,66 @@ from typing import Any
 import numpy as np
 
 from tonearm.data import Block
+from tonearm.features import Scratch
 from tonearm.lists import Lists
 from tonearm.metrics import Items, ListMeter, Truth, check_ks, focus_of
-from tonearm.shape import Shaped, Shaper
-from tonearm.types import Int64s
+from tonearm.recommender import Made, Recommender
 
 
 class RuleCosts:
     """Adds up, block by block, what every rule takes out and what that does to the list.
 
-    unshaped: the meter of the list before shaping
+    The list without rules is made from all items; and so is that of each rule but the hard ones, which each search anew
+    among the items that they let pass.
+
+    unshaped: the meter of the list without rules
     """
 
     def __init__(
         self,
-        shaper: Shaper,
+        recommender: Recommender,
         truth: Truth,
         items: Items,
         ks: Sequence[int],
-        k: int,
         parts: Mapping[str, Truth] | None = None,
     ) -> None:
+        assert recommender.shaper is not None, "without rules nothing costs anything"
         focus = focus_of(check_ks(ks))
-        self.shaper, self.k = shaper, k
+        self.shaper, self.k = recommender.shaper, recommender.config.output.k
         self.unshaped = ListMeter(truth, items, ks, parts)
-        self._alone = {rule: (shaper.alone(rule), ListMeter(truth, items, (focus,))) for rule in shaper.rules}
-        self._removed = dict.fromkeys(("all", *shaper.rules), 0)
+        self._free, self._scratch = recommender.under(None), Scratch()
+        self._alone = {
+            rule: (recommender.under(self.shaper.alone(rule)), ListMeter(truth, items, (focus,)))
+            for rule in self.shaper.rules
+        }
+        self._removed = dict.fromkeys(("all", *self.shaper.rules), 0)
         self._entries = self._shown = self._filled = self._relaxed = self._short = 0
 
-    def shape(self, block: Block, ranked: Lists) -> Shaped:
-        """The shaped lists of a block, measured and counted.
-
-        ranked: all candidates of each user, best first
-        """
-        plain, shaped = ranked.head(self.k), self.shaper.shape(block, ranked, self.k)
+    def add(self, block: Block, made: Made) -> None:
+        """Measure and count the lists of a block beside those without rules, and those of every rule alone."""
+        ranked = self._rank(self._free, block) if self.shaper.masks else made.ranked
+        plain = ranked.head(self.k)
         self.unshaped.add(block.users, plain, block.pairs)
         self._entries += len(plain.item)
-        self._shown += len(shaped.lists.item)
-        self._filled += int((shaped.place < 0).sum())
-        self._relaxed += int(shaped.relaxed.sum())
-        self._short += int((np.diff(shaped.lists.indptr) < self.k).sum())
-        self._removed["all"] += len(plain.item) - self._kept(ranked, shaped)
-        for rule, (shaper, meter) in self._alone.items():
-            alone = shaped if len(self._alone) == 1 else shaper.shape(block, ranked, self.k)
-            meter.add(block.users, alone.lists, block.pairs)
-            self._removed[rule] += len(plain.item) - self._kept(ranked, alone)
-        return shaped
+        self._shown += len(made.lists.item)
+        self._filled += int((made.place < 0).sum())
+        self._relaxed += int(made.relaxed.sum())
+        self._short += int((np.diff(made.lists.indptr) < self.k).sum())
+        self._removed["all"] += _removed(plain, made.lists, block.n_items)
+        for rule, (alone, meter) in self._alone.items():
+            lists = made.lists
+            if len(self._alone) > 1:
+                assert alone.shaper is not None
+                found = ranked
+                if rule in self.shaper.masks:
+                    found = made.ranked if len(self.shaper.masks) == 1 else self._rank(alone, block)
+                lists = alone.shaper.shape(block, found, self.k).lists
+            meter.add(block.users, lists, block.pairs)
+            self._removed[rule] += _removed(plain, lists, block.n_items)
+
+    def _rank(self, recommender: Recommender, block: Block) -> Lists:
+        """All candidates of a block, best first."""
+        return recommender.rank(block, recommender.gather(block)[0], None, self._scratch)[0]
 
     def summary(self, final: ListMeter) -> dict[str, Any]:
         """The `shape` part of metrics.json.
@@ -80,7 +94,8 @@ class RuleCosts:
             found[name] = None if old is None or new is None else new - old
         return found
 
-    def _kept(self, ranked: Lists, shaped: Shaped) -> int:
-        """Entries of the first k of the ranked lists that are still there."""
-        start: Int64s = ranked.indptr[:-1][shaped.lists.row]
-        return int(((shaped.place >= 0) & (shaped.place - start < self.k)).sum())
+
+def _removed(before: Lists, after: Lists, n_items: int) -> int:
+    """Entries of lists that are in the same row of the others no more."""
+    old, new = (lists.row.astype(np.int64) * n_items + lists.item for lists in (before, after))
+    return int(np.isin(old, new, assume_unique=True, invert=True).sum())

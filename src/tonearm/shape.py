@@ -4,7 +4,7 @@ Only options and arrays by item live here; the work on lists is done by `tonearm
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated, Literal
@@ -14,21 +14,22 @@ import polars as pl
 from pydantic import Field, StrictInt, StrictStr
 
 from tonearm.data import Block, Catalogue, Dataset, Tags
-from tonearm.errors import ConfigError, DataError
-from tonearm.inputs import find_column, is_id, open_input, reading, seconds
+from tonearm.errors import ConfigError
+from tonearm.item_files import bounds_of, count_unknown, encode, ids_of, with_label
 from tonearm.kernels.features import item_times
 from tonearm.kernels.shape import Rules, diversify, take
 from tonearm.kernels.topk import unit_vectors
 from tonearm.lists import Lists
 from tonearm.moments import DAY, parse_moment, to_seconds
 from tonearm.options import options
-from tonearm.parts import local_path
 from tonearm.sources.als import ALSModel
 from tonearm.sources.base import Source
 from tonearm.types import Bools, Float32s, Float64s, Int32s, Int64s
-from tonearm.vocabulary import Vocabulary
 
-RULES = ("blocked", "available", "only", "versions", "per_artist", "per_album", "diversity", "fresh", "explore")
+HARD = ("blocked", "allowed", "available", "only")
+"""Rules on which items may be shown at all: whatever makes lists searches among those that they let pass."""
+
+RULES = (*HARD, "versions", "per_artist", "per_album", "diversity", "fresh", "explore")
 """Every rule by the name that metrics and reports give it, in the order they are told."""
 
 SPOKEN = (
@@ -57,6 +58,7 @@ class Shape:
     spoken_genres: an item with one of these genres is spoken
     block_items, block_genres, block_artists: never shown: ids of items, names of genres and artists
     block_file: a file of further ids: parquet with item_id, or text with one id a line
+    allow_items, allow_file: ids as above; where either is given, nothing else is ever shown
     availability: "items" or a parquet file with item_id, available_from and available_until; items are shown only
         within these bounds, the second one excluded
     available_at: the moment that must lie within them; by default the cut
@@ -76,6 +78,8 @@ class Shape:
     block_genres: Words = ()
     block_artists: Words = ()
     block_file: str | None = None
+    allow_items: tuple[StrictInt | StrictStr, ...] = ()
+    allow_file: str | None = None
     availability: str | None = None
     available_at: str | None = None
     diversity: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -96,29 +100,27 @@ class Shape:
                 raise ConfigError("shape.available_at means nothing without shape.availability. Set both, or neither.")
             parse_moment(self.available_at)
 
-    def fit(self, data: Dataset, items: str | None = None) -> "Shaper | None":
+    def fit(self, data: Dataset, items: str | None = None, masks: Mapping[str, Bools] | None = None) -> "Shaper | None":
         """What the rules mean for each item; None where no rule is set.
 
         items: the address of the catalogue, for availability = "items"
+        masks: those of an earlier shaper, so that no file is read; None makes them
 
         Raises:
-            ConfigError: a rule that must never be broken needs what the data lack.
+            ConfigError: a rule that must never be broken needs what the data lack, or such rules leave no item.
             DataError: a file of ids or of times cannot be used.
         """
         notes: list[str] = []
         catalogue = data.catalogue
-        masks = {
-            "blocked": self._blocked(catalogue, notes),
-            "available": self._available(data, items, notes),
-            "only": self._only(catalogue),
-        }
+        if masks is None:
+            masks = self._masks(data, items, notes)
         limits = {
             name: tags if self._on(name, tags, notes) else None
             for name, tags in (("per_artist", catalogue.artists), ("per_album", catalogue.albums))
         }
         shaper = Shaper(
             n_items=data.n_items,
-            masks={name: mask for name, mask in masks.items() if mask is not None},
+            masks=dict(masks),
             version=self._versions(catalogue, notes),
             unheard=self.versions == "unheard",
             artists=limits["per_artist"],
@@ -137,6 +139,26 @@ class Shape:
             shaper = replace(shaper, notes=(*notes, "shape.diversity goes by ALS factors: no item has a genre"))
         return shaper if shaper.rules or shaper.notes else None
 
+    def _masks(self, data: Dataset, items: str | None, notes: list[str]) -> dict[str, Bools]:
+        """hard rule -> (n_items,) bool, what it lets pass."""
+        found = {
+            "blocked": self._blocked(data.catalogue, notes),
+            "allowed": self._allowed(data.catalogue, notes),
+            "available": self._available(data, items, notes),
+            "only": self._only(data.catalogue),
+        }
+        masks = {name: mask for name, mask in found.items() if mask is not None}
+        if masks:
+            played = data.plays > 0
+            left = int((played & np.logical_and.reduce(list(masks.values()))).sum())
+            told = f"{left:,} of the {int(played.sum()):,} tracks with a play may be recommended"
+            if left == 0:
+                raise ConfigError(
+                    f"shape: 0 {told.split(' ', 1)[1]} under its rules ({', '.join(masks)}). Loosen one of them."
+                )
+            notes.append(f"shape: {told}")
+        return masks
+
     def _on(self, name: str, tags: Tags | None, notes: list[str]) -> bool:
         if getattr(self, name) and tags is None:
             notes.append(f"shape.{name} changes nothing: the catalogue has no {name.removeprefix('per_')}s")
@@ -144,14 +166,7 @@ class Shape:
 
     def _blocked(self, catalogue: Catalogue, notes: list[str]) -> Bools | None:
         """(n_items,) whether an item is not blocked; None where nothing is."""
-        given: list[tuple[str, Sequence[int | str] | pl.Series]] = [("block_items", self.block_items)]
-        if self.block_file is not None:
-            given.append(("block_file", _ids(self.block_file)))
-        blocked = np.zeros(len(catalogue), np.bool_)
-        for option, ids in given:
-            index = _encode(catalogue.items, ids)
-            _count_unknown(f"shape.{option}", ids, index < 0, "ids", notes)
-            blocked[index[index >= 0]] = True
+        blocked = self._named(catalogue, "block", notes)
         for option, names, tags in (
             ("block_genres", self.block_genres, catalogue.genres),
             ("block_artists", self.block_artists, catalogue.artists),
@@ -160,11 +175,29 @@ class Shape:
                 what = option.removeprefix("block_")
                 raise ConfigError(f"shape.{option} cannot be kept: the catalogue has no {what}. Add them, or unset it.")
             if names and tags is not None:
-                mask, known = _with_label(tags, names)
-                _count_unknown(f"shape.{option}", names, ~known, "names", notes)
+                mask, known = with_label(tags, names)
+                count_unknown(f"shape.{option}", names, ~known, "names", notes)
                 blocked |= mask
         asked = self.block_items or self.block_genres or self.block_artists or self.block_file is not None
         return ~blocked if asked else None
+
+    def _allowed(self, catalogue: Catalogue, notes: list[str]) -> Bools | None:
+        """(n_items,) whether an item is on the list of those that are allowed; None where there is no such list."""
+        asked = self.allow_items or self.allow_file is not None
+        return self._named(catalogue, "allow", notes) if asked else None
+
+    def _named(self, catalogue: Catalogue, what: str, notes: list[str]) -> Bools:
+        """(n_items,) which items the options block_items and block_file, or allow_items and allow_file, name."""
+        given: list[tuple[str, Sequence[int | str] | pl.Series]] = [(f"{what}_items", getattr(self, f"{what}_items"))]
+        address = getattr(self, f"{what}_file")
+        if address is not None:
+            given.append((f"{what}_file", ids_of(address, f"shape.{what}_file")))
+        named = np.zeros(len(catalogue), np.bool_)
+        for option, ids in given:
+            index = encode(catalogue.items, ids)
+            count_unknown(f"shape.{option}", ids, index < 0, "ids", notes)
+            named[index[index >= 0]] = True
+        return named
 
     def _available(self, data: Dataset, items: str | None, notes: list[str]) -> Bools | None:
         """(n_items,) whether an item may be shown at the moment; None where there are no bounds."""
@@ -178,9 +211,9 @@ class Shape:
                 "shape.availability needs a moment, and the log has no started_at. Set shape.available_at to one."
             )
         at = data.now if self.available_at is None else to_seconds(parse_moment(self.available_at))
-        ids, inside = _bounds(address, at)
-        index = _encode(data.catalogue.items, ids)
-        _count_unknown("shape.availability", ids, index < 0, "ids", notes)
+        ids, inside = bounds_of(address, at)
+        index = encode(data.catalogue.items, ids)
+        count_unknown("shape.availability", ids, index < 0, "ids", notes)
         bounded, allowed = np.zeros(data.n_items, np.bool_), np.zeros(data.n_items, np.bool_)
         bounded[index[index >= 0]] = True
         allowed[index[(index >= 0) & inside]] = True
@@ -191,7 +224,7 @@ class Shape:
             return None
         if catalogue.genres is None:
             raise ConfigError(f'shape.only = "{self.only}" goes by genres, and no item has one. Unset it.')
-        spoken, known = _with_label(catalogue.genres, self.spoken_genres)
+        spoken, known = with_label(catalogue.genres, self.spoken_genres)
         if not known.any():
             raise ConfigError(
                 f'shape.only = "{self.only}": no item has one of the {len(known)} shape.spoken_genres (first: '
@@ -211,7 +244,7 @@ class Shape:
         # chapters and episodes share a title and an author without being versions
         tellable = (np.diff(artists.indptr) > 0) & catalogue.name.is_not_null().to_numpy()
         if catalogue.genres is not None:
-            tellable &= ~_with_label(catalogue.genres, self.spoken_genres)[0]
+            tellable &= ~with_label(catalogue.genres, self.spoken_genres)[0]
         item = np.flatnonzero(tellable)
         table = pl.DataFrame(
             {
@@ -298,6 +331,15 @@ class Shaper:
         }
         return tuple(rule for rule in RULES if on.get(rule))
 
+    @cached_property
+    def allowed(self) -> Bools | None:
+        """(n_items,) bool, what all hard rules let pass; None where there is none."""
+        return np.logical_and.reduce(list(self.masks.values())) if self.masks else None
+
+    def broken(self, item: int) -> list[str]:
+        """The hard rules that an item does not pass."""
+        return [name for name, mask in self.masks.items() if not mask[item]]
+
     def alone(self, rule: str) -> "Shaper":
         """The same with one rule only."""
         return replace(
@@ -345,9 +387,7 @@ class Shaper:
 
     @cached_property
     def _rules(self) -> Rules:
-        allowed = np.ones(self.n_items, np.bool_)
-        for mask in self.masks.values():
-            allowed &= mask
+        allowed = np.ones(self.n_items, np.bool_) if self.allowed is None else self.allowed
         popular = self.popular[allowed[self.popular]]
         pools = [popular[self.kinds[popular, kind]] for kind in range(2)]
         nothing = np.zeros(1, np.int64), np.empty(0, np.int32)
@@ -383,70 +423,3 @@ def plain_titles(titles: pl.Series, version_words: Sequence[str] = VERSION_WORDS
     short = short.str.replace(r"\s+(?:feat|ft|featuring)\.?\s.*$", "")
     short = short.str.replace_all(r"[^\w]+", " ").str.strip_chars()
     return short.zip_with(short.fill_null("") != "", text)
-
-
-def _encode(items: Vocabulary, ids: Sequence[int | str] | pl.Series) -> Int32s:
-    """Indices of ids of any type; −1 for unknown ones."""
-    text = ids.cast(pl.String) if isinstance(ids, pl.Series) else pl.Series([str(i) for i in ids], dtype=pl.String)
-    return items.encode(text.cast(items.ids.dtype, strict=False))
-
-
-def _with_label(tags: Tags, names: Sequence[str]) -> tuple[Bools, Bools]:
-    """Which items carry one of some labels, and which of these exist; upper and lower case are the same."""
-    labels = tags.labels.ids.str.to_lowercase()
-    wanted = pl.Series([name.strip().lower() for name in names], dtype=pl.String)
-    chosen = labels.is_in(wanted.implode()).to_numpy()
-    mask = np.zeros(len(tags.indptr) - 1, np.bool_)
-    mask[np.repeat(np.arange(len(mask)), np.diff(tags.indptr))[chosen[tags.index]]] = True
-    return mask, wanted.is_in(labels.implode()).to_numpy()
-
-
-def _count_unknown(
-    option: str, given: Sequence[int | str] | pl.Series, unknown: Bools, what: str, notes: list[str]
-) -> None:
-    if unknown.any():
-        first = given[int(np.flatnonzero(unknown)[0])]
-        notes.append(f"{option}: {int(unknown.sum()):,} of {len(given):,} {what} are unknown (first: {first})")
-
-
-def _ids(address: str) -> pl.Series:
-    """The ids of a parquet file's item_id, or of a text file with one a line."""
-    if not address.endswith((".parquet", "/")):
-        try:
-            lines = local_path(address).read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(
-                f"{address}: cannot be read as text ({error}). Check shape.block_file; parquet files end in .parquet."
-            ) from error
-        return pl.Series([line.strip() for line in lines if line.strip()], dtype=pl.String)
-    return _table(address, []).to_series()
-
-
-def _bounds(address: str, at: int) -> tuple[pl.Series, Bools]:
-    """Ids of a file, and whether a moment (in seconds) lies within the bounds of each."""
-    table = _table(address, ["available_from", "available_until"])
-    lower, upper = (table[name] for name in ("available_from", "available_until"))
-    return table["item_id"], ((lower <= at).fill_null(True) & (upper > at).fill_null(True)).to_numpy()
-
-
-def _table(address: str, times: list[str]) -> pl.DataFrame:
-    """item_id of a parquet file as strings, and some times in seconds, null where a column is missing."""
-    source = open_input(address)
-    item = find_column(source, "item_id")
-    if item is None or not is_id(source.schema[item]):
-        raise DataError(f"{address}: no column item_id of integers or strings. It has {', '.join(source.schema)}.")
-    given = [name for name in times if name in source.schema]
-    if times and not given:
-        raise DataError(
-            f"{address}: neither {' nor '.join(times)}. It has {', '.join(source.schema)}. Add one, or unset "
-            "shape.availability."
-        )
-    for name in given:
-        if not isinstance(source.schema[name], pl.Date | pl.Datetime):
-            raise DataError(f"{address}: {name} is of type {source.schema[name]}, and must be a date or a datetime.")
-    columns = [
-        (seconds(name, source.schema) if name in given else pl.lit(None, dtype=pl.Int64)).alias(name) for name in times
-    ]
-    with reading(address):
-        rows = source.scan().select(pl.col(item).cast(pl.String).alias("item_id"), *columns).collect()
-    return rows.filter(pl.col("item_id").is_not_null())

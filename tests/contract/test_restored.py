@@ -9,6 +9,7 @@ from tests.quick import Log, copied, run_inputs, run_quick
 
 from tonearm import store
 from tonearm.errors import DataError
+from tonearm.explanation import explain
 from tonearm.pipeline import Inputs
 from tonearm.restored import Restored, restore
 
@@ -16,16 +17,16 @@ from tonearm.restored import Restored, restore
 def check_same_lists(restored: Restored) -> None:
     """Every user ranked anew gets the entries and the scores of recommendations.parquet, to the last bit."""
     said = pl.read_parquet(restored.run.folder / "recommendations.parquet")
-    data, k = restored.data, restored.config.output.k
+    data = restored.data
     # another block size than the run's
     for lo in range(0, data.n_users, 50):
         block = data.block(lo, min(lo + 50, data.n_users), restored.config.filter_seen)
-        ranked, _ = restored.rank(block, restored.gather(block)[0], k)
+        ranked = restored.lists(block).lists
         found = pl.DataFrame(
             {
                 "user_id": data.users.decode(block.users[ranked.row]),
                 "item_id": data.catalogue.items.decode(ranked.item),
-                "score": pl.Series(ranked.score),
+                "score": pl.Series(ranked.score, nan_to_null=True),
                 "rank": pl.Series(ranked.rank),
             }
         )
@@ -39,6 +40,27 @@ def test_a_restored_run_makes_the_lists_of_the_run(tiny_run: Path) -> None:
     assert [source.name for source in restored.sources] == list(restored.run.manifest["sources"])
     assert len(restored.sources) == 9
     check_same_lists(restored)
+
+
+def test_point_7_a_shaped_run_gives_its_shaped_lists_again(tiny_log: Log, tmp_path: Path) -> None:
+    """Rules and all, though the file of blocked ids is gone; and why not is told by the rule that keeps a track out."""
+    blocked = tmp_path / "blocked.txt"
+    some = tiny_log.train["item_id"].value_counts(sort=True)["item_id"].head(30)
+    blocked.write_text("\n".join(map(str, some)), encoding="utf-8")
+    rules = (f'shape.block_file="{blocked}"', 'shape.only="music"', "shape.per_artist=1", "shape.diversity=0.3")
+    run = run_quick(tmp_path / "shaped", tiny_log.events, tiny_log.items, *rules)
+    blocked.unlink()
+    restored = restore(run)
+    check_same_lists(restored)
+    block = restored.data.block(3, 8, restored.config.filter_seen)
+    made, said = restored.lists(block), pl.read_parquet(run / "personal_als.parquet")
+    als = made.own[1].head(restored.config.output.k)
+    mine = said.filter(pl.col("user_id").is_in(restored.data.users.decode(block.users).implode()))
+    assert restored.data.catalogue.items.decode(als.item).to_list() == mine["item_id"].to_list()
+    why = explain(restored.data.users.ids[3], some[0], restored)
+    assert why.rank is None
+    assert why.why_not == "The rules of shaping let no list hold it (blocked)."
+    assert {part.rank for part in why.sources} == {None}
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])

@@ -334,6 +334,27 @@ def test_unheard_items_of_the_catalogue_change_nothing(name: str, data: Dataset,
     np.testing.assert_allclose(narrow_lists.score, wide_lists.score, rtol=1e-5)
 
 
+@pytest.mark.parametrize("filter_seen", [True, False])
+def test_among_some_items_the_best_of_them_fill_the_list_as_far_as_they_go(
+    source: Source, data: Dataset, filter_seen: bool
+) -> None:
+    """Point 13: the search is among what may be recommended, so no slot of k goes to what may not."""
+    block = everyone(data, filter_seen)
+    allowed: Bools = np.arange(data.n_items) % 3 == 0
+    before = [array.tobytes() for array in source.save().values()]
+    whole, some = source.recommend(block, MANY), source.among(allowed)
+    for k in (4, MANY):
+        lists = some.recommend(block, k)
+        # brute force: the endless list over everything, without what is not allowed
+        kept = allowed[whole.item]
+        indptr = np.concatenate(([0], np.cumsum(kept)))[whole.indptr].astype(np.int64)
+        same(lists, Lists(indptr, whole.item[kept], whole.score[kept]).head(k))
+    np.testing.assert_array_equal(some.score(block, all_items(block)), source.score(block, all_items(block)))
+    assert [array.tobytes() for array in some.save().values()] == before
+    nothing = source.among(np.zeros(data.n_items, np.bool_)).recommend(block, 5)
+    assert np.diff(nothing.indptr).tolist() == [0] * len(block)
+
+
 def test_recommend_alters_nothing_it_is_given(source: Source, data: Dataset) -> None:
     block = everyone(data, filter_seen=source.name != "again")
     item, plays = block.pairs.item.copy(), block.pairs.plays.copy()

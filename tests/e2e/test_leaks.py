@@ -14,7 +14,8 @@ from tonearm.data import Pairs
 from tonearm.features import Features
 from tonearm.load import load_events
 from tonearm.moments import to_moment
-from tonearm.pipeline import depth, stage_rng
+from tonearm.pipeline import stage_rng
+from tonearm.recommender import depth
 from tonearm.sources import fit_sources
 from tonearm.split import InnerSplit, inner_split
 

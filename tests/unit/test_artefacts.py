@@ -107,7 +107,7 @@ def test_similar_items_of_all_that_were_heard(data: Dataset, tmp_path: Path) -> 
 
 
 def test_the_popular_table(data: Dataset, tmp_path: Path) -> None:
-    artefacts.write_catalogue(tmp_path, data, 3)
+    artefacts.write_catalogue(tmp_path, data, data.popularity_order[:3])
     table = pl.read_parquet(tmp_path / "top_popular.parquet")
     assert table.to_dict(as_series=False) == {
         "rank": [1, 2, 3],
@@ -146,7 +146,7 @@ def test_models_are_data_and_never_pickles(data: Dataset, tmp_path: Path) -> Non
     label = (np.arange(24) % 4 == 1).astype(np.float32)
     table = TrainingTable(("als_z", "x"), np.array([0]), features, label, np.arange(0, 25, 4))
     ranker = Ranker(iterations=3, folds=2).fit(table, rng, 1)
-    artefacts.write_models(tmp_path, sources, ranker)
+    artefacts.write_models(tmp_path, sources, ranker, {})
     assert {"popular_model.npz", "als_model.npz", "cb_model.cbm", "ranker.json"} <= {
         path.name for path in (tmp_path / "models").iterdir()
     }

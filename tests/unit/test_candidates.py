@@ -15,7 +15,7 @@ from tonearm.sources.base import Recipe, Source
 from tonearm.sources.item_item import ItemItem
 from tonearm.sources.popularity import Popularity
 from tonearm.sources.trend import Trend
-from tonearm.types import AnyArray, Float32s
+from tonearm.types import AnyArray, Bools, Float32s
 from tonearm.vocabulary import Vocabulary
 
 
@@ -33,6 +33,9 @@ class Fixed:
     def score(self, block: Block, candidates: Lists) -> Float32s:
         assert len(block) == len(candidates)
         return np.where(candidates.item > 6, np.nan, candidates.item * 100).astype(np.float32)
+
+    def among(self, allowed: Bools) -> "Fixed":
+        return Fixed(self.name, {user: [item for item in row if allowed[item]] for user, row in self.rows.items()})
 
     def contributions(self, block: Block, item: int) -> None:
         del block, item

@@ -71,22 +71,43 @@ def test_blocked_items_genres_and_artists(data: Dataset, tmp_path: Path) -> None
     file.write_text("15\n\n 99 \nx\n", encoding="utf-8")
     shaper = fitted(
         data,
-        block_items=(3, "13", "nobody"),
+        block_items=(3, "nobody", 15),
         block_genres=("ROCK", "polka"),
         block_artists=("c",),
         block_file=str(file),
     )
     assert shaper.rules == ("blocked",)
-    assert passed(shaper, "blocked") == []
+    assert passed(shaper, "blocked") == [13]
     assert shaper.notes == (
         "shape.block_items: 1 of 3 ids are unknown (first: nobody)",
         "shape.block_file: 2 of 3 ids are unknown (first: 99)",
         "shape.block_genres: 1 of 2 names are unknown (first: polka)",
+        "shape: 1 of the 6 tracks with a play may be recommended",
     )
+    with pytest.raises(ConfigError, match=r"shape: 0 of the 6 tracks .* under its rules \(blocked, only\)\. Loosen"):
+        fitted(data, block_genres=("rock", "pop"), block_items=(13,), only="music")
     assert passed(fitted(data, block_genres=("rock",)), "blocked") == [3, 9, 11, 13, 15]
     assert passed(fitted(data, block_artists=("A",)), "blocked") == [9, 11, 13]
     pl.DataFrame({"track_id": [7, 11]}).write_parquet(tmp_path / "ids.parquet")
     assert passed(fitted(data, block_file=str(tmp_path / "ids.parquet")), "blocked") == [3, 5, 9, 13, 15]
+
+
+def test_point_13_nothing_but_allowed_items(data: Dataset, tmp_path: Path) -> None:
+    """A list of what may be shown, by ids or by a file, as there is one of what may not."""
+    file = tmp_path / "allowed.txt"
+    file.write_text("7\n99\n15\n", encoding="utf-8")
+    shaper = fitted(data, allow_items=("3",), allow_file=str(file), block_items=(7,))
+    assert shaper.rules == ("blocked", "allowed")
+    assert passed(shaper, "allowed") == [3, 7, 15]
+    assert shaper.allowed is not None
+    assert [item for item, may in zip(ITEMS, shaper.allowed, strict=True) if may] == [3, 15]
+    assert shaper.notes == (
+        "shape.allow_file: 1 of 3 ids are unknown (first: 99)",
+        "shape: 1 of the 6 tracks with a play may be recommended",
+    )
+    assert shaper.broken(int(data.catalogue.items.encode(pl.Series([7]))[0])) == ["blocked"]
+    with pytest.raises(DataError, match=r"none\.txt: .* Check shape\.allow_file"):
+        Shape(allow_file=str(tmp_path / "none.txt")).fit(data)
 
 
 def test_a_file_that_is_not_there_is_an_error(data: Dataset, tmp_path: Path) -> None:
@@ -116,7 +137,7 @@ def test_availability_from_a_file_of_its_own(data: Dataset, tmp_path: Path) -> N
     pl.DataFrame(rows).write_parquet(path)
     shaper = fitted(data, availability=str(path))
     assert passed(shaper, "available") == [3, 7, 9, 11, 13, 15]
-    assert shaper.notes == ("shape.availability: 1 of 4 ids are unknown (first: 77)",)
+    assert shaper.notes[0] == "shape.availability: 1 of 4 ids are unknown (first: 77)"
     pl.DataFrame({"item_id": [3]}).write_parquet(path)
     with pytest.raises(DataError, match="neither available_from nor available_until"):
         Shape(availability=str(path)).fit(data)
@@ -130,7 +151,7 @@ def test_availability_from_a_file_of_its_own(data: Dataset, tmp_path: Path) -> N
 def test_spoken_and_music(data: Dataset) -> None:
     assert passed(fitted(data, only="music"), "only") == [3, 5, 7, 13, 15]
     assert passed(fitted(data, only="spoken"), "only") == [9, 11]
-    assert passed(fitted(data, only="spoken", spoken_genres=("jazz",)), "only") == [15]
+    assert passed(fitted(data, only="spoken", spoken_genres=("pop",)), "only") == [3, 5]
     with pytest.raises(ConfigError, match=r"no item has one of the 1 shape\.spoken_genres"):
         Shape(only="music", spoken_genres=("opera",)).fit(data)
     assert set(SPOKEN) >= SYNTH_SPOKEN

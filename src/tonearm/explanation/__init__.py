@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from tonearm.candidates import proposing
@@ -61,15 +62,19 @@ def explain(
     u, i = data.users.place(user), data.catalogue.items.place(item)
     who = _cold(restored, user) if u is None else data.users.ids[u]
     what = _new(restored, item, events) if i is None else data.catalogue.items.ids[i]
-    place = None if i is None or data.plays[i] == 0 else int((data.popularity_order == i).argmax()) + 1
+    shaper = restored.recommender.shaper
+    played = i is not None and bool(data.plays[i] > 0)
+    broken = shaper.broken(i) if i is not None and shaper is not None else []
     k = restored.config.output.k
     until = to_moment(data.now).isoformat() if data.log.time is not None else None
     names = {what: str(what)} if i is None else _names(restored, [i])
     if u is None:
-        k = min(restored.config.output.top_popular, len(data.popularity_order))
-        given, why_not = _words_for_cold(place, k)
+        popular = data.popular_of(None if shaper is None else shaper.allowed)
+        k, places = min(restored.config.output.top_popular, len(popular)), np.flatnonzero(popular == i)
+        place = int(places[0]) + 1 if len(places) else None
+        given, why_not = _words_for_cold(place, k, played, broken)
         return Explanation(who, what, until, names, None if given is None else place, k, given, why_not)
-    if i is None or place is None:
+    if i is None or not played:
         words = "It is not in the catalogue, and nobody played it before the cut."
         if i is not None:
             words = "Nobody played it before the cut, and no source proposes what nobody has played."
@@ -77,6 +82,7 @@ def explain(
             words += (
                 "" if fresh is None else f" Of the tracks without plays it is number {fresh} for them, by its genres."
             )
+            words += f" {_barred(broken)}" if broken else ""
         return Explanation(who, what, until, names, None, k, None, words)
     block = restored.block(u)
     names |= _names(restored, block.pairs.item.tolist())
@@ -89,7 +95,7 @@ def explain(
     if rank is not None:
         given = because(facts, names.__getitem__, near(sources), data.log.weight is None)
     else:
-        why_not = _why_not(restored, facts, sources, placed)
+        why_not = _barred(broken) if broken else _why_not(restored, facts, sources, placed)
     return Explanation(who, what, until, names, rank, k, given, why_not, facts, sources, placed)
 
 
@@ -133,10 +139,15 @@ def _new(restored: Restored, item: Id, events: str | None) -> Id:
     return typed
 
 
-def _words_for_cold(place: int | None, k: int) -> tuple[str | None, str | None]:
+def _barred(broken: list[str]) -> str:
+    """The hard rules that an item does not pass."""
+    return f"The rules of shaping let no list hold it ({', '.join(broken)})."
+
+
+def _words_for_cold(place: int | None, k: int, played: bool, broken: list[str]) -> tuple[str | None, str | None]:
     start = "You are new, with nothing played before the cut, so you get the popular list"
     if place is None:
-        return None, f"{start}; nobody had played this track."
+        return None, f"{start}. {_barred(broken)}" if played else f"{start}; nobody had played this track."
     if place <= k:
         return f"{start}; this is number {place:,} in it.", None
     return None, f"{start}, which ends at {k:,}; this track would be number {place:,}."

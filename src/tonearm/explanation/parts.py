@@ -82,7 +82,8 @@ class Ranking:
 
 def source_parts(restored: Restored, block: Block, own: list[Lists], item: int) -> tuple[SourcePart, ...]:
     """What every source makes of an item for the one user of a block; `own`: the sources' lists for the user."""
-    listable = restored.data.plays > 0
+    shaper = restored.recommender.shaper
+    listable = (restored.data.plays > 0) & (shaper is None or shaper.allowed is None or shaper.allowed)
     listable[block.seen[1]] = False
     ids = restored.data.catalogue.items.decode(block.pairs.item)
     pairs = zip(restored.sources, own, strict=True)

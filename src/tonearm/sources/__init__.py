@@ -1,7 +1,7 @@
 """Candidate sources: each a frozen recipe whose `fit` returns a frozen model, all behind one protocol."""
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -19,9 +19,9 @@ from tonearm.sources.popularity import PopularityModel
 from tonearm.sources.spectral import Spectral, SpectralModel
 from tonearm.sources.trend import Trend
 from tonearm.sources.user_knn import UserKNN, UserKNNModel
-from tonearm.types import Float16s
+from tonearm.types import Bools, Float16s
 
-__all__ = ["MODELS", "Recipe", "Source", "Trend", "fit_sources", "left_out"]
+__all__ = ["MODELS", "Recipe", "Source", "Trend", "among", "fit_sources", "left_out"]
 
 MODELS: dict[str, type[Source]] = {
     "popular": PopularityModel,
@@ -65,6 +65,11 @@ def fit_sources(
         else:
             fitted[name] = recipe.fit(data, rng, progress)
     return list(fitted.values())
+
+
+def among(sources: Sequence[Source], allowed: Bools | None) -> list[Source]:
+    """The sources with lists of some items alone; all as they are where `allowed` is None."""
+    return list(sources) if allowed is None else [source.among(allowed) for source in sources]
 
 
 def left_out(data: Dataset, recipes: Mapping[str, Recipe | Trend]) -> dict[str, LeftOut]:

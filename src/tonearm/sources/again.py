@@ -1,7 +1,7 @@
 """Again: what a user has played before, most often and most lately first."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Self
 
 import numpy as np
@@ -39,16 +39,20 @@ class AgainModel:
     """Scores a history by itself; it has lists only where heard items may come back.
 
     played: (n_items,) bool, those with an event in the fitted data
+    allowed: (n_items,) bool, which of these lists hold; None for all
     """
 
     played: Bools
     decay: float
     name: str = "again"
+    allowed: Bools | None = None
 
     def recommend(self, block: Block, k: int) -> Lists:
         """The k items of highest score of each user's own; empty rows where `block.filter_seen`."""
         pairs = block.pairs
         keep = self.played[pairs.item] & (not block.filter_seen)
+        if self.allowed is not None:
+            keep &= self.allowed[pairs.item]
         row = np.repeat(np.arange(len(block)), np.diff(pairs.indptr))[keep]
         indptr = np.searchsorted(row, np.arange(len(block) + 1)).astype(np.int64)
         return Lists(*best_of_rows(indptr, pairs.item[keep], self._activation(block)[keep], k)[:3])
@@ -61,6 +65,10 @@ class AgainModel:
         scores = np.zeros(len(own), np.float32)
         scores[known] = self._activation(block)[own[known]]
         return scores
+
+    def among(self, allowed: Bools) -> "AgainModel":
+        """The same, listing these items alone."""
+        return replace(self, allowed=allowed)
 
     def save(self) -> dict[str, AnyArray]:
         """The items and the decay."""

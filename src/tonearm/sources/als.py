@@ -1,7 +1,7 @@
 """Personal lists from implicit-feedback ALS: users and items as vectors, a score as their product."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated, Literal, Self, get_args
 
@@ -136,6 +136,7 @@ class ALSModel:
 
     user_factors: (n_users, d) float32, item_factors: (n_items, d) float32
     known_users: (n_users,), known_items: (n_items,) bool, those with an event in the fitted data
+    allowed: (n_items,) bool, which of these lists hold; None for all
     losses: (iterations,) float64, the objective after each iteration
     """
 
@@ -149,6 +150,7 @@ class ALSModel:
     confidence: Confidence
     recency: float
     name: str = "als"
+    allowed: Bools | None = None
 
     def recommend(self, block: Block, k: int) -> Lists:
         """The k items with the largest product; an empty row for a user without events."""
@@ -169,6 +171,10 @@ class ALSModel:
         scores = score_pairs(vectors, self.item_factors, candidates.indptr, candidates.item)
         scores[~(known[candidates.row] & self.known_items[candidates.item])] = np.nan
         return scores
+
+    def among(self, allowed: Bools) -> "ALSModel":
+        """The same vectors, searched for the best of these items."""
+        return replace(self, allowed=allowed)
 
     def vectors(self, block: Block) -> tuple[Float32s, Bools]:
         """Vectors (b, d) of a block's users, and which of them have any event (b,).
@@ -196,23 +202,34 @@ class ALSModel:
         return vectors, known
 
     def similar(self, items: Int32s, k: int) -> Lists:
-        """The k items of highest cosine to each of some items, among those with an event, never the item itself."""
+        """The k items of highest cosine to each of some items, among those that lists hold, never the item itself."""
         return Lists(*similar_top_k(self._unit, k, items, self._unit_index))
 
     def similar_to_all(self, k: int, progress: Progress = no_progress) -> Lists:
         """`similar` for every item with an event in half the time; a row for each item, empty for the others."""
-        return Lists(
-            *similar_to_all(self._unit, k, self.known_items, lambda done, total: progress("similar items", done, total))
-        )
+        found = similar_to_all(self._unit, k, self._listed, lambda done, total: progress("similar items", done, total))
+        return self._and_unlisted(Lists(*found), k)
 
     def similar_approximate(
         self, k: int, rng: np.random.Generator, progress: Progress = no_progress
     ) -> tuple[Lists, float]:
         """`similar_to_all` for very many items: nearly the same lists, and the share of the exact ones found."""
         found, recall = similar_approximate(
-            self._unit, k, self.known_items, rng, progress=lambda done, total: progress("similar items", done, total)
+            self._unit, k, self._listed, rng, progress=lambda done, total: progress("similar items", done, total)
         )
-        return Lists(*found), recall
+        return self._and_unlisted(Lists(*found), k), recall
+
+    def _and_unlisted(self, found: Lists, k: int) -> Lists:
+        """Rows of listed items, and rows for the other items with an event."""
+        others = np.flatnonzero(self.known_items & ~self._listed).astype(np.int32)
+        if len(others) == 0:
+            return found
+        more = self.similar(others, k)
+        row = np.concatenate((found.row, others[more.row]))
+        order = np.argsort(row, kind="stable")
+        indptr = np.searchsorted(row[order], np.arange(len(found) + 1)).astype(np.int64)
+        item, score = np.concatenate((found.item, more.item)), np.concatenate((found.score, more.score))
+        return Lists(indptr, item[order], score[order])
 
     def contributions(self, block: Block, item: int) -> Float64s | None:
         """c_uj y_iᵀ (YᵀY + Σ_j (c_uj − 1) y_j y_jᵀ + λI)⁻¹ y_j of each history item j, (n_pairs,) float64.
@@ -262,7 +279,7 @@ class ALSModel:
 
     @cached_property
     def _index(self) -> ItemIndex:
-        return index_items(self.item_factors, self.known_items)
+        return index_items(self.item_factors, self._listed)
 
     @cached_property
     def _unit(self) -> Float32s:
@@ -270,7 +287,11 @@ class ALSModel:
 
     @cached_property
     def _unit_index(self) -> ItemIndex:
-        return index_items(self._unit, self.known_items)
+        return index_items(self._unit, self._listed)
+
+    @cached_property
+    def _listed(self) -> Bools:
+        return self.known_items if self.allowed is None else self.known_items & self.allowed
 
     @cached_property
     def _common(self) -> Float64s:

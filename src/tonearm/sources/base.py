@@ -8,7 +8,7 @@ import numpy as np
 from tonearm.data import Block, Dataset
 from tonearm.lists import Lists
 from tonearm.progress import Progress, no_progress
-from tonearm.types import AnyArray, Float32s, Float64s
+from tonearm.types import AnyArray, Bools, Float32s, Float64s
 
 
 class Source(Protocol):
@@ -33,6 +33,13 @@ class Source(Protocol):
 
         candidates: a row of items for each user of the block; their own scores are ignored. For an item that
         `recommend` returns, the score is the one it returned.
+        """
+        ...
+
+    def among(self, allowed: Bools) -> Self:
+        """The same source whose lists hold these items alone, as far as they go; scores and what is saved are its own.
+
+        allowed: (n_items,) bool
         """
         ...
 

@@ -13,7 +13,7 @@ from tonearm.kernels import content as kernels
 from tonearm.lists import Lists
 from tonearm.options import options
 from tonearm.progress import Progress, no_progress
-from tonearm.types import AnyArray, Float32s, Float64s, Int32s, Int64s
+from tonearm.types import AnyArray, Bools, Float32s, Float64s, Int32s, Int64s
 from tonearm.vocabulary import Vocabulary
 
 
@@ -47,6 +47,7 @@ class ContentModel:
         self.genres = genres
         self.set_of, self.set_indptr, self.set_tag = distinct_sets(genres)
         self.set_norm = np.sqrt(np.diff(self.set_indptr).astype(np.float32))
+        self.played = order
         self._arrange(order)
 
     def _arrange(self, order: Int32s) -> None:
@@ -61,15 +62,23 @@ class ContentModel:
         self.member_indptr = np.concatenate(([0], counts.cumsum())).astype(np.int64)
         self.member = owned[by_set]
 
-    def of_unplayed(self, data: Dataset) -> "ContentModel | None":
+    def of_unplayed(self, data: Dataset, allowed: Bools | None = None) -> "ContentModel | None":
         """The same over the items that nobody has played, those of the most played artists first among equals.
 
+        allowed: (n_items,) bool, which of these; None for all
         None where there is no such item with a genre.
         """
         order = unplayed_order(data)
-        order = order[self.set_of[order] >= 0]
+        order = order[(self.set_of[order] >= 0) & (allowed is None or allowed[order])]
         if len(order) == 0:
             return None
+        return self._of(order)
+
+    def among(self, allowed: Bools) -> "ContentModel":
+        """The same over these items."""
+        return self._of(self.order[allowed[self.order]])
+
+    def _of(self, order: Int32s) -> "ContentModel":
         other = copy.copy(self)
         other._arrange(order)
         return other
@@ -140,7 +149,7 @@ class ContentModel:
     def save(self) -> dict[str, AnyArray]:
         """Genres of each item and the order of popularity."""
         labels = np.array(self.genres.labels.ids.to_list(), np.str_)
-        return {"indptr": self.genres.indptr, "index": self.genres.index, "labels": labels, "order": self.order}
+        return {"indptr": self.genres.indptr, "index": self.genres.index, "labels": labels, "order": self.played}
 
     @classmethod
     def load(cls, arrays: Mapping[str, AnyArray]) -> Self:

@@ -19,7 +19,7 @@ from tonearm.lists import Lists
 from tonearm.options import options
 from tonearm.progress import Progress, no_progress
 from tonearm.sources.history import cut_off, places, recency_weights, sampled
-from tonearm.types import AnyArray, Float32s, Float64s, Int32s, Int64s
+from tonearm.types import AnyArray, Bools, Float32s, Float64s, Int32s, Int64s
 
 
 @options
@@ -125,6 +125,7 @@ class ItemItemModel:
     scale: (n_targets,) float32, positive, what the sum of each target's weights is multiplied by
     recency: as in the recipe
     left_out: what the fit did not use; not saved, as the run's manifest says it
+    allowed: (n_items,) bool, which targets lists hold; None for all
     """
 
     name: str
@@ -135,6 +136,7 @@ class ItemItemModel:
     scale: Float32s
     recency: float
     left_out: tuple[LeftOut, ...] = ()
+    allowed: Bools | None = None
 
     @classmethod
     def of(
@@ -168,6 +170,10 @@ class ItemItemModel:
             candidates.item,
         )
 
+    def among(self, allowed: Bools) -> "ItemItemModel":
+        """The same weights, summed for lists of these items."""
+        return replace(self, allowed=allowed)
+
     def contributions(self, block: Block, item: int) -> Float64s | None:
         """The weight from each history item to the item, times the entry's recency; they sum to the score."""
         pairs, at = block.pairs, int(self.place_of[item])
@@ -199,13 +205,18 @@ class ItemItemModel:
         """Where each item stands in the targets, (n_items,); −1 where it is none."""
         return places(self.targets, len(self.indptr) - 1)
 
+    @cached_property
+    def listed_scale(self) -> Float32s:
+        """`scale`, 0 for a target that lists do not hold, as they hold what scores above 0."""
+        return self.scale if self.allowed is None else np.where(self.allowed[self.targets], self.scale, np.float32(0))
+
 
 def search(models: Sequence[ItemItemModel], block: Block, k: int, wanted: Lists) -> tuple[list[Lists], Float32s]:
     """What `recommend` and `score` say of each of several models, with the sums over a history taken once for both.
 
     wanted: items to score besides those of the lists, distinct in a row; their own scores are ignored
     Returns the lists of each model, and every model's score, (n, n_models), of the distinct items of all of these and
-    the wanted ones, ascending in each row.
+    the wanted ones, ascending in each row; 0 for a wanted item that a model's lists cannot hold.
     """
     distinct = list({id(model.weight): model for model in models}.values())
     sums_of = [next(w for w, one in enumerate(distinct) if one.weight is model.weight) for model in models]
@@ -221,7 +232,7 @@ def search(models: Sequence[ItemItemModel], block: Block, k: int, wanted: Lists)
         tuple(one.targets for one in distinct),
         tuple(one.place_of for one in distinct),
         np.array(sums_of, np.int64),
-        tuple(model.scale for model in models),
+        tuple(model.listed_scale for model in models),
         *block.seen,
         k,
         wanted.indptr,

@@ -13,7 +13,7 @@ from tonearm.lists import Lists
 from tonearm.moments import DAY
 from tonearm.options import options
 from tonearm.progress import Progress, no_progress
-from tonearm.types import AnyArray, Float32s, Float64s, Int32s
+from tonearm.types import AnyArray, Bools, Float32s, Float64s, Int32s
 
 
 @options
@@ -65,24 +65,29 @@ def decayed_plays(data: Dataset, half_life: float) -> Float64s:
 class PopularityModel:
     """Every user gets the same order, less what they have heard.
 
-    order: (n_played,) int32 items, best first
+    order: (n_played,) int32 items, best first; listed: those of them that lists hold
     value: (n_items,) float32 score of each item
     """
 
-    def __init__(self, name: str, order: Int32s, value: Float32s) -> None:
+    def __init__(self, name: str, order: Int32s, value: Float32s, listed: Int32s | None = None) -> None:
         self.name = name
         self.order = order
         self.value = value
+        self.listed = order if listed is None else listed
 
     def recommend(self, block: Block, k: int) -> Lists:
         """The first k items of the order that each user has not heard."""
-        indptr, item = kernels.first_unseen(self.order, k, *block.seen)
+        indptr, item = kernels.first_unseen(self.listed, k, *block.seen)
         return Lists(indptr, item, self.value[item])
 
     def score(self, block: Block, candidates: Lists) -> Float32s:
         """The plays of each candidate."""
         del block
         return self.value[candidates.item]
+
+    def among(self, allowed: Bools) -> "PopularityModel":
+        """The same order, less the other items."""
+        return PopularityModel(self.name, self.order, self.value, self.order[allowed[self.order]])
 
     def contributions(self, block: Block, item: int) -> Float64s | None:
         """None: the score is the same for everybody."""

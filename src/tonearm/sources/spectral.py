@@ -1,7 +1,8 @@
 """Spectral: a smooth low-pass filter over the graph of users and items."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Annotated, Self
 
 import numpy as np
@@ -73,11 +74,12 @@ def _scale(degrees: Int64s, smoothing: float) -> Float32s:
     return np.asarray((np.maximum(degrees, 1) + smoothing * mean) ** -0.5, np.float32)
 
 
-@dataclass
+@dataclass(frozen=True)
 class SpectralModel:
     """What a history entry adds to its user's vector, and the vectors that it is multiplied by.
 
     source, target: (n_items, d) float32; played: (n_items,) bool; recency: as in the recipe
+    allowed: (n_items,) bool, which of the played items lists hold; None for all
     """
 
     source: Float32s
@@ -85,10 +87,11 @@ class SpectralModel:
     played: Bools
     recency: float
     name: str = "spectral"
-    _index: ItemIndex = field(init=False)
+    allowed: Bools | None = None
 
-    def __post_init__(self) -> None:
-        self._index = index_items(self.target, self.played)
+    @cached_property
+    def _index(self) -> ItemIndex:
+        return index_items(self.target, self.played if self.allowed is None else self.played & self.allowed)
 
     def vectors(self, block: Block) -> Float32s:
         """Sum of the history's vectors, each weighed by its recency, (b, d) float32."""
@@ -113,6 +116,10 @@ class SpectralModel:
     def score(self, block: Block, candidates: Lists) -> Float32s:
         """The filtered value of each candidate."""
         return score_pairs(self.vectors(block), self.target, candidates.indptr, candidates.item)
+
+    def among(self, allowed: Bools) -> "SpectralModel":
+        """The same vectors, searched for the best of these items."""
+        return replace(self, allowed=allowed)
 
     def contributions(self, block: Block, item: int) -> Float64s | None:
         """The product of each history item's vector with the item's, times its recency; they sum to the score."""

@@ -1,7 +1,7 @@
 """User-kNN: what the listeners with the most alike histories have heard."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Self
 
 import numpy as np
@@ -15,7 +15,7 @@ from tonearm.lists import Lists
 from tonearm.options import options
 from tonearm.progress import Progress, no_progress
 from tonearm.sources.history import places, recency_weights
-from tonearm.types import AnyArray, Float32s, Float64s, Int32s, Int64s
+from tonearm.types import AnyArray, Bools, Float32s, Float64s, Int32s, Int64s
 
 
 @options
@@ -72,6 +72,7 @@ class UserKNNModel:
     targets: (n_targets,) int32, items with a listener, those with most first
     rarity: (n_items,) float32 n_j^−item_power
     recency, neighbours: as in the recipe
+    allowed: (n_items,) bool, which targets lists hold; None for all
     """
 
     alike: Csr
@@ -81,6 +82,7 @@ class UserKNNModel:
     recency: float
     neighbours: int
     name: str = "user_knn"
+    allowed: Bools | None = None
     _last: tuple[Block, Lists] | None = field(default=None, init=False, repr=False)
 
     def nearest(self, block: Block) -> Lists:
@@ -92,14 +94,18 @@ class UserKNNModel:
         own = np.concatenate(([0], np.cumsum(known))).astype(np.int64), block.users[known]
         every = np.arange(self.alike.n_columns, dtype=np.int32)
         pairs = block.pairs
-        found = _best(pairs.indptr, pairs.item, self._weights(block), self.alike, every, own, self.neighbours)
+        found = _best(pairs.indptr, pairs.item, self._weights(block), self.alike, every, own, self.neighbours, None)
         self._last = block, found
         return found
 
     def recommend(self, block: Block, k: int) -> Lists:
         """The k items that the nearest users have most of."""
         near = self.nearest(block)
-        return _best(near.indptr, near.item, near.score, self.heard, self.targets, block.seen, k)
+        return _best(near.indptr, near.item, near.score, self.heard, self.targets, block.seen, k, self.allowed)
+
+    def among(self, allowed: Bools) -> "UserKNNModel":
+        """The same histories, summed for lists of these items."""
+        return replace(self, allowed=allowed)
 
     def score(self, block: Block, candidates: Lists) -> Float32s:
         """What the nearest users have of each candidate."""
@@ -162,10 +168,18 @@ class UserKNNModel:
 
 
 def _best(
-    indptr: Int64s, entry: Int32s, weight: Float32s, matrix: Csr, targets: Int32s, seen: tuple[Int64s, Int32s], k: int
+    indptr: Int64s,
+    entry: Int32s,
+    weight: Float32s,
+    matrix: Csr,
+    targets: Int32s,
+    seen: tuple[Int64s, Int32s],
+    k: int,
+    allowed: Bools | None,
 ) -> Lists:
-    """The k targets of highest Σ weight · matrix row for each list of weighed rows; only what is above 0."""
+    """The k allowed targets of highest Σ weight · matrix row for each list of weighed rows; only what is above 0."""
     n = len(indptr) - 1
+    scale = np.ones(len(targets), np.float32) if allowed is None else allowed[targets].astype(np.float32)
     items, scores, count, *_ = kernels.search(
         get_num_threads(),
         indptr,
@@ -177,7 +191,7 @@ def _best(
         (targets,),
         (places(targets, int(targets.max(initial=-1)) + 1),),
         np.zeros(1, np.int64),
-        (np.ones(len(targets), np.float32),),
+        (scale,),
         *seen,
         k,
         np.zeros(n + 1, np.int64),

@@ -9,15 +9,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tonearm.candidates import gather
 from tonearm.config import Config
 from tonearm.data import Block, Dataset
 from tonearm.features import Features
 from tonearm.lists import Lists
 from tonearm.metrics import AccuracyMeter, Truth, focus_of, truth
-from tonearm.pipeline import depth, rank, stage_rng, training_table
+from tonearm.pipeline import stage_rng, training_table
 from tonearm.progress import Progress
-from tonearm.ranker import RankerModel, join_tables
+from tonearm.ranker import join_tables
+from tonearm.recommender import Recommender
 from tonearm.sources import Source, fit_sources
 from tonearm.sources.trend import Trend
 from tonearm.split import InnerSplit, inner_splits
@@ -31,8 +31,9 @@ USERS = 10_000
 class Window:
     """A label window and the users that settings are measured on.
 
-    truth: of those users; search: (n_users of the log,) bool, the half that chooses; fold: the same, the half that one
-    of two rankers learns from
+    truth: of those users
+    search: (n_users of the log,) bool, the half that chooses; fold: the same, the half that one of two rankers learns
+        from
     """
 
     split: InnerSplit
@@ -104,9 +105,10 @@ def of_ranker(
         later = last.split.history.log.time is not None
         model = config.ranker.fit(join_tables(tables), rng, config.threads or -1, progress, later)
 
-        def listed(block: Block, model: RankerModel = model) -> Lists:
-            candidates, _ = gather(block, sources[0], depth(config), config.proposers)
-            return rank(block, candidates, features, model, focus, config)[0]
+        recommender = Recommender(sources[0], features, model, None, config)
+
+        def listed(block: Block, recommender: Recommender = recommender) -> Lists:
+            return recommender.rank(block, recommender.gather(block)[0], focus)[0]
 
         rows = np.flatnonzero(last.fold[last.truth.users] != side)
         values[rows] = _ndcg(last, rows, config, listed)
