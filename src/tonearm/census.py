@@ -11,6 +11,8 @@ from tonearm.options import options
 from tonearm.tally import count_ids
 
 EARLIEST, LATEST = -(2**31), 2**31 - 1
+HEAVIEST = 1e12
+"""The largest weight; squares of a listener's sums stay within float32."""
 """Bounds of a time in seconds: late 1931 to early 2068."""
 
 Rule = Literal["drop", "keep", "error"]
@@ -38,7 +40,7 @@ class Census:
     """What counting a log finds; every count is of rows.
 
     rows: all rows; nulls: rows without each column; null_rows: rows without any of them
-    futures, outside, bad_weights: rows later than today, outside of 1932 to 2068, with a weight not finite and above 0
+    futures, outside, bad_weights: rows later than today, outside of 1932 to 2068, with a weight not in ]0, `HEAVIEST`]
     kept: rows that take part; orphans: of these and the dropped, rows whose item is not in the catalogue
     users, items: ids in ascending order with the number of kept rows before the cut (`train`) and since (`test`)
     first, last: seconds of the first and last kept row
@@ -135,8 +137,8 @@ def census_problems(events: Events, census: Census, options: DataOptions, today:
     if census.bad_weights:
         first = events.first_row(_bad_weight())
         problems.append(
-            f"{name}: {census.bad_weights:,} of {rows} have a weight that is not a finite number above 0 "
-            f"(first: {first}). Drop these rows, or the whole column."
+            f"{name}: {census.bad_weights:,} of {rows} have a weight that is not a finite number above 0 and at most "
+            f"1e12 (first: {first}). Correct or drop these rows, or drop the whole column."
         )
     if census.orphans and options.on_orphan == "error":
         problems.append(
@@ -166,7 +168,7 @@ def _outside() -> pl.Expr:
 
 
 def _bad_weight() -> pl.Expr:
-    return ~(pl.col("weight").is_finite() & (pl.col("weight") > 0))
+    return ~(pl.col("weight").is_finite() & (pl.col("weight") > 0) & (pl.col("weight") <= HEAVIEST))
 
 
 def _dropped_future(options: DataOptions, today: int) -> pl.Expr:

@@ -3,6 +3,7 @@
 A `Log` keeps each user's events in time order, so cutting it by time is two pointers a user and copies nothing.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -13,10 +14,12 @@ from tonearm.errors import DataError
 from tonearm.kernels import events as kernels
 from tonearm.kernels.lists import window_counts
 from tonearm.moments import DAY
-from tonearm.types import Bools, Float32s, Int32s, Int64s
+from tonearm.types import Bools, Counts, Float32s, Float64s, Int32s, Int64s
 from tonearm.vocabulary import Vocabulary
 
 NOW = 7  # days before the cut that count as now for popularity
+
+EXACT = 2.0**53  # sums below it are exact in float64
 
 WIDEST = 2000  # items at most of a label that says which are alike; all pairs of them may be counted
 
@@ -30,7 +33,7 @@ class Log:
     start, stop: (n_users,) int64
     item: (n_events,) int32 item index
     time: (n_events,) int32 seconds since `EPOCH`, or None where the input has no time
-    weight: (n_events,) float32, or None where each event counts once
+    weight: (n_events,) float32, or None where each event counts once as a play
     """
 
     start: Int64s
@@ -85,6 +88,16 @@ class Log:
         """Events and distinct users of every item, each (n_items,) int64."""
         return kernels.item_counts(self.start, self.stop, self.item, self.n_items)
 
+    def item_weights(self) -> Counts:
+        """Summed weight of every item, (n_items,) int64, or float64 where not all weights are whole numbers."""
+        total, whole = kernels.item_weights(self.start, self.stop, self.item, self.weights, self.n_items)
+        return total.astype(np.int64) if whole and total.sum() < EXACT else total
+
+    @property
+    def weights(self) -> Float32s:
+        """`weight` as kernels take it: empty where each event counts once."""
+        return np.empty(0, np.float32) if self.weight is None else self.weight
+
 
 @dataclass(frozen=True)
 class Pairs:
@@ -121,7 +134,7 @@ class Pairs:
             log.stop,
             log.item,
             log.time if log.time is not None else np.empty(0, np.int32),
-            log.weight if log.weight is not None else np.empty(0, np.float32),
+            log.weights,
             indptr,
         )
         if more is not None:
@@ -264,7 +277,12 @@ class Dataset:
         return Pairs.of(self.log, self.catalogue.label_rows(self.listeners > 0))
 
     @cached_property
-    def plays(self) -> Int64s:
+    def plays(self) -> Counts:
+        """Events of each item, or their summed weight where the log has weights, (n_items,)."""
+        return self.events if self.log.weight is None else self.log.item_weights()
+
+    @property
+    def events(self) -> Int64s:
         """Events of each item, (n_items,)."""
         return self._counts[0]
 
@@ -278,12 +296,15 @@ class Dataset:
         return self.log.item_counts()
 
     @cached_property
-    def plays_now(self) -> Int64s:
-        """Events of each item in the last `NOW` days, (n_items,); zeros in a log without time."""
-        log, since = self.log, np.array([self.now - NOW * DAY], np.int64)
-        if log.time is None:
-            return np.zeros(self.n_items, np.int64)
-        return np.asarray(window_counts(log.start, log.stop, log.item, log.time, since, self.n_items)[0], np.int64)
+    def plays_now(self) -> Float64s:
+        """Plays of each item in the last `NOW` days, (n_items,); zeros in a log without time."""
+        return self.plays_within((NOW,))[0] if self.log.time is not None else np.zeros(self.n_items)
+
+    def plays_within(self, days: Sequence[int]) -> Float64s:
+        """Plays of each item in the last days of each of some numbers of days, ascending, (n, n_items)."""
+        log, since = self.log, np.array([self.now - n * DAY for n in days], np.int64)
+        assert log.time is not None
+        return window_counts(log.start, log.stop, log.item, log.time, log.weights, since, self.n_items)
 
     @cached_property
     def popularity_order(self) -> Int32s:

@@ -10,7 +10,6 @@ from tonearm.data import Block, Dataset, Tags
 from tonearm.errors import ConfigError
 from tonearm.kernels import features as kernels
 from tonearm.kernels import own as own_kernels
-from tonearm.kernels.lists import window_counts
 from tonearm.lists import Lists
 from tonearm.moments import DAY
 from tonearm.types import Float32s, Int32s, Int64s
@@ -160,9 +159,7 @@ def _item_features(data: Dataset, filter_seen: bool) -> dict[str, Float32s]:
         columns["item_plays_per_user"] = (plays / np.maximum(data.listeners, 1)).astype(np.float32)
     log = data.log
     if log.time is not None:
-        since = np.array([data.now - days * DAY for days in WINDOWS], np.int64)
-        counts = window_counts(log.start, log.stop, log.item, log.time, since, data.n_items)
-        for days, count in zip(WINDOWS, counts, strict=True):
+        for days, count in zip(WINDOWS, data.plays_within(WINDOWS).astype(np.float32), strict=True):
             columns[f"item_plays_{days}d"] = np.log1p(count)
             columns[f"item_trend_{days}d"] = (count + 1) / (plays + 10)
         first, last = kernels.item_times(log.start, log.stop, log.item, log.time, data.n_items)

@@ -315,7 +315,7 @@ def _ids(found: Survey) -> pl.Series | None:
 def _found(
     found: Survey, sides: dict[str, _Side], train: Dataset, test: Test | None, duplicates: dict[str, int]
 ) -> Found:
-    side = side_found(train.log, train.plays)
+    side = side_found(train.log, train.events)
     counts = None
     if test is not None:
         counts = test_found(test.log, test.cold, sides["test"].users["n"], test.unknown_items, test.unknown_events)

@@ -17,7 +17,7 @@ from tonearm.errors import ConfigError
 from tonearm.kernels import events
 from tonearm.kernels import metrics as kernels
 from tonearm.lists import Lists
-from tonearm.types import AnyArray, Float32s, Float64s, Int32s, Int64s
+from tonearm.types import AnyArray, Counts, Float32s, Float64s, Int32s, Int64s
 
 KS = (5, 10, 20, 100)
 FAMILIES = ("precision", "recall", "ndcg", "hit_rate", "mrr", "map")
@@ -94,10 +94,10 @@ def truth(train: Log | Pairs, test: Log, filter_seen: bool = True) -> Truth:
     return Truth(users, indptr, item, history[users], filter_seen, population)
 
 
-def cold_users(cold: Log, plays: Int64s, popular: Int32s, k: int) -> dict[str, Any]:
+def cold_users(cold: Log, plays: Counts, popular: Int32s, k: int) -> dict[str, Any]:
     """What the first k items of the popular list would have meant to users without any history.
 
-    cold: test events of the cold users, a row for each; plays: (n_items,) events of each item in train
+    cold: test events of the cold users, a row for each; plays: (n_items,) plays of each item in train
     popular: item index, most popular first
 
     share_with_hit, mean_hits and recall are means over cold users with at least one test item that exists in train.
@@ -126,14 +126,14 @@ def cold_users(cold: Log, plays: Int64s, popular: Int32s, k: int) -> dict[str, A
 class Items:
     """What a meter needs to know of every item.
 
-    plays: (n_items,) int64 events in train
+    plays: (n_items,) plays in train: events, or their summed weight
     catalogue_size: the denominator of coverage
     genre_indptr, genre_index, n_genres: genres of each item; n_genres is 0 where there are none
     band: (n_items,) int32 into `BANDS`, −1 for an item without plays
     genre: (n_items,) int32 first genre as an index into genre_names, −1 for none or one of the rarer
     """
 
-    plays: Int64s
+    plays: Counts
     catalogue_size: int
     genre_indptr: Int64s
     genre_index: Int32s
@@ -145,11 +145,11 @@ class Items:
     @cached_property
     def information(self) -> Float64s:
         """−log2 of each item's share of all plays; an item without plays counts as played once."""
-        total = max(int(self.plays.sum()), 1)
-        return np.asarray(-np.log2(np.maximum(self.plays, 1) / total), np.float64)
+        total = self.plays.sum() or 1
+        return np.asarray(-np.log2(np.where(self.plays > 0, self.plays, 1) / total), np.float64)
 
 
-def describe_items(plays: Int64s, catalogue: Catalogue, catalogue_size: int | None = None, n_genres: int = 10) -> Items:
+def describe_items(plays: Counts, catalogue: Catalogue, catalogue_size: int | None = None, n_genres: int = 10) -> Items:
     """Facts of all items from their plays in train and the catalogue; slices cover the n_genres most-played genres."""
     order = np.lexsort((np.arange(len(plays)), -plays))
     before = np.cumsum(plays[order]) - plays[order]

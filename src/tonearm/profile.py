@@ -14,7 +14,7 @@ from tonearm.kernels.events import cut
 from tonearm.load import Test
 from tonearm.metrics import BANDS, LEVELS, Truth, activity_levels, describe_items
 from tonearm.moments import to_moment, to_seconds
-from tonearm.types import AnyArray, Bools, Int32s, Int64s
+from tonearm.types import AnyArray, Bools, Counts, Int32s, Int64s
 
 HISTORY = 20
 TESTED = 50
@@ -116,10 +116,10 @@ def _next(moment: datetime, unit: str) -> datetime:
     return (moment + timedelta(days=32)).replace(day=1)
 
 
-def popularity_profile(plays: Int64s) -> dict[str, Any]:
+def popularity_profile(plays: Counts) -> dict[str, Any]:
     """Plays at log-spaced ranks of popularity, and the share of all plays that the most played items take.
 
-    plays: (n_items,) int64; items without plays are left out
+    plays: (n_items,), events or their summed weight; items without plays are left out
     """
     ordered = np.sort(plays[plays > 0])[::-1]
     n = len(ordered)
@@ -130,8 +130,8 @@ def popularity_profile(plays: Int64s) -> dict[str, Any]:
     tops = {share: max(1, round(share * n)) for share in TOPS}
     return {
         "items": n,
-        "plays": int(total[-1]),
-        "curve": [{"rank": int(rank), "plays": int(ordered[rank - 1])} for rank in ranks],
+        "plays": total[-1].item(),
+        "curve": [{"rank": int(rank), "plays": ordered[rank - 1].item()} for rank in ranks],
         "top": [
             {"share_of_items": share, "items": size, "share_of_plays": float(total[size - 1] / total[-1])}
             for share, size in tops.items()
@@ -143,7 +143,7 @@ def popularity_profile(plays: Int64s) -> dict[str, Any]:
 def histogram(values: AnyArray, what: str) -> list[Row]:
     """How many values (whole numbers) fall into 0, 1, 2-4, 5-9, 10-19, 20-49, ..., up to the largest: from, to, `what`.
 
-    Steps go 1, 2, 5, 10, 20, 50, ...; `to` is inclusive.
+    Steps go 1, 2, 5, 10, 20, 50, ...; `to` is inclusive. Of values with fractions, only the whole part counts.
     """
     if len(values) == 0:
         return []
@@ -164,16 +164,16 @@ def genre_profile(data: Dataset) -> dict[str, Any] | None:
     n = len(genres.labels)
     items = np.bincount(genres.index, minlength=n)
     lengths = np.diff(genres.indptr)
-    plays = np.bincount(genres.index, weights=np.repeat(data.plays, lengths), minlength=n)
+    plays = np.bincount(genres.index, weights=np.repeat(data.plays, lengths), minlength=n).astype(data.plays.dtype)
     order = np.lexsort((np.arange(n), -plays))[:GENRES].astype(np.int32)
-    total = max(int(data.plays.sum()), 1)
+    total = float(data.plays.sum()) or 1.0
     names = genres.labels.decode(order).to_list()
     return {
         "genres": n,
         "items_with_genre": int((lengths > 0).sum()),
         "share_of_plays_with_genre": float(data.plays[lengths > 0].sum() / total),
         "rows": [
-            {"genre": name, "items": int(items[g]), "plays": int(plays[g]), "share_of_plays": float(plays[g] / total)}
+            {"genre": name, "items": int(items[g]), "plays": plays[g].item(), "share_of_plays": float(plays[g] / total)}
             for name, g in zip(names, order, strict=True)
         ],
     }
@@ -258,7 +258,7 @@ def example_items(train: Dataset, rng: np.random.Generator) -> list[Row]:
         item = np.array([rng.choice(some)], np.int32)
         more = {
             "band": label,
-            "plays": int(train.plays[item[0]]),
+            "plays": train.plays[item[0]].item(),
             "users": int(train.listeners[item[0]]),
             "popularity_rank": int(np.flatnonzero(train.popularity_order == item[0])[0]) + 1,
         }

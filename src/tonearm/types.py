@@ -12,4 +12,5 @@ Float32s: TypeAlias = NDArray[np.float32]
 Float64s: TypeAlias = NDArray[np.float64]
 UInt8s: TypeAlias = NDArray[np.uint8]
 Bools: TypeAlias = NDArray[np.bool_]
+Counts: TypeAlias = Int64s | Float64s
 AnyArray: TypeAlias = NDArray[Any]

@@ -78,7 +78,7 @@ BAD_EVENTS: dict[str, tuple[Callable[[pl.DataFrame], pl.DataFrame], str]] = {
     ),
     "weight NaN and negative": (
         lambda t: t.with_columns(weight=pl.Series([1.0] * 8 + [float("nan"), -1.0, 0.0, float("inf")])),
-        r"4 of 12 rows have a weight that is not a finite number above 0 \(first: row 9\)",
+        r"4 of 12 rows have a weight that is not a finite number above 0 and at most 1e12 \(first: row 9\)",
     ),
     "unsigned ids beyond int64": (
         lambda t: t.with_columns(user_id=pl.col("user_id").cast(pl.UInt64) + 2**63),

@@ -141,6 +141,16 @@ def test_item_counts(users: list[list[Event]]) -> None:
     assert listeners.tolist() == [sum(any(i == j for _, j, _ in events) for events in users) for i in range(6)]
 
 
+@given(users=histories(), whole=st.booleans())
+@settings(max_examples=40, deadline=None)
+def test_item_weights(users: list[list[Event]], whole: bool) -> None:
+    users = [[(t, i, float(int(w)) if whole else w) for t, i, w in sorted(events)] for events in users]
+    start, stop, item, _, weight = columns(users)
+    total, found = kernels.item_weights(start, stop, item, weight, 6)
+    assert total.tolist() == [sum(w for events in users for _, j, w in events if i == j) for i in range(6)]
+    assert found == all(w == int(w) for events in users for _, _, w in events)
+
+
 @given(users=histories(), timed=st.booleans(), weighted=st.booleans())
 @settings(max_examples=60, deadline=None)
 def test_pairs(users: list[list[Event]], timed: bool, weighted: bool) -> None:

@@ -10,7 +10,7 @@ from tonearm.kernels.lists import best_of_rows, decayed_counts, first_unseen, un
 from tonearm.lists import Lists
 from tonearm.moments import DAY
 from tonearm.sources.popularity import Popularity, Recent
-from tonearm.types import AnyArray, Int32s, Int64s
+from tonearm.types import AnyArray, Float32s, Int32s, Int64s
 from tonearm.vocabulary import Vocabulary
 
 
@@ -45,6 +45,11 @@ def random_log(seed: int) -> Log:
     return Log(start.astype(np.int64), (start + lengths).astype(np.int64), item, time, None, 6)
 
 
+def halves(log: Log) -> Float32s:
+    """A weight of one half for every event."""
+    return np.full(len(log.item), 0.5, np.float32)
+
+
 def events_of(log: Log) -> list[tuple[int, int]]:
     """(item, time) of every event, by the plainest of loops."""
     assert log.time is not None
@@ -61,7 +66,9 @@ def test_window_counts_are_events_since_each_moment(seed: int) -> None:
     assert log.time is not None
     since = np.array([11, 8, 8, 3, -5])
     expected = [[sum(i == item and t >= moment for i, t in events_of(log)) for item in range(6)] for moment in since]
-    assert window_counts(log.start, log.stop, log.item, log.time, since, 6).tolist() == expected
+    columns = log.start, log.stop, log.item, log.time
+    assert window_counts(*columns, log.weights, since, 6).tolist() == expected
+    assert window_counts(*columns, halves(log), since, 6).tolist() == (np.array(expected) / 2).tolist()
     assert np.array(expected)[-1].sum() == log.n_events
 
 
@@ -70,8 +77,10 @@ def test_decayed_counts_halve_with_each_half_life(seed: int) -> None:
     log = random_log(seed)
     assert log.time is not None
     expected = [sum(0.5 ** ((20 - t) / 4) for i, t in events_of(log) if i == item) for item in range(6)]
-    found = decayed_counts(log.start, log.stop, log.item, log.time, 20, np.log(2) / 4, 6)
+    columns = log.start, log.stop, log.item, log.time
+    found = decayed_counts(*columns, log.weights, 20, np.log(2) / 4, 6)
     np.testing.assert_allclose(found, expected, rtol=1e-12)
+    assert decayed_counts(*columns, halves(log), 20, np.log(2) / 4, 6).tolist() == (found / 2).tolist()
 
 
 def twin_of_union(lists: list[list[list[int]]]) -> list[list[tuple[int, list[int]]]]:

@@ -7,7 +7,7 @@ import numpy as np
 from tonearm.data import Block, Dataset, Tags
 from tonearm.moments import DAY, to_moment
 from tonearm.runs import Id
-from tonearm.types import Int64s
+from tonearm.types import Counts
 
 LATELY = 30
 """Days before the cut that count as lately in a history."""
@@ -116,5 +116,5 @@ def _fellows(data: Dataset, block: Block, item: int) -> tuple[int, tuple[Fellow,
     return len(users), tuple(Fellow(name, n, chance) for name, n, chance in found if n > 0)
 
 
-def _place(plays: Int64s, item: int) -> int | None:
+def _place(plays: Counts, item: int) -> int | None:
     return int((plays > plays[item]).sum()) + 1 if plays[item] > 0 else None

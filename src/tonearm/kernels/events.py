@@ -3,7 +3,7 @@
 import numpy as np
 
 from tonearm.kernels._jit import jit, jit_parallel, prange
-from tonearm.types import AnyArray, Float32s, Int32s, Int64s
+from tonearm.types import AnyArray, Float32s, Float64s, Int32s, Int64s
 
 
 @jit_parallel
@@ -181,6 +181,17 @@ def item_counts(start: Int64s, stop: Int64s, item: Int32s, n_items: int) -> tupl
                 latest[i] = u
                 users[i] += 1
     return plays, users
+
+
+@jit
+def item_weights(start: Int64s, stop: Int64s, item: Int32s, weight: Float32s, n_items: int) -> tuple[Float64s, bool]:
+    """Summed weight of each item's events, (n_items,) float64, and whether every one of them is a whole number."""
+    total, whole = np.zeros(n_items, np.float64), True
+    for u in range(len(start)):
+        for place in range(start[u], stop[u]):
+            total[item[place]] += weight[place]
+            whole &= weight[place] == np.floor(weight[place])
+    return total, whole
 
 
 @jit_parallel

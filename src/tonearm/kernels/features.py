@@ -98,7 +98,7 @@ def tag_affinity(
     out = np.empty((len(candidate), 3), np.float32)
     n_blocks = min(len(indptr) - 1, 16)
     for block in prange(n_blocks):
-        played = np.zeros(n_tags, np.float32)
+        played = np.zeros(n_tags, np.float64)
         items = np.zeros(n_tags, np.float32)
         latest = np.full(n_tags, NEVER, np.int32)
         latest_item = np.full(n_tags, -1, np.int32)
@@ -116,8 +116,8 @@ def tag_affinity(
                         next_latest[g] = max(next_latest[g], last[a])
             for c in range(candidate_indptr[row], candidate_indptr[row + 1]):
                 own = place_of(item, indptr[row], indptr[row + 1], candidate[c])
-                own_plays = plays[own] if own >= 0 else np.float32(0)
-                most, distinct, when = np.float32(0), np.float32(0), NEVER
+                own_plays = np.float64(plays[own]) if own >= 0 else 0.0
+                most, distinct, when = 0.0, np.float32(0), NEVER
                 for t in range(tag_indptr[candidate[c]], tag_indptr[candidate[c] + 1]):
                     g = tag[t]
                     most = max(most, played[g] - own_plays)

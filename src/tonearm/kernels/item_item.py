@@ -40,15 +40,17 @@ def cut_histories(indptr: Int64s, item: Int32s, last: Int32s, longest: int) -> t
 def cooccurrence(user_indptr: Int64s, user_item: Int32s, item_indptr: Int64s, item_user: Int32s) -> Float32s:
     """How many users have both of two items, (n, n) float32, of a matrix given by user and by item."""
     n = len(item_indptr) - 1
-    out = np.zeros((n, n), np.float32)
+    out = np.empty((n, n), np.float32)
     n_blocks = 64
     for block in prange(n_blocks):
+        row = np.empty(n, np.int32)  # float32 would stop at 2^24
         for i in range(block, n, n_blocks):
-            row = out[i]
+            row[:] = 0
             for a in range(item_indptr[i], item_indptr[i + 1]):
                 u = item_user[a]
                 for c in range(user_indptr[u], user_indptr[u + 1]):
-                    row[user_item[c]] += np.float32(1)
+                    row[user_item[c]] += 1
+            out[i] = row
     return out
 
 

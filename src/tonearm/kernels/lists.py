@@ -36,27 +36,39 @@ def first_unseen(order: Int32s, k: int, seen_indptr: Int64s, seen: Int32s) -> tu
 
 @jit
 def decayed_counts(
-    start: Int64s, stop: Int64s, item: Int32s, time: Int32s, now: int, rate: float, n_items: int
+    start: Int64s, stop: Int64s, item: Int32s, time: Int32s, weight: Float32s, now: int, rate: float, n_items: int
 ) -> Float64s:
-    """Sum of exp(−rate × (now − time)) over the events of each item, (n_items,) float64; rate is per second."""
+    """Sum of weight × exp(−rate × (now − time)) over the events of each item, (n_items,) float64; rate is per second.
+
+    weight: (n,), or empty, which counts each event once
+    """
+    weighted = len(weight) > 0
     out = np.zeros(n_items, np.float64)
     for u in range(len(start)):
         for place in range(start[u], stop[u]):
-            out[item[place]] += np.exp(-rate * (now - time[place]))
+            counted = np.exp(-rate * (now - time[place]))
+            out[item[place]] += weight[place] * counted if weighted else counted
     return out
 
 
 @jit
-def window_counts(start: Int64s, stop: Int64s, item: Int32s, time: Int32s, since: Int64s, n_items: int) -> Float32s:
-    """Events of each item at or after each of some moments; (n_windows, n_items) float32. `since` descends."""
-    out = np.zeros((len(since), n_items), np.float32)
+def window_counts(
+    start: Int64s, stop: Int64s, item: Int32s, time: Int32s, weight: Float32s, since: Int64s, n_items: int
+) -> Float64s:
+    """Summed weight of each item's events at or after each of some moments; (n_windows, n_items) float64.
+
+    weight: (n,), or empty, which counts each event once
+    since: descends
+    """
+    weighted = len(weight) > 0
+    out = np.zeros((len(since), n_items), np.float64)
     for u in range(len(start)):
         for place in range(stop[u] - 1, start[u] - 1, -1):
             if time[place] < since[-1]:
                 break
             for w in range(len(since)):
                 if time[place] >= since[w]:
-                    out[w, item[place]] += 1
+                    out[w, item[place]] += weight[place] if weighted else 1
     return out
 
 

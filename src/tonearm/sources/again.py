@@ -91,7 +91,7 @@ class AgainModel:
             log.stop,
             log.item,
             log.time if log.time is not None else np.empty(0, np.int32),
-            log.weight if log.weight is not None else np.empty(0, np.float32),
+            log.weights,
             pairs.indptr,
             pairs.item,
             block.now,

@@ -9,6 +9,7 @@ from numba import get_num_threads
 from pydantic import Field
 
 from tonearm.data import Dataset
+from tonearm.errors import ConfigError
 from tonearm.kernels import item_item as kernels
 from tonearm.kernels.csr import Csr, transpose_csr
 from tonearm.kernels.lists import best_of_rows
@@ -18,7 +19,7 @@ from tonearm.options import options
 from tonearm.progress import Progress, no_progress
 from tonearm.sources.history import cut_off, of_items, sampled
 from tonearm.sources.item_item import ItemItem, ItemItemModel, affordable
-from tonearm.types import Float32s, Int32s
+from tonearm.types import AnyArray, Float32s, Int32s
 
 LISTENER = 8
 """A listener of a neighbour takes as long to count as so many pairs of items within histories."""
@@ -83,7 +84,7 @@ class EASE:
             rows = of_items(data.rows(self.side_information), items)
             missing = cut_off(rows, data.n_users, self.fit_work, "ease.fit_work")
             with blas_threads(os.cpu_count() or 1):  # by the machine, as the last bits go by it
-                weights = self._weights(sampled(rows, self.fit_work))
+                weights = self.weights(sampled(rows, self.fit_work))
             by_target, targets = self._by_target(weights, items, data), items
         progress("EASE", 1, 1)
         if len(targets) < len(order):
@@ -112,6 +113,9 @@ class EASE:
         n = int(np.searchsorted(cost, min(self.fit_work, self.work), side="right"))
         indptr, item, targets = indptr[: n + 1], item[: indptr[n]], nearest.targets[:n]
         rows = data.rows(self.side_information)
+        least = float(data.listeners.max(initial=0)) * (self.neighbours + 1) * np.finfo(np.float64).eps
+        if self.neighbour_regularization < least:
+            raise _too_small("neighbour_regularization", self.neighbour_regularization, least)
         by_item = transpose_csr(Csr(rows.indptr, rows.item, None, data.n_items))
         value = kernels.regress_on_neighbours(
             get_num_threads(),
@@ -125,28 +129,20 @@ class EASE:
         )
         return Csr(indptr, item, value, data.n_items), targets
 
-    def _weights(self, by_user: Csr) -> Float32s:
-        """B, (n, n) float32."""
-        n_users, n = int((np.diff(by_user.indptr) > 0).sum()), by_user.n_columns
-        if n_users < n:
-            # Woodbury: P = (I − Xᵀ (XXᵀ + λI)⁻¹ X) / λ, an inverse of the users' size
-            dense = np.zeros((by_user.n_rows, n), np.float32)
-            dense[np.repeat(np.arange(by_user.n_rows), np.diff(by_user.indptr)), by_user.index] = 1
-            dense = dense[np.diff(by_user.indptr) > 0]
-            gram = dense @ dense.T + np.float32(self.regularization) * np.eye(n_users, dtype=np.float32)
-            p = dense.T @ scipy.linalg.cho_solve(scipy.linalg.cho_factor(gram, lower=True), dense)
-            np.negative(p, out=p)
-            p[np.diag_indices(n)] += 1
-        else:
-            by_item = transpose_csr(by_user)
-            gram = kernels.cooccurrence(by_user.indptr, by_user.index, by_item.indptr, by_item.index)
-            gram[np.diag_indices(n)] += self.regularization
-            factor, _ = scipy.linalg.lapack.spotrf(gram, lower=True, overwrite_a=True)
-            p, _ = scipy.linalg.lapack.spotri(factor, lower=True, overwrite_c=True)
-            p = np.tril(p) + np.tril(p, -1).T
-        weights: Float32s = np.divide(-p, np.diag(p), dtype=np.float32)
-        weights[np.diag_indices(n)] = 0
-        return weights
+    def weights(self, by_user: Csr) -> Float32s:
+        """B, (n, n) float32, of a 0/1 matrix of users and n items.
+
+        Raises:
+            ConfigError: λ is so small that the matrix cannot be inverted, some items having the same listeners.
+        """
+        n = by_user.n_columns
+        for dtype in (np.float32, np.float64):  # the second has the digits for a λ that the first loses
+            p, least = _inverse(by_user, self.regularization, dtype)
+            if p is not None:
+                weights: Float32s = np.divide(-p, np.diag(p), dtype=dtype).astype(np.float32, copy=False)
+                weights[np.diag_indices(n)] = 0
+                return weights
+        raise _too_small("regularization", self.regularization, least)
 
     def _by_target(self, weights: Float32s, items: Int32s, data: Dataset) -> Csr:
         """The weights of each target by source; where that is too many to score all users, those of largest size."""
@@ -161,3 +157,46 @@ class EASE:
         indptr = np.arange(n + 1, dtype=np.int64) * order.shape[1]
         value = np.take_along_axis(weights.T, order, axis=1).ravel()
         return Csr(indptr, items[order].ravel(), value, data.n_items)
+
+
+def _inverse(by_user: Csr, much: float, dtype: type[np.float32 | np.float64]) -> tuple[AnyArray | None, float]:
+    """(XᵀX + λI)⁻¹ but for a factor, (n, n), and the least λ for which that type has the digits; None below."""
+    n_users, n = int((np.diff(by_user.indptr) > 0).sum()), by_user.n_columns
+    if n_users < n:
+        # Woodbury: P = (I − Xᵀ (XXᵀ + λI)⁻¹ X) / λ, an inverse of the users' size
+        dense = np.zeros((by_user.n_rows, n), dtype)
+        dense[np.repeat(np.arange(by_user.n_rows), np.diff(by_user.indptr)), by_user.index] = 1
+        dense = dense[np.diff(by_user.indptr) > 0]
+        gram = dense @ dense.T
+    else:
+        by_item = transpose_csr(by_user)
+        counts = kernels.cooccurrence(by_user.indptr, by_user.index, by_item.indptr, by_item.index)
+        gram = counts.astype(dtype, copy=False)
+    greatest = float(gram.sum(axis=1, dtype=np.float64).max(initial=0))  # no eigenvalue is greater
+    least = 16 * greatest * float(np.finfo(dtype).eps)
+    if much < least:
+        return None, least
+    gram[np.diag_indices(len(gram))] += much
+    try:
+        if n_users < n:
+            p = dense.T @ scipy.linalg.cho_solve(scipy.linalg.cho_factor(gram, lower=True), dense)
+            np.negative(p, out=p)
+            p[np.diag_indices(n)] += 1
+        else:
+            lapack, kind = scipy.linalg.lapack, "s" if dtype is np.float32 else "d"
+            factor, failed = getattr(lapack, f"{kind}potrf")(gram, lower=True, overwrite_a=True)
+            p, failed_too = getattr(lapack, f"{kind}potri")(factor, lower=True, overwrite_c=True)
+            if failed or failed_too:
+                return None, least
+            p = np.tril(p) + np.tril(p, -1).T
+    except np.linalg.LinAlgError:
+        return None, least
+    return (p if np.diag(p).min(initial=1) > 0 else None), least
+
+
+def _too_small(option: str, value: float, least: float) -> ConfigError:
+    return ConfigError(
+        f"ease.{option} = {value:g} is too small: with items that the same listeners have, the equations have no one "
+        f"solution that can be found in 64 bits. Set it to {2 * least:.0e} or more, the default being "
+        f"{getattr(EASE, option):g}."
+    )

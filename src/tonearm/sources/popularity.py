@@ -18,12 +18,12 @@ from tonearm.types import AnyArray, Bools, Float32s, Float64s, Int32s
 
 @options
 class Popularity:
-    """Items by plays; ties by ascending item index."""
+    """Items by plays, which are events or their summed weight; ties by ascending item index."""
 
     def fit(self, data: Dataset, rng: np.random.Generator, progress: Progress = no_progress) -> "PopularityModel":
         """Count plays."""
         del rng, progress
-        return _most_played("popular", data, data.plays.astype(np.float64))
+        return PopularityModel("popular", data.popularity_order, data.plays.astype(np.float32))
 
 
 @options
@@ -38,14 +38,9 @@ class Recent:
     def fit(self, data: Dataset, rng: np.random.Generator, progress: Progress = no_progress) -> "PopularityModel":
         """Count plays by their age; needs a log with time."""
         del rng, progress
-        return _most_played("recent", data, decayed_plays(data, self.half_life))
-
-
-def _most_played(name: str, data: Dataset, score: Float64s) -> "PopularityModel":
-    value = score.astype(np.float32)
-    order = np.argsort(-value, kind="stable")
-    played: Int32s = order[data.plays[order] > 0].astype(np.int32)
-    return PopularityModel(name, played, value)
+        value = decayed_plays(data, self.half_life).astype(np.float32)
+        order = np.argsort(-value, kind="stable")
+        return PopularityModel("recent", order[data.plays[order] > 0].astype(np.int32), value)
 
 
 def decayed_plays(data: Dataset, half_life: float) -> Float64s:
@@ -54,12 +49,11 @@ def decayed_plays(data: Dataset, half_life: float) -> Float64s:
     Raises:
         DataError: the log has no time.
     """
-    if data.log.time is None:
+    log = data.log
+    if log.time is None:
         raise DataError("the log has no started_at, so plays have no age. Leave recent and trend out of sources.")
     rate = np.log(2) / (half_life * DAY)
-    return kernels.decayed_counts(
-        data.log.start, data.log.stop, data.log.item, data.log.time, data.now, rate, data.n_items
-    )
+    return kernels.decayed_counts(log.start, log.stop, log.item, log.time, log.weights, data.now, rate, data.n_items)
 
 
 class PopularityModel:
