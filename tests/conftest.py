@@ -64,10 +64,11 @@ def save(tmp_path: Path) -> Callable[..., str]:
 def small_events() -> pl.DataFrame:
     """Twelve listens of four users in January 2021, one of them an exact duplicate; user 40 comes on the 10th.
 
+    Two are not at midnight, one of them in train, so that times are seconds.
     Items 13 and 15 are in no catalogue; 15 is heard from the 12th on only.
     """
     rows = [
-        (20, 7, datetime(2021, 1, 3)),
+        (20, 7, datetime(2021, 1, 3, 0, 0, 1)),
         (10, 5, datetime(2021, 1, 1)),
         (30, 13, datetime(2021, 1, 6)),
         (10, 5, datetime(2021, 1, 5)),

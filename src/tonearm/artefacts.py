@@ -107,6 +107,18 @@ def write_similar(
     return {"items": n, "exact": n <= options.similar_exact, "recall": recall}
 
 
+def silent_users(folder: Path, data: Dataset) -> list[str]:
+    """A note on the users of train whom recommendations.parquet has no list for; none where each has one."""
+    first = pl.scan_parquet(folder / "recommendations.parquet", glob=False).filter(pl.col("rank") == 1)
+    n = data.n_users - int(first.select(pl.len()).collect(engine="streaming").item())
+    if n == 0:
+        return []
+    return [
+        f"{n:,} of {data.n_users:,} users have no list, as every track that could be recommended to them is one that "
+        "they have heard or that a rule keeps out; filter_seen=false would give them what they have heard"
+    ]
+
+
 def write_catalogue(folder: Path, data: Dataset, top: Int32s) -> None:
     """top_popular.parquet, which holds `top`, best first, and genres.parquet."""
     popular = pl.DataFrame(

@@ -71,6 +71,8 @@ def open_items(address: str, like: pl.DataType | None, drop_nulls: bool) -> tupl
     _check_distinct(address, table)
     table = table.filter(pl.col("item_id").is_not_null())
     table = table.with_columns(_like(address, table["item_id"], like)).sort("item_id")
+    if table["item_id"].dtype == pl.UInt64 and len(table) and int(table["item_id"][-1]) > 2**63 - 1:
+        raise DataError(f"{address}: item_id goes up to {table['item_id'][-1]}, above 2^63 - 1. Cast it to strings.")
     table = table.with_columns(_cleaned(name) for name in TAGS if name in columns)
     filled = {name: _filled(table[name]) for name in ("name", *TAGS) if name in columns}
     found = CatalogueFound(

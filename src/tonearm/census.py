@@ -1,12 +1,13 @@
 """Count a log: how many events each user and item has, and what is wrong with the rows."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal
 
 import polars as pl
 
 from tonearm.inputs import Events, reading
-from tonearm.moments import to_moment
+from tonearm.moments import DAY, to_moment, to_seconds
 from tonearm.options import options
 from tonearm.tally import count_ids
 
@@ -17,22 +18,29 @@ HEAVIEST = 1e12
 
 Rule = Literal["drop", "keep", "error"]
 
+ZERO = to_seconds(datetime(1970, 1, 1))
+"""The first second of the day that a missing time often turns into."""
+
 
 @options
 class DataOptions:
     """What becomes of rows that are not as they should be.
 
     on_null: rows without a user, an item, a time (in a log with time) or a weight (in a log with weights)
-    on_duplicate: rows that repeat another one's user, item, time (to the second) and weight; in a log without time a
-        repeated row is a repeat listen and always kept
+    on_duplicate: rows that repeat another one's user, item, time (to the second) and weight. "auto" drops them, but for
+        a log whose times are days, where they are repeat listens; in a log without time they are always kept
     on_orphan: events whose item is not in the catalogue; kept ones count as items without name and genres
     on_future: events later than the moment of the run
     """
 
     on_null: Literal["error", "drop"] = "error"
-    on_duplicate: Rule = "drop"
+    on_duplicate: Literal["auto", "drop", "keep", "error"] = "auto"
     on_orphan: Rule = "keep"
     on_future: Rule = "drop"
+
+    def drops_repeats(self, days: bool) -> bool:
+        """Whether repeated rows go; days: the log's times are days."""
+        return self.on_duplicate == "drop" or (self.on_duplicate == "auto" and not days)
 
 
 @dataclass(frozen=True)
@@ -43,7 +51,10 @@ class Census:
     futures, outside, bad_weights: rows later than today, outside of 1932 to 2068, with a weight not in ]0, `HEAVIEST`]
     kept: rows that take part; orphans: of these and the dropped, rows whose item is not in the catalogue
     users, items: ids in ascending order with the number of kept rows before the cut (`train`) and since (`test`)
+    stranger: an id that the catalogue lacks, None where it has all
     first, last: seconds of the first and last kept row
+    days: times are days: those of all kept rows before the cut are one time of day, midnight or on several days
+    undated: kept rows of 1970-01-01
     """
 
     rows: int
@@ -56,19 +67,25 @@ class Census:
     orphans: int
     users: pl.DataFrame
     items: pl.DataFrame
+    stranger: int | str | None
     first: int | None
     last: int | None
+    days: bool
+    undated: int
 
 
-def kept_rows(events: Events, options: DataOptions, today: int, catalogue: pl.Series | None) -> pl.LazyFrame:
+def kept_rows(
+    events: Events, options: DataOptions, today: int, catalogue: pl.Series | None, clock: bool = False
+) -> pl.LazyFrame:
     """The rows that take part: user_id, item_id, time (int32) and weight, the last two if present.
 
     today: seconds; later events are left out unless options.on_future is "keep"
     catalogue: ids of the items, for options.on_orphan = "drop"
+    clock: with the time of day in the log's own zone
     """
     table = events.table.filter(_fine(events, options, today))
     if events.timed:
-        table = table.with_columns(pl.col("time").cast(pl.Int32))
+        table = table.with_columns(pl.col("time").cast(pl.Int32)).drop([] if clock else ["clock"])
     if catalogue is not None and options.on_orphan == "drop":
         table = table.join(pl.LazyFrame({"item_id": catalogue}), on="item_id", how="semi")
     return table
@@ -82,16 +99,23 @@ def take_census(
     cut: seconds; rows before it are counted as train, the others as test; None counts all as train
     """
     with reading(events.input.address):
-        row = events.table.select(_totals(events, options, today)).collect(engine="streaming").row(0, named=True)
+        row = events.table.select(_totals(events, cut, options, today)).collect(engine="streaming").row(0, named=True)
         users, items = (
             count_ids(events, kept_rows(events, options, today, known), name, _bounds(row, name), cut)
             for name, known in (("user_id", catalogue), ("item_id", None))
         )
-    orphans = 0
+    orphans, stranger = 0, None
     if catalogue is not None:
         outside = items.join(pl.DataFrame({"item_id": catalogue}), on="item_id", how="anti")
         orphans = int(outside.select(pl.col("train", "test").sum()).sum_horizontal()[0])
+        stranger = outside["item_id"][0] if len(outside) else None
         if options.on_orphan == "drop":
+            if orphans and events.timed:
+                with reading(events.input.address):
+                    kept = kept_rows(events, options, today, catalogue, clock=True).select(
+                        _times(events, pl.lit(True), cut)
+                    )
+                    row |= kept.collect(engine="streaming").row(0, named=True)
             items = items.join(pl.DataFrame({"item_id": catalogue}), on="item_id", how="semi", maintain_order="left")
     return Census(
         rows=row["rows"],
@@ -104,8 +128,11 @@ def take_census(
         orphans=orphans,
         users=users,
         items=items,
-        first=row.get("first"),
-        last=row.get("last"),
+        stranger=stranger,
+        first=row.get("all_min"),
+        last=row.get("all_max"),
+        days=_whole_days(events, row),
+        undated=_undated(events, kept_rows(events, options, today, catalogue), row.get("all_min")),
     )
 
 
@@ -189,7 +216,37 @@ def _bounds(row: dict[str, Any], column: str) -> tuple[int, int] | None:
     return (least, greatest) if isinstance(least, int) else None
 
 
-def _totals(events: Events, options: DataOptions, today: int) -> list[pl.Expr]:
+def _undated(events: Events, rows: pl.LazyFrame, first: int | None) -> int:
+    """Rows of 1970-01-01; a pass of its own, which hardly any log needs."""
+    if first is None or first >= ZERO + DAY:
+        return 0
+    with reading(events.input.address):
+        on_day = pl.col("time").is_between(ZERO, ZERO + DAY - 1).sum()
+        return int(rows.select(on_day).collect(engine="streaming").item())
+
+
+def _times(events: Events, rows: pl.Expr, cut: int | None) -> list[pl.Expr]:
+    """First and last of some rows; but in a log of dates, of those before the cut also, with their times of day."""
+    train = rows & (pl.col("time") < cut) if cut is not None else rows
+    parts = [("all", "time", rows)]
+    if not events.dates:
+        parts += [("train", "time", train), ("clock", "clock", train)]
+    return [
+        getattr(pl.col(column).filter(some), end)().alias(f"{name}_{end}")
+        for name, column, some in parts
+        for end in ("min", "max")
+    ]
+
+
+def _whole_days(events: Events, row: dict[str, Any]) -> bool:
+    if not events.timed or events.dates:
+        return events.dates
+    clock = row["clock_min"]
+    on_several = clock is not None and row["train_min"] // DAY != row["train_max"] // DAY
+    return clock is not None and clock == row["clock_max"] and (clock == 0 or on_several)
+
+
+def _totals(events: Events, cut: int | None, options: DataOptions, today: int) -> list[pl.Expr]:
     used = _used(events)
     zero = pl.lit(0)
     totals = [
@@ -203,6 +260,5 @@ def _totals(events: Events, options: DataOptions, today: int) -> list[pl.Expr]:
         (_bad_weight().sum() if events.weighted else zero).alias("bad_weights"),
     ]
     if events.timed:
-        kept = pl.col("time").filter(_fine(events, options, today))
-        totals += [kept.min().alias("first"), kept.max().alias("last")]
+        totals += _times(events, _fine(events, options, today), cut)
     return totals

@@ -26,6 +26,8 @@ class LogFound:
         whether they were kept is the rules' matter; duplicates are None where errors kept them from being counted
     dropped: rule -> rows that it left out
     first, last: times of the first and last row kept
+    days: times are days, so that a repeated row is a repeat listen
+    undated: rows of 1970-01-01, which a missing time often turns into
     """
 
     path: str
@@ -40,6 +42,8 @@ class LogFound:
     dropped: dict[str, int]
     first: str | None
     last: str | None
+    days: bool
+    undated: int
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,7 @@ def log_found(events: Events, census: Census, options: DataOptions, duplicates: 
         "on_null": census.null_rows if options.on_null == "drop" else 0,
         "on_future": census.futures if options.on_future == "drop" else 0,
         "on_orphan": census.orphans if options.on_orphan == "drop" else 0,
-        "on_duplicate": (duplicates or 0) if options.on_duplicate == "drop" else 0,
+        "on_duplicate": (duplicates or 0) if options.drops_repeats(census.days) else 0,
     }
     return LogFound(
         path=events.input.address,
@@ -118,6 +122,8 @@ def log_found(events: Events, census: Census, options: DataOptions, duplicates: 
         dropped={rule: n for rule, n in dropped.items() if n},
         first=_text(census.first),
         last=_text(census.last),
+        days=census.days,
+        undated=census.undated,
     )
 
 
@@ -176,19 +182,31 @@ def _span(first: str | None, last: str | None) -> str:
     return f", {first[:10]} to {last[:10]}" if first[:10] != last[:10] else f", {first[:10]}"
 
 
+def undated(found: Found) -> list[str]:
+    """A sentence on each log with rows of 1970-01-01."""
+    return [
+        f"{log.path}: {log.undated:,} of {log.rows:,} rows are of 1970-01-01, which a missing time often turns into; "
+        "they are kept, as the oldest. Give them their time, or drop them from the file."
+        for log in found.logs.values()
+        if log.undated
+    ]
+
+
 def notes(found: Found) -> list[str]:
     """What is worth a look and stops nothing, a sentence each."""
     said = []
     for log in found.logs.values():
+        repeats = "day" if log.days else "time"
         for n, what, rule in (
             (log.null_rows, "lack a value that is needed", "on_null"),
             (log.futures, "are later than now", "on_future"),
             (log.orphans, "are of items that the catalogue lacks", "on_orphan"),
-            (log.duplicates, "repeat another row's user, item, time and weight", "on_duplicate"),
+            (log.duplicates, f"repeat another row's user, item, {repeats} and weight", "on_duplicate"),
         ):
             if n:
                 done = "left out" if rule in log.dropped else "kept"
                 said.append(f"{log.path}: {n:,} of {log.rows:,} rows {what}; they are {done} (data.{rule}).")
+    said += undated(found)
     catalogue = found.catalogue
     if catalogue is not None:
         if catalogue.null_ids:

@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from zoneinfo import available_timezones
 
 import polars as pl
 
 from tonearm.errors import DataError
-from tonearm.moments import EPOCH
+from tonearm.moments import DAY, EPOCH
 from tonearm.parts import Parts, check_name, fit, inside, local_files, remote_files
 
 ALIASES = {"item_id": ("track_id",), "started_at": ("timestamp", "datetime")}
@@ -75,6 +76,11 @@ class Events:
         return "started_at" in self.columns
 
     @property
+    def dates(self) -> bool:
+        """Whether times are dates."""
+        return self.timed and self.input.schema[self.columns["started_at"]] == pl.Date
+
+    @property
     def weighted(self) -> bool:
         return "weight" in self.columns
 
@@ -86,15 +92,16 @@ class Events:
 
     @property
     def table(self) -> pl.LazyFrame:
-        """Columns user_id, item_id, and if present time (int64 seconds since `EPOCH`) and weight (float32)."""
+        """Columns user_id, item_id, and if present time (int64 seconds since `EPOCH`), clock and weight (float32)."""
         return self.canonical(self.input.scan())
 
     def canonical(self, scan: pl.LazyFrame) -> pl.LazyFrame:
-        """The used columns of some of the input's rows under our names and units."""
+        """The used columns of some of the input's rows under our names and units, and `clock` beside times."""
         schema = self.input.schema
         picked = [_id(name, self.columns[name], schema) for name in ("user_id", "item_id")]
         if self.timed:
             picked.append(seconds(self.columns["started_at"], schema).alias("time"))
+            picked.append(_clock(self.columns["started_at"], schema).alias("clock"))
         if self.weighted:
             picked.append(pl.col(self.columns["weight"]).cast(pl.Float32).alias("weight"))
         return scan.select(picked)
@@ -299,4 +306,12 @@ def seconds(column: str, schema: pl.Schema) -> pl.Expr:
     start = int((EPOCH - datetime(1970, 1, 1)).total_seconds())
     if isinstance(dtype, pl.Datetime):
         return number // _UNIT[dtype.time_unit] - start
-    return number * 86_400 - start
+    return number * DAY - start
+
+
+def _clock(column: str, schema: pl.Schema) -> pl.Expr:
+    """The time of day in the column's own zone, in seconds; what nobody selects is not computed."""
+    dtype = schema[column]
+    if isinstance(dtype, pl.Datetime) and dtype.time_zone in available_timezones() - {"UTC"}:
+        return pl.col(column).dt.replace_time_zone(None).dt.epoch("s") % DAY
+    return seconds(column, schema) % DAY

@@ -54,12 +54,14 @@ class Loaded:
 
     test: None after `load_all`
     fingerprints: of the logs, then the catalogue
+    today: seconds; later events were in the future
     """
 
     train: Dataset
     test: Test | None
     found: Found
     fingerprints: tuple[Fingerprint, ...]
+    today: int
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,8 @@ def survey(
         raise ConfigError("test_from cuts events; train and test are already cut. Leave it out.")
     options = options or DataOptions()
     cut = None if test_from is None else to_seconds(test_from)
+    if cut is not None and not EARLIEST <= cut <= LATEST:
+        raise ConfigError(f"test_from is {test_from}, and times reach from 1932 to 2068. Choose one within the log.")
     now = to_seconds(today or datetime.now(UTC) + timedelta(hours=14))
     problems: list[str] = []
     opened = {name: _try(problems, partial(open_events, address)) for name, address in logs.items()}
@@ -160,7 +164,12 @@ def survey(
         if census is not None:
             counted[name] = (events, census)
             problems += census_problems(events, census, options, now)
+    # Only train says whether times are days, so that nothing after the cut decides on anything before it.
+    days = bool(counted) and next(iter(counted.values()))[1].days
+    counted = {name: (log, replace(census, days=days and log.timed)) for name, (log, census) in counted.items()}
     table, described = read if read is not None else (None, None)
+    if table is not None and counted:
+        problems += _stranger_problems(*next(iter(counted.values())), table, options)
     result = Survey(counted, table, described, cut, now, options, problems)
     return result if problems else replace(result, problems=_side_problems(result))
 
@@ -189,7 +198,8 @@ def gather(found: Survey, progress: Progress = no_progress) -> Loaded:
     # Popped, so that the keys of one side are gone before the next is unpacked.
     settled = {side: _settle(found, sides[side], rooms.pop(side), len(items)) for side in list(rooms)}
     (log,) = settled["train"][0]
-    train = Dataset(users, lay_out(found.items, items), log, found.cut if found.cut is not None else _end(log))
+    now = found.cut if found.cut is not None else _end(log, train_side.days)
+    train = Dataset(users, lay_out(found.items, items), log, now)
     test = None
     if test_side is not None and cold_users is not None:
         unknown = test_side.items.filter(pl.Series(items.encode(test_side.items["id"]) < 0))
@@ -198,7 +208,7 @@ def gather(found: Survey, progress: Progress = no_progress) -> Loaded:
     duplicates = dict.fromkeys(found.logs, 0)
     for side, (_, n) in settled.items():
         duplicates[sides[side].log] += n
-    return Loaded(train, test, _found(found, sides, train, test, duplicates), _fingerprints(found))
+    return Loaded(train, test, _found(found, sides, train, test, duplicates), _fingerprints(found), found.today)
 
 
 @dataclass(frozen=True)
@@ -206,6 +216,7 @@ class _Side:
     """Train or test before its events are in place.
 
     log: the name of the log it is in; users, items: id, n (int64, > 0), ids ascending; span: seconds, end exclusive
+    days: the log's times are days
     """
 
     log: str
@@ -213,6 +224,7 @@ class _Side:
     users: pl.DataFrame
     items: pl.DataFrame
     span: tuple[int, int]
+    days: bool
 
 
 def _sides(found: Survey) -> dict[str, _Side]:
@@ -222,7 +234,7 @@ def _sides(found: Survey) -> dict[str, _Side]:
             table.select(pl.col(name).alias("id"), pl.col(column).alias("n")).filter(pl.col("n") > 0)
             for table, name in ((census.users, "user_id"), (census.items, "item_id"))
         )
-        return _Side(log, events, users, items, (lo, hi))
+        return _Side(log, events, users, items, (lo, hi), census.days)
 
     end = LATEST + 1
     if "train" in found.logs:
@@ -254,6 +266,23 @@ def _side_problems(found: Survey) -> list[str]:
                 f"Give a log of several {what}s" + (", or choose a later test_from." if found.cut is not None else ".")
             )
     return problems if test is None or problems else _overlap_problems(train, test)
+
+
+def _stranger_problems(events: Events, census: Census, items: Items, options: DataOptions) -> list[str]:
+    """The error that the log and the catalogue have no item in common, with an id of each as like as may be."""
+    known = census.kept if options.on_orphan == "drop" else census.kept - census.orphans
+    if known > 0 or census.stranger is None:
+        return []
+    where = f"{events.input.address} and {items.input.address}"
+    if items.ids.is_empty():
+        return [f"{where}: the catalogue holds no item. Complete it, or leave it out."]
+    plain = items.ids.cast(pl.String).str.strip_chars().str.to_lowercase()
+    alike = items.ids.filter(plain == str(census.stranger).strip().lower())
+    example = (alike if len(alike) else items.ids)[0]
+    return [
+        f"{where}: none of the log's items is in the catalogue: the log has {census.stranger!r}, the catalogue "
+        f"{example!r}. Give both the same ids, or leave the catalogue out."
+    ]
 
 
 def _overlap_problems(train: _Side, test: _Side) -> list[str]:
@@ -289,10 +318,10 @@ def _test_rooms(users: Vocabulary, side: _Side) -> list[Room]:
 
 
 def _settle(found: Survey, side: _Side, rooms: list[Room], n_items: int) -> tuple[list[Log], int]:
-    rule = found.options.on_duplicate
-    settled = [settle(room, n_items, side.events.timed, rule == "drop") for room in rooms]
+    drop = found.options.drops_repeats(side.days)
+    settled = [settle(room, n_items, side.events.timed, drop) for room in rooms]
     duplicates = sum(n for _, n in settled)
-    if duplicates and rule == "error":
+    if duplicates and found.options.on_duplicate == "error":
         raise DataError(
             f"{side.events.input.address}: {duplicates:,} rows repeat another one's user, item, time and weight. "
             'Drop them, or set data.on_duplicate to "drop" or "keep".'
@@ -300,12 +329,9 @@ def _settle(found: Survey, side: _Side, rooms: list[Room], n_items: int) -> tupl
     return [log for log, _ in settled], duplicates
 
 
-def _end(log: Log) -> int:
+def _end(log: Log, days: bool) -> int:
     """The moment just after the last event: the next second, the next day in a log of days, 0 without time."""
-    if log.time is None:
-        return 0
-    whole_days = not (log.time % DAY).any()
-    return log.span[1] + (DAY if whole_days else 1)
+    return 0 if log.time is None else log.span[1] + (DAY if days else 1)
 
 
 def _ids(found: Survey) -> pl.Series | None:

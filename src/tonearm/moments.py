@@ -1,6 +1,6 @@
 """Times as whole seconds, and as people write them."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 from tonearm.errors import ConfigError
 
@@ -12,9 +12,9 @@ DAY = 86_400
 
 def to_seconds(moment: datetime) -> int:
     """Whole seconds since `EPOCH`; an aware moment is taken to UTC first, a naive one is used as it stands."""
-    if moment.tzinfo is not None:
-        moment = moment.astimezone(UTC).replace(tzinfo=None)
-    return int((moment - EPOCH).total_seconds() // 1)
+    # Subtracted last, as the years 1 and 9999 have no moment in UTC on the other side of their ends.
+    ahead = moment.utcoffset() or timedelta(0)
+    return (moment.replace(tzinfo=None) - EPOCH - ahead) // timedelta(seconds=1)
 
 
 def to_moment(seconds: int) -> datetime:

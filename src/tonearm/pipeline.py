@@ -20,7 +20,7 @@ from tonearm.data import Block, Dataset
 from tonearm.errors import ConfigError
 from tonearm.evaluate import evaluate
 from tonearm.features import Features, Scratch
-from tonearm.found import in_a_line
+from tonearm.found import in_a_line, undated
 from tonearm.funnel import FunnelMeter
 from tonearm.kernels.threads import threads
 from tonearm.load import Loaded, load_events, load_ready_made
@@ -62,18 +62,20 @@ class Inputs:
             if address is not None
         }
 
-    def load(self, config: Config, progress: Progress) -> Loaded:
+    def load(self, config: Config, progress: Progress, today: datetime | None = None) -> Loaded:
         """Read and check the files.
+
+        today: events later than this are in the future; by default as `load_events`
 
         Raises:
             ConfigError: neither events and test_from, nor train and test are given.
             DataError: the files cannot be used.
         """
         if self.train is not None and self.test is not None and self.events is None and self.test_from is None:
-            return load_ready_made(self.train, self.test, self.items, config.data, progress=progress)
+            return load_ready_made(self.train, self.test, self.items, config.data, today, progress)
         if self.events is not None and self.test_from is not None and self.train is None and self.test is None:
             moment = parse_moment(self.test_from)
-            return load_events(self.events, self.items, moment, config.data, progress=progress)
+            return load_events(self.events, self.items, moment, config.data, today, progress)
         raise ConfigError("name either --events and --test-from, or --train and --test.")
 
 
@@ -127,6 +129,7 @@ def run(
             )
         metrics["left_out"] = omissions(loaded, config, sources, ranker, similar)
         with stages.stage("catalogue, models, profile"):
+            metrics["notes"] += [*artefacts.silent_users(folder, loaded.train), *undated(loaded.found)]
             artefacts.write_catalogue(folder, loaded.train, popular[: config.output.top_popular])
             artefacts.write_models(folder, sources, ranker, {} if shaper is None else shaper.masks)
             store.write_json(folder / "metrics.json", metrics)
@@ -293,6 +296,7 @@ def _manifest(
         "inputs": inputs.addresses(),
         "test_from": None if inputs.test_from is None else parse_moment(inputs.test_from).isoformat(),
         "cutoff": cutoff,
+        "today": to_moment(loaded.today).isoformat(),
         "fingerprints": [vars(f) for f in loaded.fingerprints],
         "found": loaded.found.as_dict(),
         "users": loaded.train.n_users,

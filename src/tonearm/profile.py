@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from tonearm.census import ZERO
 from tonearm.data import Dataset, Log, Pairs
 from tonearm.kernels import profile as kernels
 from tonearm.kernels.events import cut
 from tonearm.load import Test
 from tonearm.metrics import BANDS, LEVELS, Truth, activity_levels, describe_items
-from tonearm.moments import to_moment, to_seconds
+from tonearm.moments import DAY, to_moment, to_seconds
 from tonearm.types import AnyArray, Bools, Counts, Int32s, Int64s
 
 HISTORY = 20
@@ -36,7 +37,7 @@ def profile(train: Dataset, test: Test, truth: Truth, seed: int) -> dict[str, An
     return {
         "format": 1,
         "filter_seen": truth.filter_seen,
-        "time": time_profile(train.log, test.log, test.cold),
+        "time": time_profile(dated(train.log), dated(test.log), dated(test.cold)),
         "popularity": popularity_profile(train.plays),
         "history_lengths": histogram(train.log.stop - train.log.start, "users"),
         "item_plays": histogram(train.plays[train.plays > 0], "items"),
@@ -85,6 +86,14 @@ def _users_of_both(train: Log, warm: Log, edges: Int64s, shared: Bools) -> Int64
         for b in np.flatnonzero(shared).tolist():
             found[b] = (active(train, b) & active(warm, b)).sum()
     return found
+
+
+def dated(log: Log) -> Log:
+    """A log without its events of 1970-01-01, a missing time more often than a play, unless it has no later ones."""
+    if log.time is None or log.n_events == 0 or not ZERO <= log.span[0] < ZERO + DAY:
+        return log
+    later = log.since(ZERO + DAY)
+    return later if later.n_events else log
 
 
 def time_edges(first: int, last: int) -> tuple[str, Int64s]:

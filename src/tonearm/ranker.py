@@ -277,7 +277,11 @@ class RankerModel:
         return dict(sorted(pairs, key=lambda pair: (-pair[1], pair[0])))
 
     def save_trees(self, path: Path) -> None:
-        """Write the trees in CatBoost's own format."""
+        """Write the trees in CatBoost's own format, without what tells equal models apart."""
+        about = self.trees.get_metadata()
+        for name in list(about.keys()):
+            if name.endswith(("model_guid", "train_finish_time")):
+                about[name] = ""
         path.parent.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory() as folder:
             self.trees.save_model(str(Path(folder) / "model.cbm"))

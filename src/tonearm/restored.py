@@ -84,7 +84,7 @@ def restore(
     run = Run.open(Path(folder))
     sources, ranker, masks = load_models(run.folder, run.manifest)
     config = load_config(run.folder / "config.toml")
-    loaded = _inputs(run.manifest, events, items).load(config, progress)
+    loaded = _inputs(run.manifest, events, items).load(config, progress, run.today)
     _check_same(run, loaded)
     shaper = config.shape.fit(loaded.train, masks=masks)
     recommender = Recommender.of(loaded.train, sources, ranker, shaper, config)

@@ -6,12 +6,15 @@ Nothing is loaded whole: lists hold a hundred rows for each user, and a run may 
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from tonearm import store
+from tonearm.catalogue import open_items
+from tonearm.census import DataOptions, kept_rows
 from tonearm.errors import DataError
 from tonearm.inputs import find_column, is_id, open_events, open_input, reading
 from tonearm.moments import parse_moment, to_seconds
@@ -53,6 +56,12 @@ class Run:
             DataError: the folder is not one.
         """
         return cls(folder, store.read_json(store.open_run(folder) / store.MANIFEST))
+
+    @property
+    def today(self) -> datetime | None:
+        """Events later than this were in the future; None in runs that did not write it down."""
+        said = self.manifest.get("today")
+        return None if said is None else parse_moment(said)
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -118,14 +127,8 @@ class Run:
 
         events: the log, where it is no longer at the place the run read it from
         """
-        inputs = self.manifest["inputs"]
-        address = inputs["test"] if "test" in inputs else events or inputs["events"]
-        table = open_events(address).table
-        typed = as_id(item, table.collect_schema()["item_id"])
-        if typed is None:
-            return False
-        with reading(address):
-            return len(table.filter(pl.col("item_id") == typed).head(1).collect()) > 0
+        name = "test" if "test" in self.manifest["inputs"] else "events"
+        return len(self._events(name, None if name == "test" else events, "item_id", item)) > 0
 
     def unknown(self, what: str, column: str, file: str, given: Id) -> str:
         """Words for an id that the run does not have, with some that it has in a column of one of its lists."""
@@ -158,10 +161,9 @@ class Run:
         Raises:
             DataError: the log cannot be read.
         """
-        inputs = self.manifest["inputs"]
-        if "train" in inputs:
-            return _events(events or inputs["train"], column, value), _events(inputs["test"], column, value)
-        rows = _events(events or inputs["events"], column, value)
+        if "train" in self.manifest["inputs"]:
+            return self._events("train", events, column, value), self._events("test", None, column, value)
+        rows = self._events("events", events, column, value)
         test = pl.col("time") >= to_seconds(parse_moment(self.manifest["test_from"]))
         return rows.filter(~test), rows.filter(test)
 
@@ -182,6 +184,23 @@ class Run:
             return None
         heard = train["item_id"].to_list()
         return Listener(lists | {"top_popular": self._popular_for(heard, k)}, train, test, None)
+
+    def _events(self, name: str, address: str | None, column: str, value: Id) -> pl.DataFrame:
+        """The events of one id in one of the run's logs that its data rules kept."""
+        events = open_events(address or self.manifest["inputs"][name])
+        rules = DataOptions(**self.config.get("data", {}))
+        rows = kept_rows(events, rules, to_seconds(self.today or datetime.now(UTC) + timedelta(hours=14)), None)
+        typed = as_id(value, rows.collect_schema()[column])
+        wanted = pl.col(column) == typed if typed is not None else pl.lit(False)
+        with reading(events.input.address):
+            found = rows.filter(wanted).collect()
+        items = self.manifest["inputs"].get("items")
+        if items is not None and rules.on_orphan == "drop":
+            known = open_items(items, events.item_type, rules.on_null == "drop")[0].ids
+            found = found.filter(pl.col("item_id").is_in(known.implode()))
+        if events.timed and rules.drops_repeats(self.manifest["found"]["logs"][name].get("days", False)):
+            found = found.unique(maintain_order=True)
+        return found.drop(column)
 
     def _popular_for(self, heard: Sequence[Id], k: int) -> pl.DataFrame:
         """The popular list as a user sees it who heard some items."""
@@ -250,12 +269,3 @@ def _facts(address: str, ids: list[Id]) -> dict[Id, dict[str, Any]]:
     with reading(address):
         found = rows.filter(pl.col("item_id").is_in(typed.implode())).collect()
     return {row["item_id"]: row for row in found.to_dicts()}
-
-
-def _events(address: str, column: str, value: Id) -> pl.DataFrame:
-    table = open_events(address).table
-    other = "item_id" if column == "user_id" else "user_id"
-    typed = as_id(value, table.collect_schema()[column])
-    wanted = pl.col(column) == typed if typed is not None else pl.lit(False)
-    with reading(address):
-        return table.filter(wanted & pl.col(other).is_not_null()).drop(column).collect()

@@ -52,12 +52,18 @@ class Vocabulary:
             return found.fill_null(-1).to_numpy().astype(np.int32, copy=False)
         if not values.dtype.is_integer():
             return np.full(len(values), -1, dtype=np.int32)
+        if values.dtype in (pl.UInt64, pl.Int128, pl.UInt128):  # an id beyond 2^63 is null, and never wraps around
+            values = values.cast(pl.Int64, strict=False)
         # A copy of one type, as the kernels would be compiled anew for every type and for read-only arrays.
-        wanted_ids = np.array(values.fill_null(_no_id(ids)), dtype=np.int64)
+        wanted_ids = np.array(values.fill_null(0), dtype=np.int64)
         table_of_ids = self._dense
         if table_of_ids is not None:
-            return kernels.look_up(wanted_ids, table_of_ids, int(ids[0]))
-        return kernels.search(wanted_ids, ids)
+            index = kernels.look_up(wanted_ids, table_of_ids, int(ids[0]))
+        else:
+            index = kernels.search(wanted_ids, ids)
+        if values.null_count():
+            index[values.is_null().to_numpy()] = -1
+        return index
 
     def decode(self, index: Int32s) -> pl.Series:
         """The caller's ids at some indices, all of them valid."""
@@ -71,7 +77,3 @@ class Vocabulary:
             return None
         index = int(self.encode(series)[0])
         return None if index < 0 else index
-
-
-def _no_id(ids: Int64s) -> int:
-    return int(ids[0]) - 1 if len(ids) else -1

@@ -64,7 +64,7 @@ def test_every_option_stands_in_the_page_of_the_configuration() -> None:
                 assert f"\n| `{option.name}` | " in by_name[f"[{field.name}]"]
         else:
             assert f"\n| `{field.name}` | " in sections[0]
-    words = '| `on_duplicate` | `"drop"`, `"keep"`, `"error"` | `"drop"` | rows that repeat another'
+    words = '| `on_duplicate` | `"auto"`, `"drop"`, `"keep"`, `"error"` | `"auto"` | rows that repeat another'
     assert words in by_name["[data]"]
     assert "| `similar_exact` | whole number, ≥ 0 | `200000` | tracks up to which similar" in by_name["[output]"]
     assert "| `label_share` | number, > 0, < 1 | `0.1` | share of the train events" in by_name["[split]"]

@@ -86,7 +86,7 @@ class TestPlacement:
         assert train.catalogue.items.ids.to_list() == [5, 7, 9, 11, 13]
         assert rows(train.log) == [
             [(0, day(1)), (1, day(2)), (0, day(5))],
-            [(1, day(3))],
+            [(1, day(3) + 1)],
             [(2, day(4)), (4, day(6))],
         ]
         assert train.now == day(10)
