@@ -132,7 +132,7 @@ def _train_table(train: SideFound) -> Table:
 def _test_table(test: TestFound) -> Table:
     table = _table("test")
     _row(table, "events", test.events)
-    _row(table, "events of unknown items, besides", test.unknown_events)
+    _row(table, "of these of items that nothing knows", test.unknown_events)
     _row(table, "users", test.users)
     _row(table, "warm users (in train)", test.warm_users)
     _row(table, "cold users", test.cold_users)

@@ -185,6 +185,7 @@ def evaluate(
     lists: Path,
     truth: Path,
     train: Path | None = None,
+    items: Path | None = None,
     k: Annotated[tuple[int, ...], Parameter(negative="")] = (5, 10, 20, 100),
     filter_seen: bool = True,
     seed: int = 0,
@@ -196,13 +197,15 @@ def evaluate(
     Parameters
     ----------
     lists
-        user_id, item_id, and rank or score.
+        user_id, item_id, and rank or score; item_id and rank alone are one list for everybody.
     truth
         user_id, item_id: what users went on to hear.
     train
         user_id, item_id: what they had heard before; without it every user counts as warm and nothing as seen.
+    items
+        The catalogue, for coverage and diversity; without it coverage is of the items of train.
     k
-        Cut-offs of the metrics; may be repeated.
+        Cut-offs of the metrics, up to the length of the longest list; may be repeated.
     filter_seen
         Leave what a user had heard out of their truth.
     seed
@@ -218,7 +221,7 @@ def evaluate(
 
     if out is not None:
         check_free(out)
-    metrics = evaluate_files(lists, truth, train, ks=k, filter_seen=filter_seen, seed=seed)
+    metrics = evaluate_files(lists, truth, train, items, ks=k, filter_seen=filter_seen, seed=seed)
     say(shown(metrics, _width(), verbose))
     if out is not None:
         write_json(out, metrics)

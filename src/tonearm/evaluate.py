@@ -5,17 +5,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 
 from tonearm.bootstrap import interval, resample
-from tonearm.data import Catalogue, Log, Pairs
+from tonearm.data import Log, Pairs
 from tonearm.errors import DataError
 from tonearm.funnel import FunnelMeter
-from tonearm.inputs import find_column, first_row, is_id, open_input, reading
-from tonearm.lists import Lists
-from tonearm.metrics import KS, ListMeter, Truth, describe_items
+from tonearm.listed import Listed, read_lists
+from tonearm.load import Loaded, gather, survey
+from tonearm.metrics import (
+    KS,
+    ListMeter,
+    Truth,
+    cold_users,
+    describe_items,
+    ks_within,
+    left_out_ks,
+    with_stranger,
+)
 from tonearm.metrics import truth as truth_of
-from tonearm.types import AnyArray, Float64s, Int32s
+from tonearm.repeat import parts_of
+from tonearm.types import Float64s
 from tonearm.verdict import warnings
 from tonearm.vocabulary import Vocabulary
 
@@ -32,13 +41,13 @@ DEFINITIONS = {
     "hit_rate": "1 with at least one hit, else 0",
     "mrr": "1 / rank of the first hit, 0 without one",
     "map": "sum of precision at the rank of each hit / |truth|",
-    "coverage": "distinct items over the whole list, or its first k, / catalogue size",
+    "coverage": "distinct items over the whole list, or its first k, / {size} ({of})",
     "novelty": "share of the top k not heard in train; mean over users with a list",
     "surprisal": "mean of -log2 (plays / all plays) over the top k; mean over users with a list",
     "diversity": "1 - mean cosine of the genres of two items in the top k; mean over users with two items with a genre",
     "popularity": "mean plays of the top k; mean over users with a list",
     "popularity_bias": "popularity / history_popularity - 1, the latter being the mean plays of what those users heard",
-    "gini": "Gini coefficient of how often each item of the catalogue is shown",
+    "gini": "Gini coefficient of how often each of {size} ({of}) is shown",
     "parts": "the same lists and metrics where truth is only what the user had heard in train (repeat), or had not "
     "(discovery); population: users with such a truth",
     "interval": "95% percentile interval of a paired bootstrap over users",
@@ -55,6 +64,8 @@ def evaluate(
     shape: Metrics | None = None,
     cold: Metrics | None = None,
     population: Mapping[str, int] | None = None,
+    catalogue: str | None = "the catalogue",
+    others: str = "train",
     resamples: int = 1000,
 ) -> Metrics:
     """Everything that `metrics.json` holds, as plain values without NaN; docs/metrics.md describes it.
@@ -64,19 +75,23 @@ def evaluate(
     shape: what shaping the final list costs, as `RuleCosts.summary` returns it
     cold: as `cold_users` returns it
     population: further counts to stand beside those of the truth, or instead of them
+    catalogue, others: whose items coverage is of, in words; catalogue is None where none was given
     """
     names = list(meters)
     columns = meters[names[0]].columns
     means = {name: meter.summary() for name, meter in meters.items()}
     drawn = resample([meter.values for meter in meters.values()], rng, resamples)
     slices = {name: meter.slices() for name, meter in meters.items()}
+    size = meters[names[0]].items.catalogue_size
+    of = f"those of {catalogue} and of {others}" if catalogue else f"those of {others}, as no catalogue was given"
     seen = ", less those they already heard in train" if truth.filter_seen else ""
     metrics: Metrics = {
-        "definitions": {k: v.format(seen=seen) for k, v in DEFINITIONS.items()},
+        "definitions": {k: v.format(seen=seen, size=f"{size:,} items", of=of) for k, v in DEFINITIONS.items()},
         "filter_seen": truth.filter_seen,
         "ks": list(meters[names[0]].ks),
         "focus": meters[names[0]].focus,
         "final": final,
+        "catalogue": {"items": size, "of": of},
         "population": _population(truth, cold) | dict(population or {}),
         "lists": means,
         "intervals": {name: _intervals(columns, drawn[i]) for i, name in enumerate(names)},
@@ -84,11 +99,11 @@ def evaluate(
         "parts": _parts(meters, rng, final, resamples) or None,
         "cold": cold,
         "slices": _merge(slices),
-        "funnel": funnel.summary() if funnel is not None else None,
+        "funnel": funnel.summary(rng, resamples) if funnel is not None else None,
     }
     if shape is not None:
         metrics["shape"] = shape
-    metrics["notes"] = _notes(truth, metrics, next(iter(meters.values())))
+    metrics["notes"] = _notes(truth, metrics, next(iter(meters.values())), catalogue is not None)
     metrics["warnings"] = warnings(metrics)
     return metrics
 
@@ -115,6 +130,7 @@ def _population(truth: Truth, cold: Metrics | None) -> dict[str, int]:
     if cold is not None:
         counts["cold_test_users"] = cold["users"]
         counts["test_users"] = counts["warm_test_users"] + cold["users"]
+        counts["test_events"] += cold["events"]
     return counts
 
 
@@ -167,13 +183,15 @@ def _merge(slices: Mapping[str, Mapping[str, list[Metrics]]]) -> dict[str, list[
     return result
 
 
-def _notes(truth: Truth, metrics: Metrics, meter: ListMeter) -> list[str]:
+def _notes(truth: Truth, metrics: Metrics, meter: ListMeter, catalogue: bool) -> list[str]:
     """Why a figure is missing, in words."""
     notes = []
     if len(truth) == 0:
         notes.append("no user is evaluated: no warm user heard an item in test that could have been recommended")
+    notes.append("coverage and gini are of {items:,} items, {of}".format_map(metrics["catalogue"]))
     if meter.items.n_genres == 0:
-        notes.append("diversity and genre slices are missing: no item has a genre")
+        why = "no item has a genre" if catalogue else "no catalogue was given"
+        notes.append(f"diversity and genre slices are missing: {why}")
     cold = metrics["cold"]
     if cold is not None and cold["note"]:
         notes.append(cold["note"])
@@ -190,6 +208,7 @@ def evaluate_files(
     lists: Path | str,
     truth: Path | str,
     train: Path | str | None = None,
+    items: Path | str | None = None,
     *,
     ks: Sequence[int] = KS,
     filter_seen: bool = True,
@@ -198,127 +217,116 @@ def evaluate_files(
 ) -> Metrics:
     """Measure any lists file against any truth file; the content of a `metrics.json` with one list in it.
 
-    lists: user_id, item_id, and rank or score (rank counts where both are there)
-    truth: user_id, item_id. train: the same; without it every user counts as warm, nothing as heard, and what needs
-    plays or histories is null.
+    lists: user_id, item_id, and rank or score (rank counts where both are there); without user_id the list is
+        everybody's, less what each had heard where filter_seen
+    truth, train: logs as a run reads them, by the same rules; without train every user counts as warm, nothing as
+        heard, and what needs plays or histories is null
+    items: the catalogue, for coverage, Gini and diversity; without it these go by the items of train, or are null
+    ks: those above the length of the longest list are left out
 
     Raises:
-        DataError: a column is missing or of the wrong type, an id is null, a list holds an item twice, or lists and
-            truth have no user or no item in common.
+        DataError: a column is missing or of the wrong type, an id is null, a list holds an item twice or has gaps in
+            its ranks, train and truth are the same, or lists and truth have no user or no item in common.
     """
-    given = _read(lists, ordered=True)
-    tables = {"lists": given, "truth": _read(truth)} | ({} if train is None else {"train": _read(train)})
-    addresses = {"lists": str(lists), "truth": str(truth), "train": str(train)}
-    _check_common(tables, addresses)
-    users = Vocabulary.of(*(t["user_id"] for t in tables.values()))
-    items = Vocabulary.of(*(t["item_id"] for t in tables.values()))
-    logs = {name: _log(rows, users, items) for name, rows in tables.items() if name != "lists"}
-    ranked = _lists(given, users, items)
-    name = Path(lists).stem
-    heard = logs.get("train")
-    if heard is None:
-        nobody = np.zeros(len(users), np.int64)
-        heard, answers = Log(nobody, nobody, np.empty(0, np.int32), None, None, len(items)), _all_of(logs["truth"])
+    listed = read_lists(str(lists))
+    logs = {"events": str(truth)} if train is None else {"train": str(train), "test": str(truth)}
+    catalogue = None if items is None else str(items)
+    loaded = gather(survey(logs, catalogue, None, learning=False))
+    _check_common(listed, loaded, str(truth))
+    data, cold, depth = loaded.train, None, ks_within(ks, listed.longest)
+    if loaded.test is None:
+        answers, parts = _all_of(data.log), {}
+        described = describe_items(np.zeros_like(data.plays), data.catalogue)
     else:
-        answers = truth_of(heard, logs["truth"], filter_seen)
-    plays = heard.item_counts()[0]
-    offered = plays > 0
-    offered[ranked.item] = True
-    meter = ListMeter(answers, describe_items(plays, Catalogue(items), int(offered.sum())), ks)
-    for lo in range(0, len(users), _BLOCK):
-        hi = min(lo + _BLOCK, len(users))
-        part = slice(int(ranked.indptr[lo]), int(ranked.indptr[hi]))
-        block = Lists(ranked.indptr[lo : hi + 1] - ranked.indptr[lo], ranked.item[part], ranked.score[part])
-        meter.add(np.arange(lo, hi, dtype=np.int32), block, Pairs.of(heard.users(np.arange(lo, hi, dtype=np.int32))))
-    metrics = evaluate(answers, {name: meter}, np.random.default_rng(seed), final=name, resamples=resamples)
-    return metrics if train is not None else _without_train(metrics, name)
+        answers = truth_of(data.log, loaded.test.log, filter_seen)
+        described = describe_items(data.plays, data.catalogue)
+        parts = {} if filter_seen else parts_of(answers, Pairs.of(data.log))
+        popular = data.popularity_order
+        if listed.users is None:
+            popular = data.catalogue.items.encode(listed.items.decode(listed.item))
+        cold = cold_users(loaded.test.cold, data.plays, popular, listed.longest)
+    meter = ListMeter(answers, with_stranger(described), depth, parts)
+    others = _measure(meter, listed, loaded, filter_seen)
+    name = Path(lists).stem
+    metrics = evaluate(
+        answers,
+        {name: meter},
+        np.random.default_rng(seed),
+        final=name,
+        cold=cold,
+        population=None if loaded.test is None else {"test_events_of_unknown_items": loaded.test.unknown_events},
+        catalogue=None if items is None else Path(items).name,
+        others=Path(truth if train is None else train).name,
+        resamples=resamples,
+    )
+    metrics["notes"] += [*left_out_ks(ks, listed.longest), *others]
+    return metrics if train is not None else _without_train(metrics, name, items is not None)
 
 
 _BLOCK = 50_000
 
 
-def _read(address: Path | str, ordered: bool = False) -> pl.DataFrame:
-    """user_id and item_id of a file, and for lists `place`: what to sort by, ascending."""
-    source = open_input(str(address))
-    columns = {}
-    for name in ("user_id", "item_id"):
-        found = find_column(source, name)
-        if found is None:
-            raise DataError(
-                f"{address}: no column {name}. It has {', '.join(source.schema)}. Rename the one that is meant."
-            )
-        if not is_id(source.schema[found]):
-            raise DataError(
-                f"{address}: {found} is of type {source.schema[found]}; ids are integers or strings. Cast it."
-            )
-        dtype = pl.Int64() if source.schema[found].is_integer() else pl.String()
-        columns[name] = pl.col(found).cast(dtype).alias(name)
-    if ordered:
-        by = next((c for c in ("rank", "score") if c in source.schema), None)
-        if by is None:
-            raise DataError(
-                f"{address}: neither rank nor score. It has {', '.join(source.schema)}. Add the one you have."
-            )
-        if not source.schema[by].is_numeric():
-            raise DataError(f"{address}: {by} is of type {source.schema[by]} and must be a number. Cast it.")
-        place = pl.col(by).cast(pl.Float64)
-        columns["place"] = (place if by == "rank" else -place).alias("place")
-    with reading(str(address)):
-        rows = source.scan().select(*columns.values()).collect()
-    if len(rows) == 0:
-        raise DataError(f"{address}: no rows. There is nothing to measure.")
-    for name in columns:
-        missing = pl.col(name).is_null() | (pl.col(name).is_nan() if name == "place" else False)
-        n = rows.select(missing.sum()).item()
-        if n:
-            what = name if name != "place" else "rank or score"
-            where = first_row(rows, missing)
-            raise DataError(f"{address}: {n:,} of {len(rows):,} rows have no {what} (first: {where}). Drop them.")
-    repeated = rows.select(pl.struct("user_id", "item_id").is_first_distinct().not_()).to_series() if ordered else None
-    if repeated is not None and repeated.any():
-        twice = rows.row(int(repeated.arg_true()[0]), named=True)
-        raise DataError(
-            f"{address}: {int(repeated.sum()):,} of {len(rows):,} rows repeat an item in a user's list (first: user "
-            f"{twice['user_id']}, item {twice['item_id']}). Keep the best one of each."
+def _measure(meter: ListMeter, listed: Listed, loaded: Loaded, filter_seen: bool) -> list[str]:
+    """Meter every list, block by block; returns words on users and items that the measures pass over."""
+    data, k = loaded.train, meter.ks[-1]
+    index = data.catalogue.items.encode(listed.items.ids)
+    notes = []
+    strange = int((index < 0).sum())
+    if strange:
+        notes.append(
+            f"{strange:,} of {len(index):,} items of the lists are known from nowhere else; coverage passes them over"
         )
-    return rows
-
-
-def _check_common(tables: Mapping[str, pl.DataFrame], addresses: Mapping[str, str]) -> None:
-    """Raise where the files cannot be of one population."""
-    for name in ("user_id", "item_id"):
-        lists, truth = tables["lists"][name], tables["truth"][name]
-        for other, rows in tables.items():
-            if rows[name].dtype != lists.dtype:
-                raise DataError(
-                    f"{name} is {lists.dtype} in {addresses['lists']} and {rows[name].dtype} in {addresses[other]}. "
-                    "Cast one to the type of the other."
-                )
-        if not lists.unique().is_in(truth.unique().implode()).any():
-            raise DataError(
-                f"{addresses['lists']} and {addresses['truth']} have no {name} in common ({lists.n_unique():,} and "
-                f"{truth.n_unique():,} different ones). Check that both use the same ids."
+    index[index < 0] = data.n_items
+    for lo in range(0, data.n_users, _BLOCK):
+        users = np.arange(lo, min(lo + _BLOCK, data.n_users), dtype=np.int32)
+        heard = Pairs.of(data.log.users(users)) if loaded.test is not None else _nothing(len(users), data.n_items)
+        lists = listed.block(listed.rows_of(data.users.decode(users)), index, heard if filter_seen else None, k)
+        meter.add(users, lists, heard)
+    if listed.users is None:
+        return notes
+    rest = np.flatnonzero(data.users.encode(listed.users.ids) < 0)
+    if loaded.test is not None:
+        if len(rest):
+            notes.append(
+                f"{len(rest):,} of {len(listed.users):,} users of the lists are not in train; their lists are left out"
             )
+        return notes
+    for lo in range(0, len(rest), _BLOCK):
+        rows = rest[lo : lo + _BLOCK]
+        nobody = np.full(len(rows), -1, np.int32)
+        meter.add(nobody, listed.block(rows, index, None, k), _nothing(len(rows), data.n_items))
+    return notes
 
 
-def _log(rows: pl.DataFrame, users: Vocabulary, items: Vocabulary) -> Log:
-    """A log without time, ordered by user."""
-    user, item = users.encode(rows["user_id"]), items.encode(rows["item_id"])
-    order = np.lexsort((item, user))
-    bounds = _bounds(user, len(users))
-    return Log(bounds[:-1], bounds[1:], item[order], None, None, len(items))
+def _nothing(n: int, n_items: int) -> Pairs:
+    return Pairs(np.zeros(n + 1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32), None, n_items)
 
 
-def _lists(rows: pl.DataFrame, users: Vocabulary, items: Vocabulary) -> Lists:
-    """One list for each user of the vocabulary, best first, ties by ascending item index."""
-    user, item = users.encode(rows["user_id"]), items.encode(rows["item_id"])
-    place = rows["place"].to_numpy()
-    order = np.lexsort((item, place, user))
-    return Lists(_bounds(user, len(users)), item[order], -place[order].astype(np.float32))
-
-
-def _bounds(user: Int32s, n_users: int) -> AnyArray:
-    return np.concatenate(([0], np.bincount(user, minlength=n_users).cumsum())).astype(np.int64)
+def _check_common(listed: Listed, loaded: Loaded, truth: str) -> None:
+    """Raise where lists and truth cannot be of one population."""
+    data, test = loaded.train, loaded.test
+    log = data.log if test is None else test.log
+    items = np.unique(np.concatenate([log.item, test.cold.item] if test is not None else [log.item]))
+    known = data.catalogue.items.decode(items[items < data.n_items])
+    users = [data.users.decode(np.flatnonzero(log.start < log.stop).astype(np.int32))]
+    if test is not None and test.cold_users.dtype == users[0].dtype:
+        users.append(test.cold_users)
+    for name, mine, theirs in (
+        ("user_id", listed.users, Vocabulary.of(*users)),
+        ("item_id", listed.items, Vocabulary.of(known)),
+    ):
+        if mine is None:
+            continue
+        if mine.ids.dtype.is_integer() != theirs.ids.dtype.is_integer():
+            raise DataError(
+                f"{name} is {mine.ids.dtype} in {listed.address} and {theirs.ids.dtype} in {truth}. "
+                "Cast one to the type of the other."
+            )
+        if not (mine.encode(theirs.ids) >= 0).any():
+            raise DataError(
+                f"{listed.address} and {truth} have no {name} in common ({len(mine):,} and {len(theirs):,} different "
+                "ones). Check that both use the same ids."
+            )
 
 
 def _all_of(test: Log) -> Truth:
@@ -335,22 +343,23 @@ def _all_of(test: Log) -> Truth:
     return Truth(users, indptr, pairs.item, np.zeros(len(users), np.int64), False, population)
 
 
-_NEED_TRAIN = ("novelty", "surprisal", "popularity", "popularity_bias", "coverage", "gini", "history_popularity")
+_NEED_TRAIN = ("novelty", "surprisal", "popularity", "popularity_bias", "history_popularity")
 
 
-def _without_train(metrics: Metrics, name: str) -> Metrics:
+def _without_train(metrics: Metrics, name: str, catalogue: bool) -> Metrics:
     """The same with null, and words, for all that needs train."""
-    values = {k: None if k.split("@")[0] in _NEED_TRAIN else v for k, v in metrics["lists"][name].items()}
-    words = (
-        "no train file: every user of the truth is evaluated, and " + ", ".join(_NEED_TRAIN) + " and slices are missing"
-    )
+    missing = _NEED_TRAIN if catalogue else (*_NEED_TRAIN, "coverage", "gini")
+    values = {k: None if k.split("@")[0] in missing else v for k, v in metrics["lists"][name].items()}
+    words = "no train file: every user of the truth is evaluated, and " + ", ".join(missing) + " and slices are missing"
     definitions = metrics["definitions"] | {
         "truth": "a user's distinct items in the truth file",
         "population": "every user of the truth file; a user without a list scores 0; macro average",
     }
+    notes = [note for note in metrics["notes"] if catalogue or not note.startswith("coverage")]
     return metrics | {
         "definitions": definitions,
+        "catalogue": metrics["catalogue"] if catalogue else None,
         "lists": {name: values},
         "slices": {},
-        "notes": [*metrics["notes"], words],
+        "notes": [*notes, words],
     }

@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 
+from tonearm.bootstrap import interval, resample
 from tonearm.errors import ConfigError
 from tonearm.kernels import metrics as kernels
 from tonearm.kernels.metrics import UInt32s
 from tonearm.lists import Lists
 from tonearm.metrics import Truth
-from tonearm.types import Bools, Int32s, Int64s
+from tonearm.types import Bools, Float32s, Float64s, Int32s, Int64s
 
 MAX_SOURCES = 16
 
@@ -36,6 +37,7 @@ class FunnelMeter:
         self._members = np.zeros(1 << len(sources), np.int64)
         self._recalls = np.zeros(len(sources) + 2)
         self._users = self._possible = self._reachable = 0
+        self._lost = np.zeros((len(truth), 2), np.float32)
 
     def add(self, users: Int32s, union: Lists, membership: Bools | UInt32s, final: Lists) -> None:
         """Count a block of train users, each user once over all blocks.
@@ -52,13 +54,14 @@ class FunnelMeter:
         found, hit = np.zeros(int(offset[-1]), np.uint32), np.zeros(int(offset[-1]), np.bool_)
         lists = (union.indptr, union.item, member, final.indptr, final.item)
         kernels.trace(row, *lists, self.k, truth.indptr, truth.item, offset, found, hit)
+        self._lost[row[row >= 0]] = _lost(offset, found, hit, self.k)[row >= 0]
         kernels.count_members(row, union.indptr, member, self._members)
         possible, reachable = kernels.tally(offset, found, hit, self.k, len(self.sources), self._counts, self._recalls)
         self._users += int((row >= 0).sum())
         self._possible += int(possible)
         self._reachable += int(reachable)
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self, rng: np.random.Generator, resamples: int = 1000) -> dict[str, Any]:
         """The funnel as plain figures; None where there is nothing to divide by."""
         n, n_sources = self._users, len(self.sources)
         items, by_bits = int(self._counts.sum()), self._counts.sum(axis=0)
@@ -84,7 +87,7 @@ class FunnelMeter:
             },
             "buried": buried,
             "buried_share": _share(buried, retrieved),
-        } | self._limits(final_hits)
+        } | self._limits(final_hits, resample([self._lost], rng, resamples)[0])
 
     def _source(self, s: int, by_bits: Int64s, ceiling: float | None) -> dict[str, Any]:
         bits = np.arange(len(by_bits))
@@ -108,16 +111,33 @@ class FunnelMeter:
             "buried": int(self._counts[0, mine].sum()),
         }
 
-    def _limits(self, final_hits: int) -> dict[str, Any]:
+    def _limits(self, final_hits: int, drawn: Float64s) -> dict[str, Any]:
+        """What became of the possible hits, and which loss is the larger, as far as the draw of users can tell.
+
+        drawn: (n_resamples, 2), mean hits lost by retrieval less those lost by ranking, and mean possible hits
+        """
         ranking, retrieval = self._reachable - final_hits, self._possible - self._reachable
-        limits = None if self._possible == 0 else "retrieval" if retrieval >= ranking else "ranking"
+        low, high, limits = None, None, None
+        drawn = drawn[drawn[:, 1] > 0]
+        if (ranking or retrieval) and len(drawn):
+            low, high = interval(drawn[:, :1] / drawn[:, 1:])[:, 0].tolist()
+            limits = "retrieval" if low > 0 else "ranking" if high < 0 else "both"
         return {
             "possible_hits": self._possible,
             "share_hit": _share(final_hits, self._possible),
             "share_lost_by_retrieval": _share(retrieval, self._possible),
             "share_lost_by_ranking": _share(ranking, self._possible),
-            "limits": limits if ranking or retrieval else None,
+            "retrieval_less_ranking": _share(retrieval - ranking, self._possible),
+            "retrieval_less_ranking_interval": None if limits is None else [low, high],
+            "limits": limits,
         }
+
+
+def _lost(offset: Int64s, found: UInt32s, hit: Bools, k: int) -> Float32s:
+    """Of each user the hits at k lost by retrieval less those lost by ranking, and the possible ones; (b, 2)."""
+    hits, reached = (np.diff(np.append(0, np.cumsum(flag))[offset]) for flag in (hit, hit | (found != 0)))
+    possible, reachable = np.minimum(k, np.diff(offset)), np.minimum(k, reached)
+    return np.stack([possible - 2 * reachable + hits, possible], axis=1).astype(np.float32)
 
 
 def _share(part: int, whole: int) -> float | None:

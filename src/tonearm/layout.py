@@ -1,6 +1,6 @@
 """Put the rows of a log into the places of their users, batch by batch, and make a `Log` of them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,13 +50,14 @@ def pour(
     events: Events,
     rows: pl.LazyFrame,
     total: int,
-    items: Vocabulary,
+    encode: Callable[[pl.Series], Int32s],
     rooms: Sequence[Room],
     progress: Progress,
 ) -> None:
     """Read rows (`user_id`, `item_id`, and `time` and `weight` if present) and put each where it belongs.
 
     total: how many rows there are, for progress
+    encode: item ids to indices, −1 for one that is unknown
     Rows of unknown users and items are skipped.
 
     Raises:
@@ -65,7 +66,7 @@ def pour(
     done = 0
     with reading(events.input.address):
         for batch in batches(rows):
-            item = items.encode(batch["item_id"])
+            item = encode(batch["item_id"])
             time = np.array(batch["time"] if events.timed else [], dtype=np.int32)
             weight = np.array(batch["weight"] if events.weighted else [], dtype=np.float32)
             for room in rooms:

@@ -22,6 +22,7 @@ from tonearm.inputs import Events, Fingerprint, fingerprint, open_events, requir
 from tonearm.layout import Room, pour, settle
 from tonearm.moments import DAY, to_moment, to_seconds
 from tonearm.progress import Progress, no_progress
+from tonearm.types import Int32s
 from tonearm.vocabulary import Vocabulary
 
 __all__ = ["DataOptions", "Loaded", "Survey", "Test", "gather", "load_all", "load_events", "load_ready_made", "survey"]
@@ -33,10 +34,10 @@ T = TypeVar("T")
 class Test:
     """What happened after the cut.
 
-    log: one row for each train user, only items of the train vocabulary
+    log: one row for each train user; items that neither train nor the catalogue knows come after all those that do
     cold_users: ids of the test users that train does not know, ascending
-    cold: one row for each cold user
-    unknown_items, unknown_events: distinct items, and their events, that are in neither train nor the catalogue
+    cold: one row for each cold user, over the same items
+    unknown_items, unknown_events: distinct items that are in neither train nor the catalogue, and their events
     """
 
     __test__ = False
@@ -132,10 +133,12 @@ def survey(
     test_from: datetime | None,
     options: DataOptions | None = None,
     today: datetime | None = None,
+    learning: bool = True,
 ) -> Survey:
     """Open and count the inputs; whatever is wrong with them is listed in the result.
 
     logs: {"events": address}, or {"train": address, "test": address}
+    learning: train must be enough to learn from, and not only to measure by
 
     Raises:
         ConfigError: another set of logs, or a cut for sets that are already cut.
@@ -171,7 +174,7 @@ def survey(
     if table is not None and counted:
         problems += _stranger_problems(*next(iter(counted.values())), table, options)
     result = Survey(counted, table, described, cut, now, options, problems)
-    return result if problems else replace(result, problems=_side_problems(result))
+    return result if problems else replace(result, problems=_side_problems(result, learning))
 
 
 def gather(found: Survey, progress: Progress = no_progress) -> Loaded:
@@ -187,24 +190,26 @@ def gather(found: Survey, progress: Progress = no_progress) -> Loaded:
     train_side, test_side = sides["train"], sides.get("test")
     users = Vocabulary(train_side.users["id"])
     items = Vocabulary.of(*([found.items.ids] if found.items is not None else []), train_side.items["id"])
-    rooms = {"train": [_room(train_side, train_side.users)]}
+    rooms, new = {"train": [_room(train_side, train_side.users)]}, items.ids.clear()
     if test_side is not None:
         rooms["test"] = _test_rooms(users, test_side)
+        new = test_side.items["id"].filter(pl.Series(items.encode(test_side.items["id"]) < 0))
     for name, (events, census) in found.logs.items():
         rows = kept_rows(events, found.options, found.today, _ids(found))
         mine = (room for side in rooms if sides[side].log == name for room in rooms[side])
-        pour(events, rows, census.kept, items, tuple(mine), progress)
+        pour(events, rows, census.kept, partial(_encode, items, Vocabulary(new)), tuple(mine), progress)
     cold_users = rooms["test"][1].users.ids if test_side is not None else None
     # Popped, so that the keys of one side are gone before the next is unpacked.
-    settled = {side: _settle(found, sides[side], rooms.pop(side), len(items)) for side in list(rooms)}
-    (log,) = settled["train"][0]
+    settled = {side: _settle(found, sides[side], rooms.pop(side), len(items) + len(new)) for side in list(rooms)}
+    log = replace(settled["train"][0][0], n_items=len(items))
     now = found.cut if found.cut is not None else _end(log, train_side.days)
     train = Dataset(users, lay_out(found.items, items), log, now)
     test = None
     if test_side is not None and cold_users is not None:
-        unknown = test_side.items.filter(pl.Series(items.encode(test_side.items["id"]) < 0))
         warm, cold = settled["test"][0]
-        test = Test(warm, cold_users, cold, len(unknown), int(unknown["n"].sum()))
+        _check_differ(train_side, test_side, log, warm)
+        unknown = sum(int((side.item >= len(items)).sum()) for side in (warm, cold))
+        test = Test(warm, cold_users, cold, len(new), unknown)
     duplicates = dict.fromkeys(found.logs, 0)
     for side, (_, n) in settled.items():
         duplicates[sides[side].log] += n
@@ -244,7 +249,7 @@ def _sides(found: Survey) -> dict[str, _Side]:
     return {"train": side("events", "train", EARLIEST, found.cut), "test": side("events", "test", found.cut, end)}
 
 
-def _side_problems(found: Survey) -> list[str]:
+def _side_problems(found: Survey, learning: bool) -> list[str]:
     """What a cut or a pair of sets can have wrong once the rows themselves are fine."""
     sides = _sides(found)
     train, test = sides["train"], sides.get("test")
@@ -259,7 +264,7 @@ def _side_problems(found: Survey) -> list[str]:
         ]
     problems = []
     for table, what in ((train.users, "user"), (train.items, "item")):
-        if len(table) == 1:
+        if learning and len(table) == 1:
             only, n = table.row(0)
             problems.append(
                 f"{address}: train holds one {what} only ({only}, {n:,} events), which leaves nothing to learn. "
@@ -315,6 +320,26 @@ def _test_rooms(users: Vocabulary, side: _Side) -> list[Room]:
     cold = side.users.filter(pl.Series(place < 0))
     cast = cold["id"].cast(users.ids.dtype, strict=False)
     return [warm, _room(side, cold.with_columns(cast) if cast.null_count() == 0 else cold)]
+
+
+def _encode(known: Vocabulary, new: Vocabulary, ids: pl.Series) -> Int32s:
+    """Indices of items, the new ones after all that are known."""
+    index = known.encode(ids)
+    place = np.flatnonzero(index < 0)
+    if len(new) and len(place):
+        index = index.copy()  # an encoded column of strings cannot be written to
+        index[place] = len(known) + new.encode(ids.gather(place))
+    return index
+
+
+def _check_differ(train_side: _Side, test_side: _Side, train: Log, test: Log) -> None:
+    same = np.array_equal(train.start, test.start) and np.array_equal(train.item, test.item)
+    if same and (train.time is None or test.time is None or np.array_equal(train.time, test.time)):
+        raise DataError(
+            f"{train_side.events.input.address} and {test_side.events.input.address}: train and test hold the same "
+            f"{train.n_events:,} events, so a list would be measured by what it was made from. Give as test what "
+            "users went on to do after train."
+        )
 
 
 def _settle(found: Survey, side: _Side, rooms: list[Room], n_items: int) -> tuple[list[Log], int]:

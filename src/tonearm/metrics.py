@@ -6,7 +6,7 @@ bootstrap needs, and sums for everything else. The definitions stand in docs/met
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -63,12 +63,13 @@ class Truth:
 def truth(train: Log | Pairs, test: Log, filter_seen: bool = True) -> Truth:
     """The truth of warm users: distinct test items that exist in train, less those heard in train where filter_seen.
 
-    train, test: over the same user and item index; a user without an entry in train is cold and not in the result.
+    train, test: over the same user index; items of test that train does not know come after its own. A user without an
+        entry in train is cold and not in the result.
     """
     assert train.n_users == test.n_users, "train and test share one user index"
-    assert train.n_items == test.n_items, "train and test share one item index"
+    assert train.n_items <= test.n_items, "train and test share one item index"
     start, stop = (train.start, train.stop) if isinstance(train, Log) else (train.indptr[:-1], train.indptr[1:])
-    known = events.item_counts(start, stop, train.item, train.n_items)[0] > 0
+    known = events.item_counts(start, stop, train.item, test.n_items)[0] > 0
     pairs = Pairs.of(test)
     keep, counts = np.zeros(len(pairs.item), np.bool_), np.zeros((test.n_users, 3), np.int64)
     kernels.collect_truth(start, stop, train.item, pairs.indptr, pairs.item, known, filter_seen, keep, counts)
@@ -100,25 +101,32 @@ def cold_users(cold: Log, plays: Counts, popular: Int32s, k: int) -> dict[str, A
     cold: test events of the cold users, a row for each; plays: (n_items,) plays of each item in train
     popular: item index, most popular first
 
-    share_with_hit, mean_hits and recall are means over cold users with at least one test item that exists in train.
+    share_with_hit, mean_hits and recall are means over cold users with at least one test item that exists in train;
+    share_of_cold_users_without_hit is of all of them, and mean_hits_of_cold_users_with_hit of those with a hit.
     None of them: null, and `note` says which.
     """
     pairs = Pairs.of(cold)
     row = np.repeat(np.arange(pairs.n_users), np.diff(pairs.indptr))
-    known = plays[pairs.item] > 0
+    known = np.pad(plays, (0, cold.n_items - len(plays)))[pairs.item] > 0
     sizes = np.bincount(row[known], minlength=pairs.n_users)
     hits = np.bincount(row[known & np.isin(pairs.item, popular[:k])], minlength=pairs.n_users)
-    n_users, some = int((np.diff(pairs.indptr) > 0).sum()), sizes > 0
-    result: dict[str, Any] = {"users": n_users, "users_with_truth": int(some.sum()), "k": k}
+    n_users, some, with_hit = int((np.diff(pairs.indptr) > 0).sum()), sizes > 0, int((hits > 0).sum())
+    note = None
     if not some.any():
-        note = "no cold users" if n_users == 0 else "no cold user heard an item that exists in train"
-        return result | {"users_with_hit": 0, "share_with_hit": None, "mean_hits": None, "recall": None, "note": note}
-    return result | {
-        "users_with_hit": int((hits > 0).sum()),
-        "share_with_hit": float((hits[some] > 0).mean()),
-        "mean_hits": float(hits[some].mean()),
-        "recall": float((hits[some] / sizes[some]).mean()),
-        "note": None,
+        none_known = f"none of the cold users ({n_users:,}) heard an item that exists in train"
+        note = "no cold users" if n_users == 0 else none_known
+    return {
+        "users": n_users,
+        "events": cold.n_events,
+        "users_with_truth": int(some.sum()),
+        "k": k,
+        "users_with_hit": with_hit,
+        "share_with_hit": float((hits[some] > 0).mean()) if some.any() else None,
+        "mean_hits": float(hits[some].mean()) if some.any() else None,
+        "recall": float((hits[some] / sizes[some]).mean()) if some.any() else None,
+        "share_of_cold_users_without_hit": 1 - with_hit / n_users if n_users else None,
+        "mean_hits_of_cold_users_with_hit": float(hits.sum() / with_hit) if with_hit else None,
+        "note": note,
     }
 
 
@@ -127,7 +135,7 @@ class Items:
     """What a meter needs to know of every item.
 
     plays: (n_items,) plays in train: events, or their summed weight
-    catalogue_size: the denominator of coverage
+    catalogue_size: the first so many items are those that coverage and gini are of
     genre_indptr, genre_index, n_genres: genres of each item; n_genres is 0 where there are none
     band: (n_items,) int32 into `BANDS`, −1 for an item without plays
     genre: (n_items,) int32 first genre as an index into genre_names, −1 for none or one of the rarer
@@ -149,7 +157,7 @@ class Items:
         return np.asarray(-np.log2(np.where(self.plays > 0, self.plays, 1) / total), np.float64)
 
 
-def describe_items(plays: Counts, catalogue: Catalogue, catalogue_size: int | None = None, n_genres: int = 10) -> Items:
+def describe_items(plays: Counts, catalogue: Catalogue, n_genres: int = 10) -> Items:
     """Facts of all items from their plays in train and the catalogue; slices cover the n_genres most-played genres."""
     order = np.lexsort((np.arange(len(plays)), -plays))
     before = np.cumsum(plays[order]) - plays[order]
@@ -158,7 +166,7 @@ def describe_items(plays: Counts, catalogue: Catalogue, catalogue_size: int | No
     band[plays == 0] = -1
     genre = np.full(len(plays), -1, np.int32)
     tags = catalogue.genres
-    size = len(catalogue) if catalogue_size is None else catalogue_size
+    size = len(catalogue)
     if tags is None:
         empty = np.zeros(len(plays) + 1, np.int64)
         return Items(plays, size, empty, np.empty(0, np.int32), 0, band, genre, ())
@@ -172,6 +180,18 @@ def describe_items(plays: Counts, catalogue: Catalogue, catalogue_size: int | No
     genre[some] = place[first]
     names = tuple(str(name) for name in tags.labels.decode(top.astype(np.int32)).to_list())
     return Items(plays, size, tags.indptr, tags.index, len(tags.labels), band, genre, names)
+
+
+def with_stranger(items: Items) -> Items:
+    """The same and one more item, which stands for any that is not among them: without plays, genre or coverage."""
+    plays: Counts = np.pad(items.plays, (0, 1))
+    return replace(
+        items,
+        plays=plays,
+        genre_indptr=np.append(items.genre_indptr, items.genre_indptr[-1:]),
+        band=np.append(items.band, np.full(1, -1, np.int32)),
+        genre=np.append(items.genre, np.full(1, -1, np.int32)),
+    )
 
 
 def gini(counts: AnyArray, n_items: int) -> float | None:
@@ -196,6 +216,23 @@ def check_ks(ks: Sequence[int]) -> tuple[int, ...]:
     if not ks or min(ks) < 1:
         raise ConfigError(f"k must be a whole number from 1 up, got {list(ks)}")
     return tuple(sorted({int(k) for k in ks}))
+
+
+def ks_within(ks: Sequence[int], longest: int) -> tuple[int, ...]:
+    """The ks that lists can be measured at: none above the length they are made for, which stands in for an empty rest.
+
+    longest: items that a list holds at most
+
+    Raises:
+        ConfigError: as `check_ks`.
+    """
+    return tuple(k for k in check_ks(ks) if k <= longest) or (longest,)
+
+
+def left_out_ks(ks: Sequence[int], longest: int) -> list[str]:
+    """Words on the ks that `ks_within` leaves out; nothing where it leaves none."""
+    above = ", ".join(str(k) for k in check_ks(ks) if k > longest)
+    return [f"nothing is measured at {above}: no list holds more than {longest:,} items"] if above else []
 
 
 def focus_of(ks: Sequence[int]) -> int:
@@ -298,8 +335,8 @@ class ListMeter(AccuracyMeter):
         result: dict[str, float | int | None] = {**self.means()}
         means = [float(s / c) if c else None for s, c in zip(*self._beyond, strict=True)]
         n_k, heard = len(self.ks), means[-1]
-        shown = np.cumsum(self._exposure, axis=0, dtype=np.int64)
         size = self.items.catalogue_size
+        shown = np.cumsum(self._exposure[:, :size], axis=0, dtype=np.int64)
         for c, k in enumerate(self.ks):
             played = means[2 * n_k + c]
             result[f"novelty@{k}"] = means[c]

@@ -24,7 +24,16 @@ from tonearm.found import in_a_line, undated
 from tonearm.funnel import FunnelMeter
 from tonearm.kernels.threads import threads
 from tonearm.load import Loaded, load_events, load_ready_made
-from tonearm.metrics import ListMeter, Truth, cold_users, describe_items, truth
+from tonearm.metrics import (
+    ListMeter,
+    Truth,
+    cold_users,
+    describe_items,
+    focus_of,
+    ks_within,
+    left_out_ks,
+    truth,
+)
 from tonearm.moments import parse_moment, to_moment
 from tonearm.omissions import omissions
 from tonearm.parts import local_path
@@ -125,9 +134,11 @@ def run(
                 shape=costs,
                 population={"test_events_of_unknown_items": loaded.test.unknown_events},
                 cold=cold_users(loaded.test.cold, loaded.train.plays, popular, config.output.k),
+                catalogue=None if inputs.items is None else "the catalogue",
                 resamples=config.evaluation.resamples,
             )
         metrics["left_out"] = omissions(loaded, config, sources, ranker, similar)
+        metrics["notes"] += left_out_ks(config.evaluation.ks, longest_list(loaded.train, config))
         with stages.stage("catalogue, models, profile"):
             metrics["notes"] += [*artefacts.silent_users(folder, loaded.train), *undated(loaded.found)]
             artefacts.write_catalogue(folder, loaded.train, popular[: config.output.top_popular])
@@ -219,17 +230,15 @@ def write_lists(
     """Write every user's lists, block by block, and measure them as they pass; also what the rules cost."""
     config, names = recommender.config, [source.name for source in recommender.fitted]
     k, allowed = config.output.k, None if recommender.shaper is None else recommender.shaper.allowed
-    items = describe_items(train.plays, train.catalogue)
+    items, ks = describe_items(train.plays, train.catalogue), measured_ks(train, config)
     shown_as = [artefacts.LISTS.get(name, name) for name in names]
     parts = {} if config.filter_seen else parts_of(truth_, train.pairs)
     rules = () if config.filter_seen else rule_names(train.log.time is not None)
-    meters = {
-        name: ListMeter(truth_, items, config.evaluation.ks, parts) for name in (*shown_as, *rules, "recommendations")
-    }
-    funnel = FunnelMeter(truth_, proposing(names, config.proposers))
+    meters = {name: ListMeter(truth_, items, ks, parts) for name in (*shown_as, *rules, "recommendations")}
+    funnel = FunnelMeter(truth_, proposing(names, config.proposers), focus_of(ks))
     costs = None
     if recommender.shaper is not None:
-        costs = RuleCosts(recommender, truth_, items, config.evaluation.ks, parts)
+        costs = RuleCosts(recommender, truth_, items, ks, parts)
         meters[artefacts.UNSHAPED] = costs.unshaped
     scratch, popular = Scratch(), train.popular_of(allowed)
     content = next((source for source in recommender.fitted if isinstance(source, ContentModel)), None)
@@ -269,6 +278,16 @@ def blocks(train: Dataset, config: Config, progress: Progress) -> Iterator[Block
     for lo in range(0, train.n_users, config.block):
         progress("lists", lo, train.n_users)
         yield train.block(lo, min(lo + config.block, train.n_users), config.filter_seen)
+
+
+def longest_list(train: Dataset, config: Config) -> int:
+    """How many items a list can hold: no metric@k is of a k above it."""
+    return min(config.output.k, len(train.popularity_order))
+
+
+def measured_ks(train: Dataset, config: Config) -> tuple[int, ...]:
+    """The cut-offs of `evaluation.ks` that lists are long enough for."""
+    return ks_within(config.evaluation.ks, longest_list(train, config))
 
 
 def stage_rng(seed: int, stage: str) -> np.random.Generator:

@@ -206,10 +206,11 @@ def _user(train: Dataset, test: Test, truth: Truth, row: int) -> Row:
     user = truth.users[row : row + 1]
     heard, tested = Pairs.of(train.log.users(user)), Pairs.of(test.log.users(user))
     latest = _order(heard)[:HISTORY]
-    shown = _order(tested)[:TESTED]
+    shown = _order(tested)
+    shown = shown[tested.item[shown] < train.n_items][:TESTED]
     counts = np.isin(tested.item, truth.item[truth.indptr[row] : truth.indptr[row + 1]])
-    known = train.plays[tested.item] > 0
-    reasons = np.where(counts, "counts", np.where(known, "already heard", "not in train"))
+    known = train.plays[tested.item[shown]] > 0
+    reasons = np.where(counts[shown], "counts", np.where(known, "already heard", "not in train"))
     popular = train.popularity_order[: POPULAR + len(heard.item)]
     if truth.filter_seen:
         popular = popular[~np.isin(popular, heard.item)]
@@ -222,8 +223,8 @@ def _user(train: Dataset, test: Test, truth: Truth, row: int) -> Row:
         "test_items": len(tested.item),
         "truth_items": int(counts.sum()),
         "test": [
-            entry | {"in_truth": bool(counts[place]), "reason": str(reasons[place])}
-            for entry, place in zip(_entries(train, tested, shown), shown, strict=True)
+            entry | {"in_truth": bool(counts[place]), "reason": str(reason)}
+            for entry, place, reason in zip(_entries(train, tested, shown), shown, reasons, strict=True)
         ],
         "popular": describe(train, popular),
     }

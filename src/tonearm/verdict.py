@@ -129,8 +129,10 @@ def lines(metrics: Metrics, verbose: bool = False) -> list[str]:
     funnel, cold, population = metrics["funnel"], metrics["cold"], metrics["population"]
     found += rule_lines(metrics)
     if funnel is not None and funnel["limits"] is not None:
+        which = "retrieval and ranking limit" if funnel["limits"] == "both" else f"{funnel['limits']} limits"
+        equally = " about equally" if funnel["limits"] == "both" else ""
         found.append(
-            f"{funnel['limits']} limits the result: of {funnel['possible_hits']:,} hits possible at {funnel['k']}, "
+            f"{which} the result{equally}: of {funnel['possible_hits']:,} hits possible at {funnel['k']}, "
             f"{funnel['share_hit']:.1%} were made, {funnel['share_lost_by_retrieval']:.1%} no source found, "
             f"{funnel['share_lost_by_ranking']:.1%} the ranker buried"
         )
@@ -140,6 +142,8 @@ def lines(metrics: Metrics, verbose: bool = False) -> list[str]:
             f"{cold['share_with_hit']:.1%} of these find at least one in the popular list of {cold['k']}, "
             f"{cold['mean_hits']:.2f} on average"
         )
+    if cold is not None and cold["users"]:
+        found.append(without_hit(cold))
     words = metrics["definitions"]
     said = f"{counted(population['evaluated_users'], 'user')} evaluated"
     found.append(
@@ -153,6 +157,13 @@ def lines(metrics: Metrics, verbose: bool = False) -> list[str]:
     found.extend(f"left out: {row['sentence']}" for row in metrics.get("left_out", []))
     found.extend(f"warning: {text}" for text in metrics["warnings"])
     return found
+
+
+def without_hit(cold: Mapping[str, Any]) -> str:
+    """The two figures of all cold users, in words."""
+    mean, share = cold["mean_hits_of_cold_users_with_hit"], cold["share_of_cold_users_without_hit"]
+    rest = "" if mean is None else f"; the others find {mean:.2f} on average"
+    return f"{share:.1%} of all cold users ({cold['users']:,}) find none in the popular list of {cold['k']}{rest}"
 
 
 def _of_parts(metrics: Metrics) -> list[str]:

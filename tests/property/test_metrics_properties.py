@@ -144,7 +144,7 @@ def test_the_funnel_adds_up(case: Case, data: st.DataObject) -> None:
     for lo, hi, some in ((0, half, flags[:cut]), (half, len(case.train), flags[cut:])):
         users = np.arange(lo, hi, dtype=np.int32)
         meter.add(users, lists_of(candidates[lo:hi]), np.array(some, np.uint32), lists_of(case.ranked[lo:hi]))
-    found = meter.summary()
+    found = meter.summary(np.random.default_rng(0))
     if found["possible_hits"] == 0:
         assert found["limits"] is None
         return

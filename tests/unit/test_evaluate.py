@@ -17,6 +17,7 @@ from tonearm.evaluate import evaluate, evaluate_files, warnings
 from tonearm.funnel import FunnelMeter
 from tonearm.left_out import LeftOut, as_rows
 from tonearm.lists import Lists
+from tonearm.load import load_ready_made
 from tonearm.metrics import ListMeter, cold_users, describe_items, truth
 from tonearm.verdict import best_source, lines, sentence, shown, table
 from tonearm.vocabulary import Vocabulary
@@ -57,7 +58,8 @@ def test_metrics_are_plain_json_with_every_part() -> None:
     metrics = everything()
     assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
     expected = (
-        "definitions filter_seen ks focus final population lists intervals comparisons parts cold slices funnel notes"
+        "definitions filter_seen ks focus final catalogue population lists intervals comparisons parts cold slices "
+        "funnel notes"
     )
     assert set(metrics) == {*expected.split(), "warnings"}
     assert set(metrics["intervals"]) == set(metrics["lists"]) == {"bad", "recommendations"}
@@ -273,7 +275,7 @@ def test_files_with_train(tmp_path: Path) -> None:
     assert metrics["population"]["evaluated_users"] == 2
     assert metrics["population"]["cold_test_users"] == 1
     assert metrics["lists"]["lists"]["recall@2"] == pytest.approx((1 + 0) / 2)
-    assert metrics["lists"]["lists"]["coverage@1"] == pytest.approx(2 / 4)
+    assert metrics["lists"]["lists"]["coverage@1"] == pytest.approx(2 / 3), "of 3, 5 and 7, the items of train"
     seen = evaluate_files(paths["lists"], paths["truth"], paths["train"], ks=(1, 2), filter_seen=False, resamples=50)
     assert seen["population"]["evaluated_users"] == 3
     assert seen["lists"]["lists"]["recall@2"] == pytest.approx((1 / 2 + 0 + 0) / 3)
@@ -301,7 +303,7 @@ BAD: list[tuple[Columns, Columns, str]] = [
     (
         {"user_id": ["ann", "bob", "bob"], "item_id": [7, 5, 5], "rank": [1, 1, 2]},
         TRUTH,
-        r"1 of 3 rows repeat an item in a user's list \(first: user bob, item 5\)",
+        r"1 of 3 rows repeat an item in a list \(first: user bob, item 5\)",
     ),
     ({"user_id": [1], "item_id": [7], "rank": [1]}, TRUTH, "user_id is Int64 in .* and String in .*truth.parquet"),
     ({"user_id": ["eve"], "item_id": [7], "rank": [1]}, TRUTH, "no user_id in common"),
@@ -323,6 +325,150 @@ def test_a_file_without_rows_is_refused(tmp_path: Path) -> None:
     pl.DataFrame(LISTS).head(0).write_parquet(empty)
     with pytest.raises(DataError, match="no rows"):
         evaluate_files(empty, paths["truth"])
+
+
+SMALL: dict[str, Columns] = {
+    "train": {"user_id": [1, 1, 2, 2], "item_id": [1, 2, 1, 3]},
+    "test": {"user_id": [1, 8, 9], "item_id": [3, 9, 9]},
+    "lists": {"user_id": [1, 1, 2, 7], "item_id": [3, 9, 2, 1], "rank": [1, 2, 1, 1]},
+    "popular": {"rank": [1, 2, 3], "item_id": [1, 3, 2]},
+    "catalogue": {"item_id": [1, 2, 3, 4, 5]},
+}
+
+
+def test_point_3_cold_users_of_unknown_items_are_counted(tmp_path: Path) -> None:
+    """Items that neither train nor catalogue knows vanished before users were counted: no cold users instead of two."""
+    paths = write(tmp_path, **SMALL)
+    metrics = evaluate_files(paths["lists"], paths["test"], paths["train"], resamples=20)
+    counts = metrics["population"]
+    assert (counts["cold_test_users"], counts["test_users"], counts["test_events"]) == (2, 3, 3)
+    assert (counts["train_users"], counts["test_events_of_unknown_items"]) == (2, 2)
+    assert (metrics["cold"]["users"], metrics["cold"]["share_of_cold_users_without_hit"]) == (2, 1)
+    assert metrics["cold"]["mean_hits_of_cold_users_with_hit"] is None
+    said = lines(metrics)
+    assert "none of the cold users (2) heard an item that exists in train" in said
+    assert "100.0% of all cold users (2) find none in the popular list of 2" in said
+    loaded = load_ready_made(str(paths["train"]), str(paths["test"]), None)
+    assert loaded.test is not None
+    assert loaded.found.test is not None
+    assert (loaded.found.test.cold_users, loaded.found.test.events) == (2, 3)
+    of_run = cold_users(loaded.test.cold, loaded.train.plays, loaded.train.popularity_order, 2)
+    assert of_run == metrics["cold"]
+
+
+def test_point_4_coverage_says_whose_items_it_is_of(tmp_path: Path) -> None:
+    """`evaluate` and `run` gave the same lists two coverages, as only one of them knew the catalogue."""
+    paths = write(tmp_path, **SMALL)
+    files = paths["lists"], paths["test"], paths["train"]
+    without, given = evaluate_files(*files, resamples=20), evaluate_files(*files, paths["catalogue"], resamples=20)
+    # Lists of train users hold 3, 9 and 2; nothing but the list knows 9, and user 7 is not in train.
+    assert (without["lists"]["lists"]["coverage"], given["lists"]["lists"]["coverage"]) == (2 / 3, 2 / 5)
+    words = "coverage and gini are of 5 items, those of catalogue.parquet and of train.parquet"
+    assert words in given["notes"]
+    assert "5 items (those of catalogue.parquet" in given["definitions"]["coverage"]
+    assert any("3 items, those of train.parquet, as no catalogue was given" in note for note in without["notes"])
+    assert any(note.endswith("missing: no catalogue was given") for note in without["notes"])
+    assert any(note.endswith("missing: no item has a genre") for note in given["notes"])
+    assert without["lists"]["lists"]["listed_users"] == 2
+    assert "1 of 3 users of the lists are not in train; their lists are left out" in without["notes"]
+    assert "1 of 4 items of the lists are known from nowhere else; coverage passes them over" in without["notes"]
+    bare = evaluate_files(paths["lists"], paths["test"], items=paths["catalogue"], resamples=20)
+    assert bare["catalogue"] == {"items": 6, "of": "those of catalogue.parquet and of test.parquet"}
+    assert bare["lists"]["lists"]["coverage"] == 4 / 6
+    assert evaluate_files(paths["lists"], paths["test"], resamples=20)["catalogue"] is None
+
+
+@pytest.mark.parametrize(
+    ("ranks", "words"),
+    [
+        ([11, 12, 1], r"the ranks of 1 of 2 lists are not 1, 2, 3 and so on \(first: user 1 has 11, 12\)"),
+        ([1, 3, 1], "user 1 has 1, 3"),
+        ([0, 1, 1], "user 1 has 0, 1"),
+        ([1, 1, 1], "user 1 has 1, 1"),
+    ],
+)
+def test_point_4_gaps_in_rank_are_an_error(tmp_path: Path, ranks: list[int], words: str) -> None:
+    """Ranks 11 to 20 given alone were scored as ranks 1 to 10."""
+    lists: Columns = {"user_id": [1, 1, 2], "item_id": [3, 2, 2], "rank": ranks}
+    paths = write(tmp_path, **(SMALL | {"lists": lists, "popular": {"rank": ranks, "item_id": [1, 2, 3]}}))
+    with pytest.raises(DataError, match=words):
+        evaluate_files(paths["lists"], paths["test"], paths["train"])
+    with pytest.raises(DataError, match="1 of 1 lists are not 1, 2, 3"):
+        evaluate_files(paths["popular"], paths["test"], paths["train"])
+
+
+def test_point_4_one_list_for_everybody(tmp_path: Path) -> None:
+    """The popular list of a run has no user_id: each user's list is what they had not heard of it."""
+    paths = write(tmp_path, **SMALL)
+    files = paths["popular"], paths["test"], paths["train"]
+    values = evaluate_files(*files, ks=(1, 2, 3), resamples=20)["lists"]["popular"]
+    # User 1 had heard 1 and 2 and is left with 3, a hit; user 2 is left with 2.
+    assert (values["precision@1"], values["novelty@1"], values["listed_users"], values["coverage@1"]) == (
+        1,
+        1,
+        2,
+        2 / 3,
+    )
+    kept = evaluate_files(*files, ks=(1, 2, 3), filter_seen=False, resamples=20)["lists"]["popular"]
+    assert (kept["precision@1"], kept["precision@2"], kept["novelty@1"], kept["coverage"]) == (0, 0.5, 0, 1)
+    alone = evaluate_files(paths["popular"], paths["test"], ks=(2,), resamples=20)
+    assert alone["lists"]["popular"]["recall@2"] == pytest.approx(1 / 3)
+    scored = write(tmp_path, scored={"item_id": [1, 3], "score": [2.0, 1.0]})["scored"]
+    with pytest.raises(DataError, match=r"no column user_id.*one list for everybody"):
+        evaluate_files(scored, paths["test"], paths["train"])
+
+
+def test_point_4_train_as_truth_is_an_error(tmp_path: Path) -> None:
+    """A truth that equals train measures nothing; both names of one file, or two files of the same rows."""
+    paths = write(tmp_path, **SMALL)
+    with pytest.raises(DataError, match="train and test hold the same 4 events"):
+        evaluate_files(paths["lists"], paths["train"], paths["train"])
+
+
+def test_point_10_no_metric_of_a_k_that_no_list_reaches(tmp_path: Path) -> None:
+    """Lists of two items had figures at 5, 10, 20 and 100, which were those at 2."""
+    paths = write(tmp_path, **SMALL)
+    metrics = evaluate_files(paths["lists"], paths["test"], paths["train"], ks=(1, 2, 5, 20), resamples=20)
+    assert (metrics["ks"], metrics["focus"]) == ([1, 2], 2)
+    assert not [name for name in metrics["lists"]["lists"] if name.endswith(("@5", "@20"))]
+    assert "nothing is measured at 5, 20: no list holds more than 2 items" in metrics["notes"]
+    assert evaluate_files(paths["lists"], paths["test"], paths["train"], ks=(5,), resamples=20)["ks"] == [2]
+
+
+@pytest.mark.parametrize(("lost", "limits"), [(6, "both"), (300, "retrieval"), (-300, "ranking")])
+def test_point_10_limits_only_when_an_interval_says_so(lost: int, limits: str) -> None:
+    """42.4 against 42.1% was "retrieval limits"; the interval is of the share lost by one less that by the other."""
+    n = 1000
+    own = np.stack([np.arange(n) % 7, np.full(n, 9)], axis=1).astype(np.int32)
+    train, test = log_of(own), log_of(np.full((n, 1), 8, np.int32))
+    test = Log(test.start, test.stop, np.where(np.arange(n) < 2, 9, 8).astype(np.int32), None, None, N_ITEMS)
+    # Item 8 is in train through one more user; of the other users' one hit each, some are proposed and buried.
+    start = np.append(train.start, 2 * n).astype(np.int64)
+    train = Log(
+        start, start + np.append(np.full(n, 2), 1), np.append(train.item, [8]).astype(np.int32), None, None, N_ITEMS
+    )
+    test = Log(np.append(test.start, n), np.append(test.stop, n), test.item, None, None, N_ITEMS)
+    answers = truth(train, test, filter_seen=False)
+    rng = np.random.default_rng(3)
+    buried = rng.permutation(n) < (n - lost) // 2
+    indptr = np.concatenate(([0], np.cumsum(buried))).astype(np.int64)
+    union = Lists(indptr, test.item[buried], np.zeros(int(buried.sum()), np.float32))
+    meter = FunnelMeter(answers, ["one"], k=5)
+    users = np.arange(n, dtype=np.int32)
+    meter.add(users, union, np.ones((len(union.item), 1), np.bool_), Lists.empty(n))
+    found = meter.summary(np.random.default_rng(0))
+    each = np.where(buried, -1.0, 1.0)
+    weights = np.random.default_rng(8).multinomial(n, np.full(n, 1 / n), 4000)
+    low, high = np.quantile(weights @ each / n, [0.025, 0.975])
+    assert found["limits"] == limits
+    assert found["retrieval_less_ranking"] == pytest.approx(each.mean(), abs=1e-9)
+    assert found["retrieval_less_ranking_interval"] == pytest.approx([low, high], abs=0.01)
+    assert found["share_lost_by_retrieval"] - found["share_lost_by_ranking"] == pytest.approx(each.mean(), abs=1e-9)
+    metrics = everything() | {"funnel": everything()["funnel"] | {"limits": limits}}
+    words = {"both": "retrieval and ranking limit the result about equally: of"}.get(
+        limits, f"{limits} limits the result: of"
+    )
+    assert any(line.startswith(words) for line in lines(metrics))
 
 
 @pytest.mark.parametrize("repeats", [False, True])

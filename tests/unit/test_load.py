@@ -96,9 +96,9 @@ class TestPlacement:
     ) -> None:
         test = load(save, small_events, small_items).test
         assert test is not None
-        assert rows(test.log) == [[(2, day(11))], [], [(0, day(10))]]
+        assert rows(test.log) == [[(2, day(11)), (5, day(12))], [], [(0, day(10))]], "item 15 comes after all of train"
         assert test.cold_users.to_list() == [40]
-        assert rows(test.cold) == [[(1, day(10) + DAY // 2)]]
+        assert rows(test.cold) == [[(1, day(10) + DAY // 2), (5, day(13))]]
         assert (test.unknown_items, test.unknown_events) == (1, 2)
 
     def test_catalogue_by_item_index(self, save: Save, small_events: pl.DataFrame, small_items: pl.DataFrame) -> None:
@@ -125,9 +125,9 @@ class TestPlacement:
         assert (found.train.median_per_user, found.train.max_per_user) == (2.0, 3)
         assert (found.train.median_per_item, found.train.max_per_item) == (1.5, 2)
         assert found.test is not None
-        assert (found.test.events, found.test.users) == (3, 3)
+        assert (found.test.events, found.test.users) == (5, 3)
         assert (found.test.warm_users, found.test.cold_users) == (2, 1)
-        assert (found.test.first, found.test.last) == ("2021-01-10 00:00:00", "2021-01-11 00:00:00")
+        assert (found.test.first, found.test.last) == ("2021-01-10 00:00:00", "2021-01-13 00:00:00")
 
     def test_without_a_catalogue(self, save: Save, small_events: pl.DataFrame) -> None:
         loaded = load(save, small_events)
@@ -273,7 +273,7 @@ class TestReadyMade:
         assert rows(loaded.train.log) == [[(2, None)], [(0, None), (1, None), (1, None)]]
         assert loaded.train.now == 0
         assert loaded.test is not None
-        assert rows(loaded.test.log) == [[], [(2, None)]]
+        assert rows(loaded.test.log) == [[(3, None)], [(2, None)]]
         assert loaded.test.cold_users.to_list() == [3]
         assert rows(loaded.test.cold) == [[(2, None)]]
         assert (loaded.test.unknown_items, loaded.test.unknown_events) == (1, 1)
@@ -290,6 +290,20 @@ class TestReadyMade:
         assert whole.test is not None
         same_log(made.test.log, whole.test.log)
         assert_series_equal(made.test.cold_users, whole.test.cold_users)
+
+    @pytest.mark.parametrize("timed", [True, False])
+    def test_point_4_train_equal_to_test_is_an_error(self, save: Save, small_events: pl.DataFrame, timed: bool) -> None:
+        """A set measured by itself gave figures; users and items that merely occur equally often are no error."""
+        table = small_events if timed else small_events.drop("started_at")
+        train, test = save(table, "train.parquet"), save(table.reverse(), "test.parquet")
+        with pytest.raises(DataError, match=r"train and test hold the same 1[12] events"):
+            load_ready_made(train, test, None, today=TODAY)
+        crossed = (
+            pl.DataFrame({"user_id": [1, 2], "item_id": [8, 9]}),
+            pl.DataFrame({"user_id": [2, 1], "item_id": [8, 9]}),
+        )
+        made = load_ready_made(save(crossed[0], "a.parquet"), save(crossed[1], "b.parquet"), None, today=TODAY)
+        assert made.test is not None
 
 
 class TestNoLeak:

@@ -170,19 +170,26 @@ def test_cold_users_by_hand() -> None:
     plays = TRAIN.item_counts()[0]
     assert cold_users(cold, plays, np.array([A, C, B, D], np.int32), k=3) == {
         "users": 3,
+        "events": 7,
         "users_with_truth": 2,
         "users_with_hit": 2,
         "k": 3,
         "share_with_hit": 1.0,
         "mean_hits": 1.5,
         "recall": pytest.approx((1 + 2 / 3) / 2),
+        "share_of_cold_users_without_hit": pytest.approx(1 / 3),
+        "mean_hits_of_cold_users_with_hit": 1.5,
         "note": None,
     }
 
 
 @pytest.mark.parametrize(
     ("rows", "note"),
-    [([], "no cold users"), ([[], []], "no cold users"), ([[F]], "no cold user heard an item that exists in train")],
+    [
+        ([], "no cold users"),
+        ([[], []], "no cold users"),
+        ([[F]], "none of the cold users (1) heard an item that exists in train"),
+    ],
 )
 def test_no_cold_users_is_null_and_words(rows: list[list[int]], note: str) -> None:
     found = cold_users(log_of(rows, 6), TRAIN.item_counts()[0], np.array([A], np.int32), k=5)
@@ -194,7 +201,7 @@ def test_funnel_by_hand() -> None:
     union = lists_of([[C, D, E], [D], [], [A], []])
     member = np.array([[1, 1], [0, 1], [1, 0], [1, 0], [1, 0]], np.bool_)
     meter.add(USERS, union, member, LISTS)
-    found = meter.summary()
+    found = meter.summary(np.random.default_rng(0))
     x, y = found["sources"]["x"], found["sources"]["y"]
     assert (found["users"], found["truth_items"]) == (3, 6)
     assert (x["hits"], x["unique_hits"], x["final_hits"], x["buried"]) == (2, 1, 0, 2)
@@ -211,7 +218,8 @@ def test_funnel_by_hand() -> None:
     assert (found["final"]["hits"], found["final"]["hits_no_source_proposed"]) == (2, 1)
     assert (found["buried"], found["buried_share"]) == (2, 2 / 3)
     # Possible at 2: two, one and two; of these user 3 was offered only one.
-    assert (found["possible_hits"], found["limits"]) == (5, "ranking")
+    assert (found["possible_hits"], found["limits"]) == (5, "both"), "three users tell no difference of .2"
+    assert found["retrieval_less_ranking"] == pytest.approx(-0.2)
     assert (found["share_hit"], found["share_lost_by_ranking"], found["share_lost_by_retrieval"]) == (0.4, 0.4, 0.2)
 
 

@@ -109,7 +109,7 @@ def test_point_2_popular_lists_go_by_weight(save: Callable[..., str], tmp_path_f
     for scale, dtype in ((1, pl.Int64), (0.5, pl.Float64)):
         loaded = load_all(save(table.with_columns(pl.col("weight") * scale)), None)
         folder = tmp_path_factory.mktemp("lists")
-        artefacts.write_catalogue(folder, loaded.train, 3)
+        artefacts.write_catalogue(folder, loaded.train, loaded.train.popularity_order[:3])
         top = pl.read_parquet(folder / "top_popular.parquet")
         assert top["item_id"].to_list() == [1, 2, 3]
         assert top["plays"].to_list() == [100 * scale, 2 * scale, 2 * scale]

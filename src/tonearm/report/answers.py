@@ -66,7 +66,10 @@ def lead(metrics: Metrics) -> str:
                 role = "" if against == POPULAR else f", {_role(against)}"
                 said.append(f"{verb} {in_sentence(against)}{role}")
     funnel = metrics["funnel"]
-    limits = "" if funnel is None or funnel["limits"] is None else f" {funnel['limits'].capitalize()} limits it."
+    limits = ""
+    if funnel is not None and funnel["limits"] is not None:
+        both = funnel["limits"] == "both"
+        limits = " Both retrieval and ranking limit it." if both else f" {funnel['limits'].capitalize()} limits it."
     subject = in_sentence(final)
     subject = subject[0].upper() + subject[1:]
     return f"{subject} is {' and '.join(said)}.{limits}" if said else f"{subject} could not be measured.{limits}"
@@ -133,6 +136,7 @@ def _limits(metrics: Metrics) -> Answer:
     advice = {
         "retrieval": "More or better sources, or more candidates from each, would help most.",
         "ranking": "A better ranker would help most: the sources find much that it leaves out.",
+        "both": "Which of the two weighs more may be luck of the draw.",
     }[funnel["limits"]]
     sentence = (
         f"{funnel['share_hit']:.1%} of {funnel['possible_hits']:,} hits possible in the first {funnel['k']} were made. "

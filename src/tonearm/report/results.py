@@ -6,7 +6,7 @@ from typing import Any
 from tonearm.report import charts
 from tonearm.report.answers import ALS, POPULAR, in_sentence
 from tonearm.report.parts import Column, Figure, Section, Table
-from tonearm.verdict import best_source, rule_lines
+from tonearm.verdict import best_source, rule_lines, without_hit
 from tonearm.words import counted, title
 
 Tree = Mapping[str, Any]
@@ -163,7 +163,7 @@ def _cold(cold: Tree | None) -> list[str]:
     return [
         f"Cold users, who have no history, get the popular list: {cold['users']:,}, {cold['users_with_truth']:,} of "
         f"them with an item that exists in train. {cold['share_with_hit']:.1%} of these find at least one in the first "
-        f"{cold['k']}, {cold['mean_hits']:.2f} on average (recall {cold['recall']:.4f})."
+        f"{cold['k']}, {cold['mean_hits']:.2f} on average (recall {cold['recall']:.4f}). {without_hit(cold)}."
     ]
 
 
