@@ -23,10 +23,11 @@ from tonearm.lists import Lists
 from tonearm.metrics import AccuracyMeter, Truth, truth
 from tonearm.pipeline import stage_rng
 from tonearm.progress import no_progress
-from tonearm.ranker import Ranker, RankerModel, TrainingTable, join_tables, label_candidates, sample_negatives
+from tonearm.ranker import Ranker, RankerModel
 from tonearm.recommender import depth
 from tonearm.sources import fit_sources, left_out
 from tonearm.split import inner_split, inner_splits
+from tonearm.training import WHOLE, TrainingTable, join_tables, label_candidates
 from tonearm.types import Bools, Float32s, Int32s, Int64s
 
 USERS = 20_000
@@ -248,20 +249,26 @@ class Bench:
     def _table(self, part: Gathered, variant: Variant) -> TrainingTable:
         """As `pipeline.training_table` makes it."""
         features, columns = self._features(part, variant)
-        names = tuple(features.names[column] for column in columns)
-        z = np.array([i for i, name in enumerate(names) if name.endswith("_z")], np.int64)
+        nothing = TrainingTable.empty(tuple(features.names[column] for column in columns))
         rng = stage_rng(self.config.seed, "training table")
-        tables, lo = [], 0
+        whole = np.zeros(len(part.answers), np.bool_)
+        whole[rng.choice(len(whole), min(WHOLE, len(whole)), replace=False)] = True
+        tables, lo = [nothing], 0
         for block, every in part.blocks:
             candidates = every if variant.source is None else without_source(every, variant.source)
             bounds = part.answers.indptr[lo : lo + len(block) + 1]
             wanted = part.answers.item[bounds[0] : bounds[-1]]
             lists = candidates.lists
-            label = label_candidates(lists.indptr, lists.item, bounds - bounds[0], wanted)
-            negatives = variant.ranker.negatives_of(len(part.answers))
-            indptr, kept = sample_negatives(lists.indptr, label, negatives, rng)
-            matrix = features.compute(block, candidates)[:, columns][kept]
-            tables.append(TrainingTable(names, z, matrix, label[kept], indptr))
+            table = replace(
+                nothing,
+                features=features.compute(block, candidates)[:, columns],
+                label=label_candidates(lists.indptr, lists.item, bounds - bounds[0], wanted),
+                indptr=lists.indptr,
+                user=block.users,
+                wanted=np.diff(bounds),
+                whole=whole[lo : lo + len(block)],
+            )
+            tables.append(table.thinned(variant.ranker.negatives, rng))
             lo += len(block)
         return join_tables(tables)
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -15,6 +16,8 @@ from tonearm import pipeline, store
 from tonearm.config import Config, load_config
 from tonearm.pipeline import Inputs
 from tonearm.synth import generate
+from tonearm.training import TrainingTable
+from tonearm.types import Float32s, Int64s
 
 CUT = datetime(2022, 12, 16)
 
@@ -117,3 +120,14 @@ def copied(run: Path, folder: Path, ranker: dict[str, float] | None = None) -> P
         manifest["files"]["models/ranker.json"]["sha256"] = store.sha256(path)
         store.write_json(copy / "manifest.json", manifest)
     return copy
+
+
+def table_of(names: tuple[str, ...], features: Float32s, label: Float32s, indptr: Int64s) -> TrainingTable:
+    """A training table of users with one window each, all of whose candidates are there and all of whose labels found.
+
+    The columns of standardised scores are those whose names say so.
+    """
+    wanted = np.maximum(np.add.reduceat(label, indptr[:-1]), 1).astype(np.int64)
+    user = np.arange(len(wanted), dtype=np.int32)
+    nothing = TrainingTable.empty(names)
+    return TrainingTable(names, nothing.z, features, label, indptr, user, wanted, np.ones(len(wanted), np.bool_))

@@ -150,7 +150,7 @@ def genre_table(data: Dataset) -> pl.DataFrame:
 
 
 def write_models(folder: Path, sources: Sequence[Source], ranker: RankerModel, masks: dict[str, Bools]) -> None:
-    """models/: each source as arrays, the ranker's trees in CatBoost's format, and what each hard rule lets pass."""
+    """models/: each source as arrays, the trees, if any, in CatBoost's format, and what each hard rule lets pass."""
     models = folder / "models"
     for source in sources:
         store.save_arrays(models / f"{source.name}_model.npz", source.save())
@@ -178,7 +178,8 @@ def load_models(folder: Path, manifest: Mapping[str, Any]) -> tuple[list[Source]
 
     try:
         sources = [MODELS[s].load(store.load_arrays(vouched(f"{s}_model.npz"))) for s in manifest["sources"]]
-        trees, rest = vouched("cb_model.cbm").read_bytes(), store.read_json(vouched("ranker.json"))
+        rest = store.read_json(vouched("ranker.json"))
+        trees = vouched("cb_model.cbm").read_bytes() if rest["trees"] else None
         masks = store.load_arrays(vouched(MASKS)) if f"models/{MASKS}" in manifest["files"] else {}
         return sources, RankerModel.load(trees, rest, manifest["ranker"]), masks
     except (KeyError, ValueError, zipfile.BadZipFile) as error:

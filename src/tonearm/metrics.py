@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -184,10 +184,9 @@ def describe_items(plays: Counts, catalogue: Catalogue, n_genres: int = 10) -> I
 
 def with_stranger(items: Items) -> Items:
     """The same and one more item, which stands for any that is not among them: without plays, genre or coverage."""
-    plays: Counts = np.pad(items.plays, (0, 1))
     return replace(
         items,
-        plays=plays,
+        plays=cast(Counts, np.pad(items.plays, (0, 1))),
         genre_indptr=np.append(items.genre_indptr, items.genre_indptr[-1:]),
         band=np.append(items.band, np.full(1, -1, np.int32)),
         genre=np.append(items.genre, np.full(1, -1, np.int32)),

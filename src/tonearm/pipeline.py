@@ -4,7 +4,7 @@ import platform
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -39,7 +39,7 @@ from tonearm.omissions import omissions
 from tonearm.parts import local_path
 from tonearm.profile import profile
 from tonearm.progress import Progress
-from tonearm.ranker import RankerModel, TrainingTable, join_tables, label_candidates, sample_negatives
+from tonearm.ranker import RankerModel
 from tonearm.recommender import Recommender, depth
 from tonearm.repeat import own_rules, parts_of, rule_names
 from tonearm.rule_costs import RuleCosts
@@ -47,9 +47,13 @@ from tonearm.sources import among, fit_sources, left_out
 from tonearm.sources.als import ALSModel
 from tonearm.sources.base import Source
 from tonearm.sources.content import ContentModel
-from tonearm.split import InnerSplit, inner_splits
+from tonearm.split import InnerSplit, NoWindow, inner_splits
 from tonearm.stages import Stages
+from tonearm.training import WHOLE, TrainingTable, join_tables, label_candidates
 from tonearm.types import Float16s
+
+NO_WINDOW = "train cannot be cut into a history and a label window"
+"""Why there is no ranker where all events are of one moment or, without time, where no user has two items."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +142,7 @@ def run(
                 resamples=config.evaluation.resamples,
             )
         metrics["left_out"] = omissions(loaded, config, sources, ranker, similar)
-        metrics["notes"] += left_out_ks(config.evaluation.ks, longest_list(loaded.train, config))
+        metrics["notes"] += [*left_out_ks(config.evaluation.ks, longest_list(loaded.train, config)), *ranker.notes]
         with stages.stage("catalogue, models, profile"):
             metrics["notes"] += [*artefacts.silent_users(folder, loaded.train), *undated(loaded.found)]
             artefacts.write_catalogue(folder, loaded.train, popular[: config.output.top_popular])
@@ -168,16 +172,21 @@ def learn_to_rank(train: Dataset, config: Config, stages: Stages) -> tuple[Ranke
     recipes = config.recipes()
     for name in left_out(train, recipes):  # a shorter history might carry what all of train cannot
         del recipes[name]
-    for split in inner_splits(train, config.split, stage_rng(config.seed, "split")):
-        with stages.stage(f"fit sources on history {len(tables) + 1}"):
-            sources = fit_sources(split.history, recipes, config.seed, stages.progress)
-        if als_start is None:  # a place to begin needs half of the digits, and half of the memory
-            als = next(source for source in sources if isinstance(source, ALSModel))
-            als_start = als.item_factors.astype(np.float16)
-        with stages.stage(f"training table {len(tables) + 1}"):
-            tables.append(training_table(split, sources, config, stages.progress, labelled))
-        if sum(len(table.indptr) - 1 for table in tables) >= config.ranker.many:
-            break
+    try:
+        for split in inner_splits(train, config.split, stage_rng(config.seed, "split")):
+            with stages.stage(f"fit sources on history {len(tables) + 1}"):
+                sources = fit_sources(split.history, recipes, config.seed, stages.progress)
+            if als_start is None:  # a place to begin needs half of the digits, and half of the memory
+                als = next(source for source in sources if isinstance(source, ALSModel))
+                als_start = als.item_factors.astype(np.float16)
+            with stages.stage(f"training table {len(tables) + 1}"):
+                left = WHOLE - sum(int(table.whole.sum()) for table in tables)
+                tables.append(training_table(split, sources, config, stages.progress, left, labelled))
+            if sum(int(table.found.sum()) for table in tables) >= config.ranker.many:
+                break
+    except NoWindow:
+        names = Features.fit(train, list(recipes), config.filter_seen, config.ranker.features).names
+        return RankerModel.of_sources(names, NO_WINDOW), None
     with stages.stage("ranker"):
         rng = stage_rng(config.seed, "ranker")
         table = join_tables(tables)
@@ -192,10 +201,12 @@ def training_table(
     sources: Sequence[Source],
     config: Config,
     progress: Progress,
+    whole: int = WHOLE,
     labelled: list[int] | None = None,
 ) -> TrainingTable:
     """Candidates made from the history, labelled by what their users went on to play in the label window.
 
+    whole: users whose candidates are all kept, drawn at random where there are more
     labelled: takes up how many users have a label, of whom at most `ranker.users` are drawn
     """
     rng = stage_rng(config.seed, "training table")
@@ -206,10 +217,11 @@ def training_table(
         labelled.append(len(rows))
     if len(rows) > config.ranker.users:
         rows = np.sort(rng.choice(rows, config.ranker.users, replace=False))
+    kept = np.zeros(len(rows), np.bool_)
+    kept[rng.choice(len(rows), min(whole, len(rows)), replace=False)] = True
     features = Features.fit(history, [source.name for source in sources], config.filter_seen, config.ranker.features)
-    z = np.array([i for i, name in enumerate(features.names) if name.endswith("_z")], np.int64)
-    parts = [TrainingTable(features.names, z, np.empty((0, len(features.names)), np.float32), *_nothing())]
-    scratch = Scratch()
+    scratch, nothing = Scratch(), TrainingTable.empty(features.names)
+    parts = [nothing]
     for lo in range(0, len(rows), config.block):
         progress("training table", lo, len(rows))
         some = rows[lo : lo + config.block]
@@ -217,10 +229,17 @@ def training_table(
         candidates, _ = gather(block, sources, depth(config), config.proposers)
         wanted = [labels.item[labels.indptr[row] : labels.indptr[row + 1]] for row in some]
         bounds = np.concatenate(([0], np.cumsum([len(w) for w in wanted]))).astype(np.int64)
-        label = label_candidates(candidates.lists.indptr, candidates.lists.item, bounds, np.concatenate(wanted))
-        indptr, kept = sample_negatives(candidates.lists.indptr, label, config.ranker.negatives_of(len(rows)), rng)
-        matrix = features.compute(block, candidates, scratch)
-        parts.append(TrainingTable(features.names, z, matrix[kept], label[kept], indptr))
+        indptr, item = candidates.lists.indptr, candidates.lists.item
+        every = replace(
+            nothing,
+            features=features.compute(block, candidates, scratch),
+            label=label_candidates(indptr, item, bounds, np.concatenate(wanted)),
+            indptr=indptr,
+            user=block.users,
+            wanted=np.diff(bounds),
+            whole=kept[lo : lo + config.block],
+        )
+        parts.append(every.thinned(config.ranker.negatives, rng))
     return join_tables(parts)
 
 
@@ -297,10 +316,6 @@ def stage_rng(seed: int, stage: str) -> np.random.Generator:
 
 def _threads(config: Config) -> int:
     return config.threads if config.threads > 0 else -1
-
-
-def _nothing() -> tuple[np.ndarray[Any, np.dtype[np.float32]], np.ndarray[Any, np.dtype[np.int64]]]:
-    return np.empty(0, np.float32), np.zeros(1, np.int64)
 
 
 def _manifest(

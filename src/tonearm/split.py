@@ -13,6 +13,10 @@ from tonearm.options import options
 from tonearm.types import Bools, Int32s, Int64s
 
 
+class NoWindow(DataError):
+    """All events are on one side of every cut, whatever the options, so that there is no label window."""
+
+
 @options
 class SplitOptions:
     """How the label window is cut from train.
@@ -49,7 +53,8 @@ def inner_split(train: Dataset, options: SplitOptions, rng: np.random.Generator)
     rng: used only without time; the draw depends on the users' sorted items, never on the order of input rows
 
     Raises:
-        DataError: one of the two sides would be empty, or label_days is set and the log has no time.
+        NoWindow: whatever the options, one of the two sides would be empty.
+        DataError: label_days leaves one of them empty, or the log has no time.
     """
     if train.log.time is None:
         if options.label_days is not None:
@@ -59,9 +64,15 @@ def inner_split(train: Dataset, options: SplitOptions, rng: np.random.Generator)
     history, labels = train.log.before(cutoff), train.log.since(cutoff)
     if history.n_events == 0 or labels.n_events == 0:
         side = "history" if history.n_events == 0 else "label window"
+        times = _gather(train.log, train.log.time)
+        if options.label_days is None or times.min() == times.max():
+            raise NoWindow(
+                f"all {train.log.n_events:,} train events are of one moment, so no label window can be cut from them. "
+                "Give a longer log."
+            )
         raise DataError(
-            f"the inner split leaves the {side} empty: all {train.log.n_events:,} train events are on one "
-            "side of its cut. Set split.label_days or split.label_share so that both hold some, or give a longer log."
+            f"split.label_days = {options.label_days:g} leaves the {side} empty: all {train.log.n_events:,} train "
+            "events are on one side of its cut. Set split.label_days or split.label_share so that both hold some."
         )
     return InnerSplit(replace(train, log=history, now=cutoff), labels, cutoff)
 
@@ -72,7 +83,7 @@ def inner_splits(train: Dataset, options: SplitOptions, rng: np.random.Generator
     Without time the windows are disjoint parts of each user's items.
 
     Raises:
-        DataError: not even one window can be cut.
+        NoWindow: not even one window can be cut.
     """
     if train.log.time is None:
         yield from folds(train, max(2, round(1 / options.label_share)), rng)[: options.windows]
@@ -88,13 +99,15 @@ def inner_splits(train: Dataset, options: SplitOptions, rng: np.random.Generator
 
 
 def folds(train: Dataset, n: int, rng: np.random.Generator) -> list[InnerSplit]:
-    """n splits of a log whose label sets are disjoint and together hold all items of all users with several.
+    """At most n splits of a log whose label sets are disjoint and together hold all items of all users with several.
 
     Each (user, item) is in the labels of one fold and in the history of the others. Users with fewer than n items
-    have labels in as many folds as they have items, at most one in each; a user's only item is never held out.
+    have labels in as many folds as they have items, at most one in each; a user's only item is never held out. A fold
+    without a label, as there are where users are very few, is left out.
 
     Raises:
-        DataError: n is below 2, or a fold would have no labels.
+        DataError: n is below 2.
+        NoWindow: no fold has a label.
     """
     if n < 2:
         raise DataError(f"{n} folds cannot be made. Ask for 2 or more.")
@@ -103,7 +116,8 @@ def folds(train: Dataset, n: int, rng: np.random.Generator) -> list[InnerSplit]:
     # Each user begins at a fold of their own, or the first folds would get all the short histories.
     fold = (fold + rng.integers(0, n, train.log.n_users)[owner]) % n
     fold[size == 1] = -1
-    return [_held_out(train, place, (fold == f)[group]) for f in range(n)]
+    some = [f for f in range(n) if (fold == f).any()] or [0]
+    return [_held_out(train, place, (fold == f)[group]) for f in some]
 
 
 def _cutoff(train: Dataset, options: SplitOptions) -> int:
@@ -164,7 +178,7 @@ def _rank_in_user(owner: Int64s, rng: np.random.Generator) -> Int64s:
 def _held_out(train: Dataset, place: Int64s, held: Bools) -> InnerSplit:
     if held.all() or not held.any():
         side = "history" if held.all() else "label set"
-        raise DataError(
+        raise NoWindow(
             f"the inner split leaves the {side} empty: {train.log.n_events:,} train events of {train.n_users:,} users. "
             "Labels are drawn from users with two items or more; give a larger log, or raise split.label_share."
         )

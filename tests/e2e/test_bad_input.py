@@ -3,7 +3,7 @@
 import errno
 import os
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -108,11 +108,6 @@ def null_at(column: str, row: int) -> Callable[[pl.DataFrame], pl.DataFrame]:
     )
 
 
-def three_plays(_: pl.DataFrame) -> pl.DataFrame:
-    days = [datetime(2022, 12, d) for d in (1, 3, 14, 20, 21)]
-    return pl.DataFrame({"user_id": [4, 4, 9, 9, 4], "item_id": [1, 2, 1, 2, 1], "started_at": days})
-
-
 LATE = timedelta(days=400)
 CASES: dict[str, tuple[Make, list[str]]] = {
     "missing file": (address("nowhere.parquet"), ["DataError", "nowhere.parquet", "no such file", "Check the path"]),
@@ -171,7 +166,6 @@ CASES: dict[str, tuple[Make, list[str]]] = {
         ready_made(lambda t: t.with_columns(pl.col("item_id").cast(pl.String))),
         ["DataError", "item_id is Int32 in train and String in test", "Cast"],
     ),
-    "a log too small": (events(three_plays), ["DataError", "the ranker needs two users or more", "split.label_"]),
     "weight that is no number": (
         events(lambda t: t.with_columns(pl.Series("weight", [1.0, 2.0, float("nan")] * 2000))),
         ["DataError", "plays.parquet: 2,000 of 6,000 rows have a weight that is not a finite", "row 3", "Drop"],

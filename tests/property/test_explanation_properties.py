@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.quick import table_of
 
 from tonearm.data import Catalogue, Dataset, Log, Tags
 from tonearm.explanation.facts import gather_facts
@@ -14,7 +15,7 @@ from tonearm.explanation.parts import explain_row
 from tonearm.explanation.sentence import because
 from tonearm.lists import Lists
 from tonearm.moments import DAY
-from tonearm.ranker import Ranker, RankerModel, TrainingTable
+from tonearm.ranker import Ranker, RankerModel
 from tonearm.sources.als import ALS, Confidence
 from tonearm.sources.ease import EASE
 from tonearm.sources.item_item import ItemItem
@@ -114,7 +115,7 @@ def fitted(mix: float, loss: str) -> RankerModel:
     features = rng.standard_normal((200, 4)).astype(np.float32)
     features[::7, 2] = np.nan
     label = ((features[:, 3] > 0.8) | (np.arange(200) % 8 == 2)).astype(np.float32)
-    table = TrainingTable(("a_score", "a_z", "b_score", "b_z"), np.array([1, 3]), features, label, indptr)
+    table = table_of(("a_score", "a_z", "b_score", "b_z"), features, label, indptr)
     recipe = Ranker(iterations=30, depth=3, learning_rate=0.3, folds=3, loss=loss)  # type: ignore[arg-type]
     model = recipe.fit(table, np.random.default_rng(1), 1)
     return RankerModel(model.names, model.z, model.trees, model.blend, mix, {})

@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from tests.quick import table_of
 
 from tonearm import artefacts, store
 from tonearm.config import OutputOptions
 from tonearm.data import Catalogue, Dataset, Log, Tags
 from tonearm.lists import Lists
 from tonearm.progress import no_progress
-from tonearm.ranker import Ranker, TrainingTable
+from tonearm.ranker import Ranker
 from tonearm.sources.als import ALS
 from tonearm.sources.base import Source
 from tonearm.sources.popularity import Popularity
@@ -144,7 +145,7 @@ def test_models_are_data_and_never_pickles(data: Dataset, tmp_path: Path) -> Non
     sources: list[Source] = [Popularity().fit(data, rng), ALS(factors=3, iterations=3).fit(data, rng)]
     features = rng.standard_normal((24, 2)).astype(np.float32)
     label = (np.arange(24) % 4 == 1).astype(np.float32)
-    table = TrainingTable(("als_z", "x"), np.array([0]), features, label, np.arange(0, 25, 4))
+    table = table_of(("als_z", "x"), features, label, np.arange(0, 25, 4))
     ranker = Ranker(iterations=3, folds=2).fit(table, rng, 1)
     artefacts.write_models(tmp_path, sources, ranker, {})
     assert {"popular_model.npz", "als_model.npz", "cb_model.cbm", "ranker.json"} <= {

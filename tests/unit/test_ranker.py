@@ -8,23 +8,12 @@ from typing import Any, Literal
 import catboost
 import numpy as np
 import pytest
+from tests.quick import table_of
 
-from tonearm.errors import DataError
-from tonearm.ranker import (
-    USUAL,
-    Ranker,
-    RankerModel,
-    TrainingTable,
-    best_mix,
-    blended,
-    fit_blend,
-    join_tables,
-    label_candidates,
-    mixed,
-    ndcgs,
-    sample_negatives,
-)
-from tonearm.types import Float32s, Int64s
+from tonearm.blend import blended, fit_blend, ndcgs
+from tonearm.ranker import USUAL, Ranker, RankerModel, best_mix, mixed
+from tonearm.training import TrainingTable, join_tables
+from tonearm.types import Float32s
 
 NAMES = ("a_score", "a_z", "b_z", "secret")
 QUICK = Ranker(iterations=40, depth=2, learning_rate=0.3, patience=10, folds=3, repeats=1)
@@ -40,7 +29,7 @@ def planted(n_users: int, seed: int, secret: float = 1.0) -> TrainingTable:
         label[lo + np.argsort(-features[lo:hi, 3])[: rng.integers(1, 3)]] = 1
     features[:, 1] += 0.7 * label
     features[:, 3] *= secret
-    return TrainingTable(NAMES, np.array([1, 2]), features, label, indptr)
+    return table_of(NAMES, features, label, indptr)
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +39,8 @@ def fitted() -> RankerModel:
 
 def test_a_planted_rule_is_learnt(fitted: RankerModel) -> None:
     new = planted(50, seed=2)
-    found = ndcgs(new.indptr, fitted.score(new.indptr, new.features, 1), new.label).mean()
-    blend = ndcgs(new.indptr, new.features[:, new.z] @ fitted.blend, new.label).mean()
+    found = ndcgs(new.indptr, fitted.score(new.indptr, new.features, 1), new.label, new.wanted).mean()
+    blend = ndcgs(new.indptr, new.features[:, new.z] @ fitted.blend, new.label, new.wanted).mean()
     assert found > 0.9 > blend + 0.1
     assert fitted.mix >= 0.75
     importances = fitted.importances()
@@ -73,7 +62,7 @@ def test_what_the_validation_says(fitted: RankerModel) -> None:
     assert (said["rows"], said["positives"]) == (len(table.label), int(table.label.sum()))
     assert said["share_of_trees"] == fitted.mix
     assert said["by_share_of_trees"][str(fitted.mix)] == max(said["by_share_of_trees"].values())
-    assert said["sources_alone"]["a"] == ndcgs(table.indptr, table.features[:, 1], table.label).mean()
+    assert said["sources_alone"]["a"] == ndcgs(table.indptr, table.features[:, 1], table.label, table.wanted).mean()
     assert said["blend"] == {"a": float(fitted.blend[0]), "b": float(fitted.blend[1])}
     assert len(said["trees"]) == 3
     assert all(1 <= n <= 40 for n in said["trees"])
@@ -121,10 +110,11 @@ def test_many_users_are_held_out_once_and_kept_from_the_blend() -> None:
     model = options.fit(table, np.random.default_rng(0), 1)
     assert len(model.validation["trees"]) == 1
     assert model.validation["held_out_users"] == 10
-    held = np.repeat(np.random.default_rng(0).permutation(np.arange(30) % 3) == 0, np.diff(table.indptr))
+    held = table.parts(3, np.random.default_rng(0), one=True) == 0
     np.testing.assert_array_equal(model.blend, fit_blend(table, ~held, by_order=True))
     # nothing of what the held-out users did reaches the blend
-    features = np.where(held[:, None] & (np.arange(4) == 1), -table.features, table.features)
+    rows = table.of_rows(held)[:, None]
+    features = np.where(rows & (np.arange(4) == 1), -table.features, table.features)
     changed = options.fit(replace(table, features=features), np.random.default_rng(0), 1)
     np.testing.assert_array_equal(changed.blend, model.blend)
     assert changed.validation["sources_alone"]["a"] < model.validation["sources_alone"]["a"]
@@ -155,13 +145,10 @@ def test_negatives_of_few_users_are_drawn_anew(monkeypatch: pytest.MonkeyPatch) 
     first, second = ({id(drawn) for drawn in seen[lo : lo + 3]} for lo in (0, 3))
     assert len(first) == len(second) == 1
     assert not np.array_equal(seen[0].features, seen[3].features)
+    assert model.validation["rows"] == table.label.sum() + 3 * 60
     # all candidates are there to compare shares by
-    assert model.validation["rows"] == len(table.label)
-
-
-@pytest.mark.parametrize(("users", "times"), [(0, 4), (30, 4), (250, 4), (400, 2), (999, 1), (1000, 1), (5000, 1)])
-def test_a_table_of_few_users_holds_negatives_for_every_draw(users: int, times: int) -> None:
-    assert replace(QUICK, repeats=4, many=1000, negatives=30).negatives_of(users) == 30 * times
+    everything = ndcgs(table.indptr, table.features[:, 1], table.label, table.wanted)
+    assert model.validation["sources_alone"]["a"] == everything.mean()
 
 
 def test_a_handful_of_candidates_is_enough() -> None:
@@ -187,22 +174,156 @@ def test_progress_counts_the_parts() -> None:
     assert told == [("trees", done, 3) for done in range(4)]
 
 
-def test_too_little_to_learn_from() -> None:
-    with pytest.raises(DataError, match=r"two users or more .* but there are 1\. Lengthen the window"):
-        QUICK.fit(planted(1, seed=1), np.random.default_rng(0), 1)
+def windows_of(n_users: int, seed: int) -> TrainingTable:
+    """Two windows of the same users, shuffled, in each of which other candidates were played."""
+    tables = [planted(n_users, seed + window) for window in range(2)]
+    users = [np.random.default_rng(window).permutation(n_users).astype(np.int32) for window in range(2)]
+    return join_tables([replace(table, user=user) for table, user in zip(tables, users, strict=True)])
+
+
+@pytest.mark.parametrize("many", [1, 1000])
+def test_all_windows_of_a_user_are_on_one_side_of_a_fold(many: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Point 5: folds were of (user, window), so that trees had seen users whom they were judged by."""
+    table, sides = windows_of(30, seed=1), []
+    train = Ranker._train
+
+    def spy(self: Ranker, drawn: TrainingTable, fit: Any, held: Any, *rest: Any) -> Any:
+        user = drawn.of_rows(drawn.user)
+        sides.append((set(user[fit].tolist()), set(user[held].tolist())))
+        return train(self, drawn, fit, held, *rest)
+
+    monkeypatch.setattr(Ranker, "_train", spy)
+    model = replace(QUICK, many=many).fit(table, np.random.default_rng(0), 1)
+    assert len(sides) == (1 if many == 1 else 3)
+    for learnt, held in sides:
+        assert len(held) == 10
+        assert learnt | held == set(range(30))
+        assert not learnt & held
+    # a user of two windows is one user
+    assert model.validation["users"] == 30
+    assert model.validation["held_out_users"] == (10 if many == 1 else 30)
+
+
+def test_shares_are_judged_by_all_candidates_of_a_user() -> None:
+    """Point 5: among few drawn negatives a source looked six times as good as in truth."""
+    rng = np.random.default_rng(5)
+    n, width = 200, 300
+    label = np.zeros((n, width), np.float32)
+    label[:, :2] = 1
+    features = rng.standard_normal((n * width, 4)).astype(np.float32)
+    features[:, 1] += 1.5 * label.ravel()
+    table = table_of(NAMES, features, label.ravel(), np.arange(n + 1) * width)
+    truth = ndcgs(table.indptr, features[:, 1], table.label, table.wanted).mean()
+    drawn = table.drawn(10, rng)
+    sampled = ndcgs(drawn.indptr, drawn.features[:, 1], drawn.label, drawn.wanted).mean()
+    said = replace(QUICK, negatives=10, iterations=5).fit(table, rng, 1).validation
+    assert sampled > 2 * truth
+    assert said["sources_alone"]["a"] == pytest.approx(truth)
+    assert said["rows"] == n * 12
+
+
+def test_the_ideal_counts_played_items_that_no_source_proposed() -> None:
+    """Point 5: the ideal was of the found labels, so that two of two found and two of ten found were both perfect."""
+    table = planted(60, seed=1)
+    short = QUICK.fit(table, np.random.default_rng(3), 1).validation
+    more = QUICK.fit(replace(table, wanted=table.wanted + 8), np.random.default_rng(3), 1).validation
+    ideal = np.concatenate(([0.0], np.cumsum(1 / np.log2(np.arange(2, 22)))))
+    by_user = ndcgs(table.indptr, table.features[:, 1], table.label, table.wanted)
+    expected = (by_user * ideal[table.wanted] / ideal[table.wanted + 8]).mean()
+    assert more["sources_alone"]["a"] == pytest.approx(expected)
+    assert more["sources_alone"]["a"] < short["sources_alone"]["a"]
+    assert more["trees"] == short["trees"]
+
+
+def test_users_of_whom_nothing_was_found_count_as_zero() -> None:
+    table = planted(40, seed=1)
+    label = np.where(table.of_rows(np.arange(40) % 4 == 0), 0, table.label).astype(np.float32)
+    every = replace(table, label=label)
+    nothing = every.thinned(5, np.random.default_rng(0))
+    assert (np.diff(nothing.indptr) == 0).tolist() == (np.arange(40) % 4 == 0).tolist()
+    said = QUICK.fit(nothing, np.random.default_rng(0), 1).validation
+    assert (said["users"], said["held_out_users"], said["held_out_users_without_a_found_label"]) == (30, 40, 10)
+    alone = ndcgs(every.indptr, every.features[:, 1], every.label, every.wanted)
+    assert said["sources_alone"]["a"] == pytest.approx(alone.sum() / 40)
+
+
+def test_users_whose_candidates_are_not_all_there_judge_nothing() -> None:
+    table = replace(planted(60, seed=1), whole=np.arange(60) < 25).thinned(2, np.random.default_rng(0))
+    assert (np.diff(table.indptr)[25:] <= 4).all()
+    for many, judged in ((1000, 25), (1, 20)):
+        model = replace(QUICK, many=many).fit(table, np.random.default_rng(0), 1)
+        assert model.validation["held_out_users"] == judged
+        assert model.validation["users"] == 60
+
+
+def test_trees_that_ended_at_their_limit_are_told() -> None:
+    """Point 10: 300 trees were all there were, though held-out users still gained by more; nothing said so."""
+    table = planted(60, seed=1)
+    short = replace(QUICK, iterations=3).fit(table, np.random.default_rng(3), 1)
+    assert short.validation["ended_at_limit"] == 3
+    assert short.notes == [
+        "3 of the ranker's 3 models were still learning when they reached ranker.iterations = 3 trees: raise it"
+    ]
+    assert replace(short, mix=0.0).notes == []
+    long = replace(QUICK, iterations=2000, patience=5).fit(table, np.random.default_rng(3), 1)
+    assert long.validation["ended_at_limit"] == 0
+    assert max(long.validation["trees"]) < 1995
+    assert long.notes == []
+
+
+def fallen_back(table: TrainingTable) -> RankerModel:
+    """The model of what gives no trees: it scores, saves, loads and explains all the same."""
+    model = QUICK.fit(table, np.random.default_rng(0), 1)
+    new = planted(20, seed=5)
+    assert (model.trees, model.mix, model.importances()) == (None, 0.0, {})
+    score = model.score(new.indptr, new.features, 1)
+    np.testing.assert_array_equal(score, blended(new.features[:, new.z], model.blend))
+    assert len(np.unique(score)) > 100
+    again = RankerModel.load(None, model.save(), model.validation)
+    np.testing.assert_array_equal(again.score(new.indptr, new.features, 1), score)
+    assert not model.contributions(new.features).any()
+    assert [note.split(":")[0] for note in model.notes] == [model.validation["fallback"].split(":")[0]]
+    return model
+
+
+@pytest.mark.parametrize(("n_users", "who"), [(0, "no user"), (1, "only one user")])
+def test_too_few_users_to_learn_from_leave_the_sources_alike(n_users: int, who: str) -> None:
+    """Point 12: the run failed, with options that did not help."""
+    table = planted(2, seed=1)
+    label = table.label * table.of_rows(np.arange(2) < n_users)
+    model = fallen_back(replace(table, label=label.astype(np.float32)))
+    assert model.blend.tolist() == [0.5, 0.5]
+    assert model.validation["fallback"] == (
+        f"no ranker was learnt, as {who} played a candidate in the label window: lists are in the order of the "
+        "sources' scores, each counting the same"
+    )
+
+
+def test_where_all_was_played_the_sources_count_alike() -> None:
+    """Point 12: CatBoost's own words ended the run."""
     table = planted(4, seed=1)
-    with pytest.raises(DataError, match=r"cannot learn from \d+ candidates, \d+ of which were played"):
-        QUICK.fit(replace(table, label=np.ones_like(table.label)), np.random.default_rng(0), 1)
+    model = fallen_back(replace(table, label=np.ones_like(table.label)))
+    assert "as every candidate of the label window was played" in model.validation["fallback"]
+    assert model.blend.tolist() == [0.5, 0.5]
 
 
-def choose(trees: list[float], blend: list[float], label: list[int]) -> RankerModel:
+def test_where_nothing_tells_candidates_apart_the_sources_count_alike() -> None:
+    """Point 12: CatBoost's own words ended the run."""
+    table = planted(4, seed=1)
+    features = np.ones_like(table.features)
+    features[:, 3] = np.nan
+    model = fallen_back(replace(table, features=features))
+    assert "as nothing tells the played candidates of the label window from the others" in model.validation["fallback"]
+    assert model.blend.tolist() == [0.5, 0.5]
+
+
+def choose(trees: list[float], blend: list[float], label: list[int], judged: list[bool] | None = None) -> RankerModel:
     """A model of one source over users of three candidates each, with the best share for given held-out scores."""
     indptr = np.arange(0, len(label) + 1, 3)
-    table = TrainingTable(
-        ("a_z",), np.array([0]), np.array(blend, np.float32)[:, None], np.array(label, np.float32), indptr
-    )
+    table = table_of(("a_z",), np.array(blend, np.float32)[:, None], np.array(label, np.float32), indptr)
     model = RankerModel(("a_z",), table.z, None, np.ones(1, np.float32), 1.0, {})
-    return model.with_best_mix(table, np.array(trees, np.float32), QUICK, [5])
+    some = np.array(judged if judged is not None else [True] * (len(label) // 3))
+    return model.with_best_mix(table, some, np.array(trees, np.float32))
 
 
 def test_the_share_of_the_trees_is_the_best_on_held_out_users() -> None:
@@ -216,7 +337,7 @@ def test_the_share_of_the_trees_is_the_best_on_held_out_users() -> None:
     assert choose(right * 2, right * 2, played * 2).mix == USUAL  # where all are equal
     # the second user was not held out, and has no say
     nan = float("nan")
-    model = choose([*right, nan, nan, nan], [*wrong, *right], played * 2)
+    model = choose([*right, nan, nan, nan], [*wrong, *right], played * 2, [True, False])
     assert (model.mix, model.validation["held_out_users"]) == (USUAL, 1)
     # each is right about one user and nearly so about the other: together they are right about both
     half = choose([3, 2.9, 0, 3, 0, 2.9], [3, 0, 2.9, 3, 2.9, 0], [1, 0, 0, 1, 0, 0])
@@ -244,15 +365,18 @@ def test_mixed_by_hand() -> None:
 
 
 def test_ndcg_by_hand() -> None:
-    indptr = np.array([0, 4, 6, 9])
+    indptr = np.array([0, 4, 6, 9, 9])
     score = np.array([4, 3, 2, 1, 5, 5, 1, 1, 2], np.float32)
     label = np.array([0, 1, 0, 1, 0, 1, 1, 1, 1], np.float32)
+    wanted = np.array([2, 1, 3, 4])
     gain = 1 / np.log2(np.arange(2, 9))  # of ranks 1, 2, ...
     first = (gain[1] + gain[3]) / (gain[0] + gain[1])
-    # a tie goes to the first place
-    np.testing.assert_allclose(ndcgs(indptr, score, label), [first, gain[1], 1])
-    at_two = [gain[1] / (gain[0] + gain[1]), gain[1], 1]
-    np.testing.assert_allclose(ndcgs(indptr, score, label, k=2), at_two)
+    # a tie goes to the first place; a row without candidates has none of what is wanted
+    np.testing.assert_allclose(ndcgs(indptr, score, label, wanted), [first, gain[1], 1, 0])
+    at_two = [gain[1] / (gain[0] + gain[1]), gain[1], 1, 0]
+    np.testing.assert_allclose(ndcgs(indptr, score, label, wanted, k=2), at_two)
+    # one more is wanted than there is
+    np.testing.assert_allclose(ndcgs(indptr, score, label, wanted + 1)[1], gain[1] / (gain[0] + gain[1]))
 
 
 def blend_loss(table: TrainingTable, rows: list[int], w: Float32s) -> float:
@@ -269,7 +393,7 @@ def blend_loss(table: TrainingTable, rows: list[int], w: Float32s) -> float:
 def test_the_blend_is_the_best_of_all_that_are_not_negative() -> None:
     table = planted(25, seed=7)
     table.features[:, 2] -= table.label  # b knows it the wrong way round
-    keep = np.repeat(np.arange(25) % 3 > 0, np.diff(table.indptr))
+    keep = np.arange(25) % 3 > 0
     rows = [u for u in range(25) if u % 3 > 0]
     w = fit_blend(table, keep, by_order=False)
     assert w.dtype == np.float32
@@ -290,11 +414,11 @@ def test_a_blend_by_order_is_no_worse_than_the_likeliest_or_any_source() -> None
     a = rng.normal(size=(n, width)) + np.where(np.arange(width) == 0, 3, np.where(np.arange(width) == 1, -6, 0))
     b = rng.normal(size=(n, width)) + 0.5 * label
     z = np.stack([a, b], axis=2).reshape(-1, 2).astype(np.float32)
-    table = TrainingTable(("a_z", "b_z"), np.array([0, 1]), z, label.ravel(), indptr)
-    every = np.ones(n * width, bool)
+    table = table_of(("a_z", "b_z"), z, label.ravel(), indptr)
+    every = np.ones(n, bool)
 
     def worth(w: Float32s) -> float:
-        return float(ndcgs(indptr, blended(z, w), table.label, k=50).mean())
+        return float(ndcgs(indptr, blended(z, w), table.label, table.wanted, k=50).mean())
 
     likeliest, ordered = (fit_blend(table, every, by_order) for by_order in (False, True))
     assert ordered.sum() == pytest.approx(1)
@@ -302,72 +426,3 @@ def test_a_blend_by_order_is_no_worse_than_the_likeliest_or_any_source() -> None
     assert worth(ordered) > worth(likeliest) + 0.05
     for source in np.eye(2, dtype=np.float32):
         assert worth(ordered) >= worth(source) - 1e-3
-
-
-def test_labels_are_the_candidates_that_were_played() -> None:
-    indptr, item = np.array([0, 3, 3, 5]), np.array([1, 4, 7, 0, 4], np.int32)
-    truth_indptr, truth = np.array([0, 2, 3, 5]), np.array([4, 9, 1, 0, 7], np.int32)
-    assert label_candidates(indptr, item, truth_indptr, truth).tolist() == [0, 1, 0, 1, 0]
-    assert label_candidates(indptr, item, np.zeros(4, np.int64), truth[:0]).tolist() == [0] * 5
-    nothing = np.zeros(4, np.int64)
-    assert label_candidates(nothing, item[:0], truth_indptr, truth).tolist() == []
-
-
-@pytest.mark.parametrize("negatives", [1, 3, 100])
-def test_every_positive_is_kept_and_some_negatives(negatives: int) -> None:
-    rng = np.random.default_rng(negatives)
-    indptr = np.cumsum([0, 8, 0, 5, 12, 1, 1])
-    label = (rng.random(27) < 0.3).astype(np.float32)
-    label[8:13] = 0  # nothing played: left out
-    label[25:] = [1, 0]
-    kept_indptr, kept = sample_negatives(indptr, label, negatives, rng)
-    assert (np.diff(kept) > 0).all()
-    row = 0
-    for lo, hi in pairwise(indptr):
-        if label[lo:hi].sum() == 0:
-            assert not ((kept >= lo) & (kept < hi)).any()
-            continue
-        own = kept[kept_indptr[row] : kept_indptr[row + 1]]
-        assert ((own >= lo) & (own < hi)).all()
-        assert label[own].sum() == label[lo:hi].sum()
-        assert (label[own] == 0).sum() == min(negatives, (label[lo:hi] == 0).sum())
-        row += 1
-    assert row == len(kept_indptr) - 1
-
-
-def test_negatives_are_drawn_evenly_and_alike_for_any_block() -> None:
-    indptr, label = np.array([0, 5]), np.array([0, 1, 0, 0, 0], np.float32)
-    rng = np.random.default_rng(0)
-    times = np.zeros(5)
-    for _ in range(400):
-        times[sample_negatives(indptr, label, 2, rng)[1]] += 1
-    assert times[1] == 400
-    np.testing.assert_allclose(times[[0, 2, 3, 4]], 200, atol=50)
-    # two users at once, or one after the other
-    twice = sample_negatives(np.array([0, 5, 10]), np.tile(label, 2), 2, np.random.default_rng(1))[1]
-    rng = np.random.default_rng(1)
-    parts = [sample_negatives(indptr, label, 2, rng)[1] + lo for lo in (0, 5)]
-    np.testing.assert_array_equal(twice, np.concatenate(parts))
-
-
-def rows_of(table: TrainingTable) -> list[list[list[float]]]:
-    whole = np.column_stack([table.features, table.label])
-    return [whole[lo:hi].tolist() for lo, hi in pairwise(table.indptr)]
-
-
-def test_joined_tables_are_one_after_the_other() -> None:
-    one, other = planted(3, 1), planted(2, 2)
-    nothing = TrainingTable(NAMES, one.z, one.features[:0], one.label[:0], np.zeros(1, np.int64))
-    joined = join_tables([nothing, one, nothing, other])
-    assert rows_of(joined) == rows_of(one) + rows_of(other)
-    assert (joined.names, joined.z.tolist()) == (NAMES, [1, 2])
-
-
-def test_pools_are_grouped_by_user() -> None:
-    table = planted(4, 1)
-    keep = np.repeat([True, False, True, True], np.diff(table.indptr))
-    pool = table.pool(keep)
-    lengths: Int64s = np.diff(table.indptr)[[0, 2, 3]]
-    assert pool.num_row() == lengths.sum()
-    assert len(set(pool.get_group_id_hash())) == 3
-    assert pool.get_feature_names() == list(NAMES)

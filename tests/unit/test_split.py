@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tonearm.data import Catalogue, Dataset, Log
 from tonearm.errors import ConfigError, DataError
 from tonearm.moments import DAY, to_seconds
-from tonearm.split import InnerSplit, SplitOptions, folds, inner_split, inner_splits
+from tonearm.split import InnerSplit, NoWindow, SplitOptions, folds, inner_split, inner_splits
 from tonearm.types import Int32s
 from tonearm.vocabulary import Vocabulary
 
@@ -91,13 +91,15 @@ class TestByTime:
 
     def test_one_moment_cannot_be_cut(self) -> None:
         one_day = dataset([[(0, 0), (1, 0)], [(2, 0)]])
-        with pytest.raises(DataError, match=r"leaves the history empty: all 3 train events.*split\.label_days"):
-            inner_split(one_day, SplitOptions(), rng())
+        for options in (SplitOptions(), SplitOptions(label_days=3)):
+            with pytest.raises(NoWindow, match=r"all 3 train events are of one moment.* Give a longer log"):
+                inner_split(one_day, options, rng())
 
     @pytest.mark.parametrize(("days", "side"), [(10, "history"), (0.5, "label window")])
     def test_a_window_too_long_or_too_short(self, days: float, side: str) -> None:
-        with pytest.raises(DataError, match=f"leaves the {side} empty"):
+        with pytest.raises(DataError, match=f"leaves the {side} empty.* Set split.label_days") as raised:
             inner_split(self.TRAIN, SplitOptions(label_days=days), rng())
+        assert not isinstance(raised.value, NoWindow)  # here another option helps
 
     def test_no_window_sees_its_own_labels_or_later_ones(self) -> None:
         days = np.random.default_rng(3).integers(0, 90, (40, 30))
@@ -184,8 +186,10 @@ class TestFolds:
     def test_too_few(self) -> None:
         with pytest.raises(DataError, match="1 folds cannot be made"):
             folds(untimed([[0, 1], [2, 3]]), 1, rng())
-        with pytest.raises(DataError, match="leaves the label set empty"):
-            folds(untimed([[0, 1], [2]]), 5, rng())
+        # a fold without labels is none
+        assert len(folds(untimed([[0, 1], [2]]), 5, rng())) == 2
+        with pytest.raises(NoWindow, match="leaves the label set empty"):
+            folds(untimed([[0], [2]]), 5, rng())
 
 
 @given(

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from tonearm.blend import blended
 from tonearm.candidates import Candidates
 from tonearm.data import Block
 from tonearm.kernels.features import standardize
 from tonearm.lists import Lists
-from tonearm.ranker import RankerModel, blended
+from tonearm.ranker import RankerModel
 from tonearm.restored import Restored
 from tonearm.runs import Id
 from tonearm.sources.base import Source
@@ -157,7 +158,9 @@ def explain_row(ranker: RankerModel, features: Float32s, score: Float32s, row: i
     features: (n, n_features), score: (n,), those of all candidates of its user
     """
     shap = ranker.contributions(features[row : row + 1])[0]
-    trees = np.asarray(ranker.trees.predict(features, thread_count=1), np.float64)
+    trees = np.zeros(len(features))
+    if ranker.trees is not None:
+        trees = np.asarray(ranker.trees.predict(features, thread_count=1), np.float64)
     blend = blended(features[:, ranker.z], ranker.blend)
     bounds = np.array([0, len(features)], np.int64)
     z = standardize(bounds, np.stack([trees.astype(np.float32), blend], axis=1))[row]

@@ -17,7 +17,9 @@ def ranker(manifest: Tree) -> Section:
     """What the ranker learnt, and how it was chosen."""
     tree = manifest["ranker"]
     intro = []
-    if "rows" in tree:
+    if "fallback" in tree:
+        intro = [f"{tree['fallback'][0].upper()}{tree['fallback'][1:]}."]
+    elif "rows" in tree:
         counts, blend = tree["trees"], (f"{title(name)} {weight:.2f}" for name, weight in tree["blend"].items())
         most = counted(max(counts), "tree")
         several = f"the mean of {len(counts)} models of {min(counts):,} to {most}, each with its own users held out"

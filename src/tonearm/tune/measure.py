@@ -16,11 +16,11 @@ from tonearm.lists import Lists
 from tonearm.metrics import AccuracyMeter, Truth, focus_of, truth
 from tonearm.pipeline import stage_rng, training_table
 from tonearm.progress import Progress
-from tonearm.ranker import join_tables
 from tonearm.recommender import Recommender
 from tonearm.sources import Source, fit_sources
 from tonearm.sources.trend import Trend
 from tonearm.split import InnerSplit, inner_splits
+from tonearm.training import join_tables
 from tonearm.types import Bools, Float32s, Int64s
 
 USERS = 10_000
