@@ -96,7 +96,8 @@ def run(
     inputs = Inputs(**asdict(log))
     metrics = run_pipeline(inputs, out, options, overwrite=overwrite, show=not quiet)
     say(shown(metrics, _width(), verbose))
-    say(f"Report: {out / 'report.html'}")
+    if (out / "report.html").exists():
+        say(f"Report: {out / 'report.html'}")
     for step in next_steps(out):
         say(step)
 
@@ -216,7 +217,7 @@ def evaluate(
         Print what each figure means.
     """
     from tonearm.evaluate import evaluate_files
-    from tonearm.store import check_free, write_json
+    from tonearm.store import check_free, to_json, write_whole
     from tonearm.verdict import shown
 
     if out is not None:
@@ -224,7 +225,7 @@ def evaluate(
     metrics = evaluate_files(lists, truth, train, items, ks=k, filter_seen=filter_seen, seed=seed)
     say(shown(metrics, _width(), verbose))
     if out is not None:
-        write_json(out, metrics)
+        write_whole(out, to_json(metrics))
 
 
 @app.command

@@ -1,6 +1,7 @@
 """The whole story on one screen: load, split, fit, rank, write, evaluate, report."""
 
 import platform
+import warnings
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -153,8 +154,11 @@ def run(
         with stages.stage("report"):
             manifest = _manifest(inputs, loaded, config, ranker, sources, stages)
             manifest |= {"similar": similar, "left_out": metrics["left_out"]}
-            report.write(folder, manifest)
+            missing = report.attempt(folder, manifest, Path(out))
+            manifest["report_missing"] = missing
         store.write_json(folder / store.MANIFEST, manifest | {"stages": stages.rows, "files": store.digests(folder)})
+    if missing is not None:
+        warnings.warn(missing, RuntimeWarning, stacklevel=2)
     return metrics
 
 

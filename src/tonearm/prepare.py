@@ -1,15 +1,13 @@
 """Public dumps into the two tables that Tonearm reads."""
 
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
 
-from tonearm.errors import DataError, OutputError
+from tonearm.errors import DataError
 from tonearm.parts import local_path
+from tonearm.store import new_directory
 
 _TRACKS: Mapping[str, str] = {
     "track_id": "an integer",
@@ -42,7 +40,7 @@ def yandex(tracks: Path, catalog: Path, interactions: Path, out: Path) -> None:
     events = _scan(interactions, _INTERACTIONS).select(
         pl.col("user_id").cast(pl.Int32), pl.col("track_id").cast(pl.Int32).alias("item_id"), "started_at"
     )
-    with whole_directory(out) as folder:
+    with new_directory(out, empty=True) as folder:
         names = catalog_rows.select("id", "type", "name").collect()
         track_table = track_rows.select(*_TRACKS).collect()
         items_table(track_table, names).write_parquet(folder / "items.parquet", row_group_size=ROW_GROUP)
@@ -145,26 +143,3 @@ def _is_kind(dtype: pl.DataType, kind: str) -> bool:
         return dtype == pl.Date or dtype == pl.Datetime
     inner = dtype.inner if isinstance(dtype, pl.List) else None
     return isinstance(inner, pl.DataType) and (inner.is_integer() or inner == pl.Null)
-
-
-@contextmanager
-def whole_directory(out: Path) -> Iterator[Path]:
-    """Lend a hidden folder beside `out` and rename it to `out` at the end; on any error nothing stays behind.
-
-    Raises: OutputError where `out` exists (an empty folder will do) or cannot be written.
-    """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise OutputError(f"{out}: exists already. Choose another --out, or remove it first.")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    except OSError as error:
-        raise OutputError(f"{out}: cannot be created ({error.strerror}). Choose another --out.") from error
-    try:
-        folder.chmod(0o755)
-        yield folder
-        folder.replace(out)
-    except OSError as error:
-        raise OutputError(f"{out}: cannot be written ({error.strerror or error}). Nothing was left there.") from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

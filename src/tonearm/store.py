@@ -1,14 +1,22 @@
-"""The run directory: written beside its place under a temporary name, and moved there whole or not at all."""
+"""What is written appears whole or not at all: made beside its place under a temporary name, and moved there.
 
+A process holds a lock on its temporary files and folders. What has none was left behind by one that was killed, and the
+next that writes into the same folder removes it.
+"""
+
+import ctypes
+import errno
+import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import struct
 import tempfile
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -22,50 +30,159 @@ from tonearm.types import AnyArray
 
 MANIFEST = "manifest.json"
 
+SUFFIX = ".tonearm-partial"
+"""How names of temporary files and folders end."""
+
 
 @contextmanager
-def new_directory(out: Path, overwrite: bool = False) -> Iterator[Path]:
+def new_directory(out: Path, overwrite: bool = False, *, empty: bool = False) -> Iterator[Path]:
     """A temporary folder that becomes `out` when the block ends well, and vanishes when it does not.
+
+    A run that is overwritten is exchanged in one step, so that either the old or the new one is there at any time;
+    where `out` is a link, what it leads to is replaced.
+
+    empty: an empty folder may be in the place
 
     Raises:
         OutputError: `out` exists (and may not be overwritten), or its place cannot be written to.
     """
-    check_free(out, overwrite)
-    above = [folder for folder in out.parents if not folder.exists()]
+    if not (empty and out.is_dir() and not out.is_mount() and not any(out.iterdir())):
+        check_free(out, overwrite)
+    place = out.resolve()
+    with _in_folder(out, place) as (temporary, _handle):
+        yield temporary
+        for path in sorted(temporary.rglob("*"), reverse=True):  # what is inside comes before its folder
+            _sync(path)
+        _sync(temporary)
+        if overwrite and place.exists():
+            _exchange(temporary, place)
+        else:
+            temporary.rename(place)
+
+
+def write_whole(out: Path, text: str) -> None:
+    """Write a file so that it is never seen half-written; its folder is made where there is none.
+
+    Raises:
+        OutputError: there is no room or no permission.
+    """
+    place = out.resolve()  # a link stays a link
+    with _in_folder(out, place, file=True) as (temporary, handle):
+        with open(handle, "w", encoding="utf-8", closefd=False) as file:
+            file.write(text)
+        os.fsync(handle)
+        temporary.replace(place)
+
+
+@contextmanager
+def _in_folder(out: Path, place: Path, *, file: bool = False) -> Iterator[tuple[Path, int]]:
+    """A locked temporary file or folder beside a place; whatever is left of it is removed at the end."""
+    above = [folder for folder in place.parents if not folder.exists()]
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+        place.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(place.parent)
+        temporary, handle = _lend(place, file)
     except OSError as error:
         _remove_empty(above)
         raise OutputError(f"{out}: cannot be written ({error.strerror}). Choose another --out.") from error
     try:
-        temporary.chmod(0o755)
-        yield temporary
-        if overwrite and out.exists():
-            _replace(out, temporary)
-        else:
-            temporary.rename(out)
+        temporary.chmod(0o644 if file else 0o755)
+        yield temporary, handle
+        _sync(place.parent)
     except OSError as error:
+        where = error.filename
+        elsewhere = f": {where}" if isinstance(where, str) and not Path(where).is_relative_to(temporary) else ""
         raise OutputError(
-            f"{out}: writing failed ({error.strerror or error}). Free some space or choose another --out; "
+            f"{out}: writing failed ({error.strerror or error}{elsewhere}). Free some space or choose another --out; "
             "nothing was left behind."
         ) from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        _remove(temporary)
+        os.close(handle)
         _remove_empty(above)
 
 
-def _replace(old: Path, new: Path) -> None:
-    """Put one folder in the place of another, which comes back if that is stopped half-way."""
-    aside = Path(tempfile.mkdtemp(prefix=f".{old.name}.old.", dir=old.parent)) / "run"
-    old.rename(aside)
+def _lend(place: Path, file: bool) -> tuple[Path, int]:
+    """A new temporary file or folder, and an open handle that holds a lock on it."""
+    while True:
+        if file:
+            handle, name = tempfile.mkstemp(prefix=f".{place.name}.", suffix=SUFFIX, dir=place.parent)
+        else:
+            name = tempfile.mkdtemp(prefix=f".{place.name}.", suffix=SUFFIX, dir=place.parent)
+            try:
+                handle = os.open(name, os.O_RDONLY)
+            except FileNotFoundError:  # another process swept it before it was locked
+                continue
+        with suppress(OSError):  # a file system without locks, where nothing is swept either
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if Path(name).exists():
+            return Path(name), handle
+        os.close(handle)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove temporary files and folders that no process holds a lock on."""
+    ours = re.compile(rf"\..*\.[a-z0-9_]{{8}}{re.escape(SUFFIX)}")
+    for path in [path for path in folder.iterdir() if ours.fullmatch(path.name)] if os.access(folder, os.R_OK) else []:
+        with suppress(OSError):
+            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _remove(path)
+            finally:
+                os.close(handle)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or a folder with all that is in it, as far as that can be done."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
+
+
+def _sync(path: Path) -> None:
+    """Have a file, or the names in a folder, on the disk before what follows."""
+    with suppress(OSError) if path.is_dir() else nullcontext():  # not every file system can do it for folders
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _exchange(new: Path, old: Path) -> None:
+    """Put one folder in the place of another, and that in its, in one step where the file system can do that."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    names, done = (os.fsencode(new), os.fsencode(old)), -1
+    if hasattr(libc, "renameat2"):
+        here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+        done = libc.renameat2(here, names[0], here, names[1], exchange)
+    elif hasattr(libc, "renamex_np"):
+        done = libc.renamex_np(*names, 2)  # RENAME_SWAP
+    if done == 0:
+        return
+    if ctypes.get_errno() not in (0, errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(old))
+    old.rename(_aside(old))
     try:
         new.rename(old)
-    except BaseException:
-        aside.rename(old)
-        aside.parent.rmdir()
-        raise
-    shutil.rmtree(aside.parent)
+    finally:
+        _bring_back(old)
+
+
+def _aside(place: Path) -> Path:
+    """Where the old run waits for a moment, on file systems that cannot exchange two folders."""
+    return place.with_name(f".{place.name}.old{SUFFIX}")
+
+
+def _bring_back(place: Path) -> None:
+    """Bring the old run back that waits aside, or remove it where the new one is in its place."""
+    if place.exists():
+        _remove(_aside(place))
+    elif _aside(place).exists():
+        _aside(place).rename(place)
 
 
 def _remove_empty(folders: list[Path]) -> None:
@@ -81,10 +198,17 @@ def check_free(out: Path, overwrite: bool = False) -> None:
     Raises:
         OutputError: something is there already, or the folder above cannot be written to.
     """
+    for link in (out.absolute(), *out.absolute().parents):
+        if link.is_symlink() and not link.exists():
+            raise OutputError(
+                f"{out}: {link} is a link to {link.readlink()}, which is not there. Remove it or choose another --out."
+            )
+    with suppress(OSError):
+        _bring_back(out.resolve())
     if out.exists() and not (overwrite and is_run(out)):
         hint = "Pass --overwrite to replace it, or choose" if is_run(out) else "Choose"
         raise OutputError(f"{out}: exists already. {hint} another --out.")
-    parent = out.absolute().parent
+    parent = out.resolve().parent
     while not parent.exists():
         parent = parent.parent
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
@@ -131,9 +255,14 @@ def write_table(path: Path, table: pl.DataFrame) -> None:
         writer.write(table)
 
 
-def write_json(path: Path, tree: dict[str, Any]) -> None:
+def to_json(tree: dict[str, Any]) -> str:
     """Plain JSON without NaN."""
-    path.write_text(json.dumps(tree, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    return json.dumps(tree, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def write_json(path: Path, tree: dict[str, Any]) -> None:
+    """`to_json` as a file."""
+    path.write_text(to_json(tree), encoding="utf-8")
 
 
 def read_json(path: Path) -> dict[str, Any]:

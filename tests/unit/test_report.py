@@ -289,8 +289,8 @@ def test_rebuilding_needs_a_run_and_room(make_run: Callable[..., Path], tmp_path
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", full)
-    with pytest.raises(OutputError, match=r"report\.html: cannot be written \(No space left on device\)"):
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OutputError, match=r"report\.html: writing failed \(No space left on device\)"):
         report.rebuild(run)
     assert not (run / "report.html").exists()
 
@@ -367,6 +367,75 @@ def test_ids_are_read_as_the_type_of_the_file() -> None:
     assert as_id("bob", pl.Int64()) is None
     assert as_id("300", pl.UInt8()) is None
     assert as_id(str(2**80), pl.Int64()) is None
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no home\nat all"), BaseException("a panic"), MemoryError()])
+def test_point_15_a_report_that_fails_is_told_and_leaves_the_rest(
+    make_run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    """A report that could not be made took the finished lists with it."""
+
+    def fail(*_: object) -> str:
+        raise error
+
+    run = make_run()
+    monkeypatch.setattr(report, "render", fail)
+    words = report.attempt(run, Run.open(run).manifest, Path("runs/today"))
+    assert words is not None
+    assert words.startswith(f"The report could not be made ({type(error).__name__}: ")
+    assert words.endswith("Everything else is there; `tonearm report runs/today` makes it anew.")
+    assert "at all" not in words
+    assert not (run / "report.html").exists()
+    monkeypatch.undo()
+    monkeypatch.setattr(page, "library", lambda: LIBRARY)
+    store.write_json(run / "manifest.json", Run.open(run).manifest | {"report_missing": words})
+    report.rebuild(run)
+    assert Run.open(run).manifest["report_missing"] is None
+
+
+@pytest.mark.parametrize("how", [KeyboardInterrupt, SystemError])
+def test_an_interrupt_is_no_failing_report(
+    make_run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, how: type[BaseException]
+) -> None:
+    def stop(*_: object) -> str:
+        raise how from KeyboardInterrupt()
+
+    run = make_run()
+    monkeypatch.setattr(report, "render", stop)
+    with pytest.raises(KeyboardInterrupt):
+        report.attempt(run, Run.open(run).manifest, run)
+
+
+def test_point_15_a_damaged_library_is_bundled_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A script that was cut short went into the page, and bytes that are no text ended in a traceback."""
+    monkeypatch.undo()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(page, "_bundle", lambda: "window.vegaEmbed = 1;")
+    page.library.cache_clear()
+    assert page.library() == "window.vegaEmbed = 1;"
+    (kept,) = (tmp_path / "tonearm").iterdir()
+    whole = kept.read_bytes()
+    for damage in (whole[5:], whole[:-5], b"\xff\xfe", b""):
+        kept.write_bytes(damage)
+        page.library.cache_clear()
+        assert page.library() == "window.vegaEmbed = 1;"
+        assert kept.read_bytes() == whole
+    page.library.cache_clear()
+
+
+def test_point_15_a_library_without_a_home_is_bundled_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither HOME nor an entry among the users: the report failed with `Could not determine home directory`."""
+    monkeypatch.undo()
+
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    monkeypatch.setattr(page, "_bundle", lambda: "window.vegaEmbed = 3;")
+    page.library.cache_clear()
+    assert page.library() == "window.vegaEmbed = 3;"
+    page.library.cache_clear()
 
 
 def test_the_library_is_bundled_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

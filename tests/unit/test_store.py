@@ -1,7 +1,14 @@
 """Run directories appear whole or not at all; tables, JSON, arrays and digests on disk."""
 
+import errno
+import fcntl
 import hashlib
 import os
+import random
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -217,3 +224,182 @@ def test_what_cannot_be_mapped_is_told(tmp_path: Path) -> None:
     for name in ("small", "broken", "missing"):
         with pytest.raises(DataError, match=rf"{name}\.npz: cannot be read as a model"):
             store.map_arrays(tmp_path / f"{name}.npz")
+
+
+LEFT = f".run.ab12cd_9{store.SUFFIX}"
+
+
+def test_point_15_what_dead_processes_left_is_swept_and_what_live_ones_hold_stays(tmp_path: Path) -> None:
+    """Temporary folders of gigabytes stayed behind when a run was killed."""
+    theirs = [".run.abcdefgh", f"run.ab12cd_9{store.SUFFIX}", f".run.ab{store.SUFFIX}"]
+    for name in (LEFT, *theirs):
+        (tmp_path / name / "models").mkdir(parents=True)
+    (tmp_path / f".best.toml.ab12cd_9{store.SUFFIX}").write_text("half")
+    (tmp_path / f".link.ab12cd_9{store.SUFFIX}").symlink_to(tmp_path / theirs[0])
+    with new_directory(tmp_path / "one") as held:
+        with new_directory(tmp_path / "two"):
+            assert held.is_dir(), "another process may be at work in it"
+        assert held.is_dir()
+    left = {*theirs, "one", "two", f".link.ab12cd_9{store.SUFFIX}"}
+    assert set(names(tmp_path)) == left
+
+
+def test_point_15_a_killed_writer_leaves_what_the_next_one_sweeps(tmp_path: Path) -> None:
+    """The lock on a temporary folder ends with its process, however that ends."""
+    code = (
+        "import sys, time, pathlib\nfrom tonearm.store import new_directory\n"
+        "with new_directory(pathlib.Path(sys.argv[1])) as folder:\n"
+        "    (folder / 'half').write_text('x')\n    print('there', flush=True)\n    time.sleep(60)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "run")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "there\n"
+        left = names(tmp_path)
+        store.write_whole(tmp_path / "alive", "x")
+        assert names(tmp_path) == sorted([*left, "alive"]), "it lives"
+        process.kill()
+    store.write_whole(tmp_path / "dead", "x")
+    assert names(tmp_path) == ["alive", "dead"]
+
+
+def test_point_15_either_the_old_or_the_new_run_is_there_whenever_it_is_killed(tmp_path: Path) -> None:
+    """Between two renames there was neither."""
+    out = a_run(tmp_path / "run", "0")
+    code = (
+        "import sys, pathlib\nfrom tonearm.store import new_directory\nout = pathlib.Path(sys.argv[1])\n"
+        "print('ready', flush=True)\nn = int((out / 'note').read_text())\n"
+        "while True:\n    n += 1\n    with new_directory(out, overwrite=True) as folder:\n"
+        "        (folder / 'manifest.json').write_text('{}')\n        (folder / 'note').write_text(str(n))\n"
+    )
+    rng, seen = random.Random(15), []
+    for _ in range(8):
+        command = [sys.executable, "-c", code, str(out)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            until = time.monotonic() + rng.uniform(0.05, 0.2)
+            while time.monotonic() < until:
+                assert out.is_dir(), "a reader finds a run at any time"
+            process.send_signal(signal.SIGKILL)
+        seen.append(int((out / "note").read_text()))
+        assert names(out) == [MANIFEST, "note"]
+    assert seen == sorted(seen)
+    assert seen[-1] > 0
+    store.write_whole(tmp_path / "other", "x")
+    assert names(tmp_path) == ["other", "run"]
+
+
+def test_a_link_is_kept_and_what_it_leads_to_is_replaced(tmp_path: Path) -> None:
+    """`--overwrite` put a folder in the place of a link."""
+    a_run(tmp_path / "runs" / "of_today")
+    (tmp_path / "latest").symlink_to("runs/of_today")
+    with new_directory(tmp_path / "latest", overwrite=True) as folder:
+        (folder / "note").write_text("new")
+    assert (tmp_path / "latest").readlink() == Path("runs/of_today")
+    assert (tmp_path / "runs" / "of_today" / "note").read_text() == "new"
+    (tmp_path / "file").write_text("old")
+    (tmp_path / "link").symlink_to("file")
+    store.write_whole(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "file").read_text() == "new"
+
+
+def test_links_that_lead_nowhere_are_found_early(tmp_path: Path) -> None:
+    (tmp_path / "gone").symlink_to("nothing")
+    (tmp_path / "ring").symlink_to("ring")
+    for place in ("gone", "gone/run", "ring", "ring/run"):
+        with pytest.raises(OutputError, match=r"is a link to \w+, which is not there\. Remove it or choose another"):
+            store.check_free(tmp_path / place, overwrite=True)
+
+
+def without_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Library:
+        @staticmethod
+        def renameat2(*_: object) -> int:
+            return -1
+
+    monkeypatch.setattr("ctypes.CDLL", lambda *_, **__: Library())
+    monkeypatch.setattr("ctypes.get_errno", lambda: errno.EINVAL)
+
+
+def test_a_file_system_that_cannot_exchange(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_exchange(monkeypatch)
+    out = a_run(tmp_path / "run")
+    with new_directory(out, overwrite=True) as folder:
+        (folder / MANIFEST).write_text("new")
+    assert names(tmp_path) == ["run"]
+    assert (out / MANIFEST).read_text() == "new"
+    aside = store._aside(out)
+    out.rename(aside)  # as a kill between the two renames leaves it
+    store.write_whole(tmp_path / "other", "x")
+    assert aside.is_dir(), "it is no leftover"
+    with pytest.raises(OutputError, match="Pass --overwrite"):
+        store.check_free(out)
+    assert (out / MANIFEST).read_text() == "new"
+
+
+def test_an_exchange_that_fails_leaves_the_old_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_exchange(monkeypatch)
+    out, rename = a_run(tmp_path / "run"), Path.rename
+
+    def fail(self: Path, target: Path) -> Path:
+        if self.name.endswith(store.SUFFIX) and ".old." not in self.name:
+            raise OSError(5, "Input/output error")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(OutputError, match="Input/output error"), new_directory(out, overwrite=True):
+        pass
+    assert (out / "note").read_text() == "old"
+    assert names(tmp_path) == ["run"]
+
+
+def test_all_is_on_the_disk_before_it_is_in_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that loses power must not find a run of empty files."""
+    synced: list[str] = []
+    fsync = os.fsync
+
+    def note(handle: int) -> None:
+        fsync(handle)
+        synced.append(Path(f"/proc/self/fd/{handle}").readlink().name)
+
+    monkeypatch.setattr(os, "fsync", note)
+    with new_directory(tmp_path / "run") as folder:
+        (folder / "models").mkdir()
+        (folder / "models" / "m").write_text("x")
+        (folder / "a").write_text("x")
+    assert synced == ["m", "models", "a", folder.name, tmp_path.name]
+
+
+def test_a_file_appears_whole_and_makes_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "new" / "folder" / "metrics.json"
+    store.write_whole(out, "old")
+    assert out.stat().st_mode & 0o777 == 0o644
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    for place in (out, tmp_path / "another" / "metrics.json"):
+        with pytest.raises(OutputError, match=r"metrics\.json: writing failed \(No space left on device\)"):
+            store.write_whole(place, "new")
+    assert out.read_text() == "old"
+    assert names(tmp_path) == ["new"]
+    assert names(out.parent) == ["metrics.json"]
+
+
+def test_no_room_elsewhere_is_told_by_its_place(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"writing failed \(No space left on device: /tmp/full\)"):
+        fail_half_way(tmp_path / "run", OSError(28, "No space left on device", "/tmp/full"))
+
+
+def test_a_file_system_without_locks_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    (tmp_path / LEFT).mkdir()
+    with new_directory(tmp_path / "run"):
+        pass
+    assert names(tmp_path) == [LEFT, "run"], "nobody can tell whether it is at work"

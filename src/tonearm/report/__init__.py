@@ -1,16 +1,14 @@
 """report.html: what a run made and how good it is, as one page that works offline."""
 
-import json
-import os
 from pathlib import Path
 from typing import Any
 
 from tonearm import store
-from tonearm.errors import OutputError
 from tonearm.report import charts, examples, log, making, results
 from tonearm.report.answers import answers, lead
 from tonearm.report.page import render
 from tonearm.runs import Run
+from tonearm.signals import interrupts
 from tonearm.words import counted
 
 __all__ = ["headline", "rebuild", "write"]
@@ -25,7 +23,27 @@ def write(folder: Path, manifest: dict[str, Any]) -> None:
 
     manifest: as in manifest.json; names of items are read from the catalogue that it names, if that is still there
     """
-    write_whole(folder / REPORT, render(content(Run(folder, manifest))))
+    store.write_whole(folder / REPORT, render(content(Run(folder, manifest))))
+
+
+def attempt(folder: Path, manifest: dict[str, Any], out: Path) -> str | None:
+    """`write`; where that fails, words for it, as a run is worth keeping without its report.
+
+    out: where the run's folder will be
+    """
+    try:
+        with interrupts():
+            write(folder, manifest)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # what goes wrong within extensions may be no Exception
+        (folder / REPORT).unlink(missing_ok=True)
+        reason = str(error).partition("\n")[0]
+        return (
+            f"The report could not be made ({type(error).__name__}: {reason}). Everything else is there; "
+            f"`tonearm report {out}` makes it anew."
+        )
+    return None
 
 
 def rebuild(run: Path) -> None:
@@ -37,28 +55,10 @@ def rebuild(run: Path) -> None:
     """
     opened = Run.open(run)
     page = render(content(opened))
-    write_whole(run / REPORT, page)
+    store.write_whole(run / REPORT, page)
     path = run / REPORT
     files = opened.manifest["files"] | {REPORT: {"sha256": store.sha256(path), "bytes": path.stat().st_size}}
-    text = json.dumps(opened.manifest | {"files": files}, indent=1, ensure_ascii=False, allow_nan=False)
-    write_whole(run / store.MANIFEST, text + "\n")
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that it is never seen half-written.
-
-    Raises:
-        OutputError: there is no room or no permission.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OutputError(
-            f"{path}: cannot be written ({error.strerror}). Free some space, or see to its mode."
-        ) from error
+    store.write_whole(run / store.MANIFEST, store.to_json(opened.manifest | {"files": files, "report_missing": None}))
 
 
 def content(run: Run) -> dict[str, Any]:

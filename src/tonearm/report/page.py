@@ -1,7 +1,8 @@
 """One self-contained HTML page: the template, its style and script, and the charting library inlined."""
 
+import hashlib
 import os
-import tempfile
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
 from importlib.resources import files
@@ -11,7 +12,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from tonearm.errors import OutputError
 from tonearm.report.parts import figure, written
+from tonearm.store import write_whole
 from tonearm.words import counted
 
 
@@ -43,27 +46,31 @@ def _asset(name: str) -> Markup:
 def library() -> str:
     """Vega, Vega-Lite and Vega-Embed as one script that defines `vegaEmbed`.
 
-    Bundling takes some ten seconds, so the result is kept in the user's cache directory where that can be written.
+    Bundling takes some ten seconds, so the result is kept in the user's cache directory where that can be written, with
+    its digest, by which a damaged one is told.
     """
     place = cache_directory() / f"vega-{version('vl-convert-python')}.js"
-    try:
-        return place.read_text(encoding="utf-8")
-    except OSError:
-        script = _bundle()
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=place.parent, encoding="utf-8", delete=False) as file:
-            file.write(script)
-        Path(file.name).replace(place)
-    except OSError:
-        return script
+    with suppress(OSError, ValueError):
+        script, _, digest = place.read_text(encoding="utf-8").rpartition("\n//")
+        if digest == _digest(script):
+            return script
+    script = _bundle()
+    with suppress(OutputError):
+        write_whole(place, f"{script}\n//{_digest(script)}")
     return script
 
 
 def cache_directory() -> Path:
     """Where Tonearm keeps what it can make again."""
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "tonearm"
+    try:
+        return (Path(base) if base else Path.home() / ".cache") / "tonearm"
+    except RuntimeError:  # neither HOME nor an entry among the system's users
+        return Path(os.devnull)
+
+
+def _digest(script: str) -> str:
+    return hashlib.sha256(script.encode()).hexdigest()
 
 
 def _bundle() -> str:

@@ -12,7 +12,8 @@ from rich.progress import track
 
 from tonearm.errors import ConfigError
 from tonearm.kernels import synth as kernels
-from tonearm.prepare import ROW_GROUP, items_table, whole_directory
+from tonearm.prepare import ROW_GROUP, items_table
+from tonearm.store import new_directory
 from tonearm.synth.catalogue import Catalogue, make_catalogue, period_of_day, period_weights
 from tonearm.synth.listeners import Listeners, daily_shares, day_rates, make_listeners
 from tonearm.synth.names import genre_ids, list_column, name_table
@@ -44,7 +45,7 @@ def generate(preset: str | Preset, out: Path | str, seed: int = 0, raw: bool = F
         if preset not in PRESETS:
             raise ConfigError(f"synth has no preset '{preset}'. Choose one of {', '.join(PRESETS)}.")
         preset = PRESETS[preset]
-    with whole_directory(Path(out)) as folder:
+    with new_directory(Path(out), empty=True) as folder:
         world = _make_world(preset, seed)
         rng = np.random.default_rng([seed, 3])
         tracks, catalog = _raw_catalogue(world, rng)

@@ -7,8 +7,6 @@ here sees a test event.
 import dataclasses
 import hashlib
 import json
-import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -20,7 +18,7 @@ from rich.text import Text
 from tonearm import store
 from tonearm.config import Config, to_toml
 from tonearm.data import Dataset
-from tonearm.errors import ConfigError, OutputError
+from tonearm.errors import ConfigError
 from tonearm.kernels.threads import threads
 from tonearm.metrics import focus_of
 from tonearm.moments import parse_moment
@@ -81,6 +79,7 @@ def tune(
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
     with threads(config.threads), interrupts():
         search = _Search(inputs, out, config, inputs.load(config, no_progress).train, show)
+        out.absolute().parent.mkdir(parents=True, exist_ok=True)
         with storage(study_file(out)) as file:
             check_same(file, study_file(out), search.about)
             try:
@@ -187,16 +186,7 @@ class _Search:
         for verdict in self.verdicts.values():
             config = with_values(config, verdict.stage, verdict.params)
         text = "".join(f"# {one_line(line)}\n" for line in self._story()) + "\n" + to_toml(config)
-        handle, temporary = tempfile.mkstemp(prefix=f".{self.out.name}.", dir=self.out.absolute().parent)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(self.out)
-        except OSError as error:
-            raise OutputError(f"{self.out}: writing failed ({error.strerror}). Free some space.") from error
-        finally:
-            Path(temporary).unlink(missing_ok=True)
+        store.write_whole(self.out, text)
 
     def _story(self) -> list[str]:
         """What was tried and what came of it, in lines."""
@@ -249,8 +239,6 @@ def _check(out: Path, minutes: float | None, trials: int | None) -> None:
     if study_file(out).exists():
         return
     store.check_free(out)
-    if not out.absolute().parent.is_dir():
-        raise OutputError(f"{out}: there is no folder {out.absolute().parent}. Make it, or choose another --out.")
 
 
 def _flat(config: Config) -> dict[str, Any]:
