@@ -180,6 +180,7 @@ def load_config(path: Path | None = None, overrides: Sequence[str] = (), preset:
     tree: dict[str, Any] = copy.deepcopy(PRESETS[preset])
     if path is not None:
         _merge(tree, _read(path))
+        check_names(tree, Config, str(path))
     whole = copy.deepcopy(tree)
     for override in overrides:
         _merge(whole, _parse_override(override))

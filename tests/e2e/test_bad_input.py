@@ -168,7 +168,7 @@ CASES: dict[str, tuple[Make, list[str]]] = {
     ),
     "weight that is no number": (
         events(lambda t: t.with_columns(pl.Series("weight", [1.0, 2.0, float("nan")] * 2000))),
-        ["DataError", "plays.parquet: 2,000 of 6,000 rows have a weight that is not a finite", "row 3", "Drop"],
+        ["DataError", "plays.parquet: 2,000 of 6,000 rows have a weight that is not a finite", "row 3", "drop"],
     ),
     "repeated ids in the catalogue": (
         catalogue(lambda t: pl.concat([t, t[4:6]])),

@@ -90,7 +90,8 @@ def test_compare_report_and_show(home: Path, tiny_log: Log, tiny_run: Path, caps
     before = sorted(path.name for path in tiny_run.iterdir())
     compared = tonearm(capsys, "compare", tiny_run, tiny_run)
     assert compared.code == 0
-    assert "ndcg@20" in compared.out
+    assert "Settings: the same." in compared.out
+    assert "metrics are the same in both." in compared.out
 
     user, item = tiny_log.train["user_id"][0], tiny_log.train["item_id"][0]
     shown = tonearm(capsys, "show", "user", user, "--run", tiny_run, "--k", 3)

@@ -13,6 +13,7 @@ from tests.quick import CUT, Log, run_quick
 
 import tonearm
 from tonearm.restored import Restored
+from tonearm.words import counted
 
 UNHEARD, LATE, NEW_USER = 900_001, 900_002, 900_003
 
@@ -96,7 +97,8 @@ def test_already_heard(restored: Restored, tiny_log: Log) -> None:
     last = heard["started_at"].max()
     assert e.because is None
     assert e.why_not == (
-        f"Already heard ({len(heard)} plays, last on {str(last)[:10]}), and filter_seen leaves out what was heard."
+        f"Already heard ({counted(len(heard), 'play')}, last on {str(last)[:10]}), "
+        "and filter_seen leaves out what was heard."
     )
     assert all(part.rank is None for part in e.sources)
 

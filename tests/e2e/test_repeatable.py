@@ -1,7 +1,6 @@
 """The same run again gives the same bytes; a run that fails leaves nothing behind."""
 
 import errno
-import json
 import os
 import random
 import shutil
@@ -15,7 +14,7 @@ import pytest
 from tests.e2e.same import assert_same, models, tables
 from tests.quick import Log, quick_config, run_inputs, run_quick, stub_report
 
-from tonearm import pipeline, store
+from tonearm import pipeline
 from tonearm.errors import OutputError
 from tonearm.pipeline import Inputs
 
@@ -108,26 +107,6 @@ def test_a_failed_overwrite_leaves_the_old_run(
         pipeline.run(inputs, out, quick_config("als.iterations=1", "ranker.iterations=2"), overwrite=True)
     assert_same(tiny_run, out)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log", "run"]
-
-
-def test_an_overwrite_that_is_stopped_at_the_last_step_puts_the_old_run_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    out = tmp_path / "run"
-    out.mkdir()
-    (out / store.MANIFEST).write_text("{}")
-    rename = Path.rename
-
-    def stop_at_the_new_one(self: Path, target: Path) -> Path:
-        if self.name.startswith(".run.") and target == out:
-            raise KeyboardInterrupt
-        return rename(self, target)
-
-    monkeypatch.setattr(Path, "rename", stop_at_the_new_one)
-    with pytest.raises(KeyboardInterrupt), store.new_directory(out, overwrite=True) as folder:
-        (folder / store.MANIFEST).write_text('{"new": 1}')
-    assert [path.name for path in tmp_path.iterdir()] == ["run"]
-    assert json.loads((out / store.MANIFEST).read_text()) == {}
 
 
 def test_the_caller_s_state_is_left_alone(inputs: Inputs, tmp_path: Path) -> None:

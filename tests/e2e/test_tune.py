@@ -202,7 +202,8 @@ def test_the_command(
     assert "pass it to tonearm run as --config" in answer.out
     with monkeypatch.context() as patch:
         patch.setattr(pipeline, "run", lambda *given, **_: pytest.fail(str(given)) if given[2].filter_seen else {})
-        patch.setattr("tonearm.evaluate.table", lambda _: "done")
+        patch.setattr("tonearm.verdict.shown", lambda *_: "done")
+        patch.setattr("tonearm.show.next_steps", lambda _: [])
         run = ("run", *log, "--config", tmp_path / "best.toml", "--out", tmp_path / "run")
         assert tonearm(capsys, *run).code == 0
 

@@ -25,7 +25,7 @@ def ranker_of(*labelled: int) -> RankerModel:
 def log(tmp_path: Path, small_log: pl.DataFrame) -> str:
     """The small log with two rows of the future and three that repeat others."""
     future = small_log.head(2).with_columns(started_at=pl.lit(datetime(2066, 1, 1)).cast(small_log["started_at"].dtype))
-    timed = small_log.with_columns(pl.col("started_at") + pl.duration(seconds=17))
+    timed = small_log.with_columns(pl.col("started_at") + pl.duration(seconds=pl.int_range(pl.len())))
     path = tmp_path / "plays.parquet"
     pl.concat([timed, future, timed.head(3)]).write_parquet(path)
     return str(path)
