@@ -20,11 +20,11 @@ import numpy as np
 from implicit.cpu.als import AlternatingLeastSquares
 from scipy import sparse
 
-from tonearm.kernels._jit import jit_parallel, prange
-from tonearm.kernels._tile import TALL, WIDE, add_outer, no_sums, store_tile
-from tonearm.kernels.als import Factors, fit_als
-from tonearm.kernels.als_optimum import fit_optimum
-from tonearm.kernels.csr import Csr, multiply, transpose_csr
+from tonearm.kernels.als.csr import Csr, multiply, transpose_csr
+from tonearm.kernels.als.fit import Factors, fit_als
+from tonearm.kernels.als.optimum import fit_optimum
+from tonearm.kernels.machine.jit import jit_parallel, prange
+from tonearm.kernels.machine.tile import TALL, WIDE, add_outer, no_sums, store_tile
 from tonearm.types import Float32s
 
 REGULARIZATION = 0.05

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from als import REGULARIZATION, SMALL, fit_ours, make_log, objective, random_start
 from peer import ask, is_missing
-from tonearm.kernels.csr import Csr, transpose_csr
+from tonearm.kernels.als.csr import Csr, transpose_csr
 from tonearm.types import Float32s
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from tonearm import Config, Inputs
-from tonearm.data import Block
+from tonearm.data.dataset import Block
 from tonearm.progress import no_progress
 from tonearm.sources.content import Content, ContentModel
 from tonearm.types import Float32s

@@ -14,12 +14,14 @@ import polars as pl
 from ranx import Qrels, Run
 from ranx import evaluate as by_ranx
 
-from tonearm.bootstrap import resample
-from tonearm.data import Catalogue, Log, Pairs, Tags
-from tonearm.lists import Lists
-from tonearm.metrics import FAMILIES, KS, ListMeter, Truth, describe_items, truth
+from tonearm.data.catalogue import Catalogue, Tags
+from tonearm.data.lists import Lists
+from tonearm.data.log import Log, Pairs
+from tonearm.data.truth import Truth, truth
+from tonearm.data.vocabulary import Vocabulary
+from tonearm.evaluation.bootstrap import resample
+from tonearm.evaluation.meters import FAMILIES, KS, ListMeter, describe_items
 from tonearm.types import Int32s
-from tonearm.vocabulary import Vocabulary
 
 LENGTH = 100
 

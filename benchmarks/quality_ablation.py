@@ -15,19 +15,20 @@ from pydantic.dataclasses import dataclass as options_class
 
 from quality_sets import K, Row, difference, ndcg_of, shown
 from tonearm import Config, Inputs
-from tonearm.candidates import Candidates, gather
-from tonearm.data import Block, Dataset
-from tonearm.features import Features
-from tonearm.kernels.lists import best_of_rows
-from tonearm.lists import Lists
-from tonearm.metrics import AccuracyMeter, Truth, truth
+from tonearm.data.dataset import Block, Dataset
+from tonearm.data.lists import Lists
+from tonearm.data.truth import Truth, truth
+from tonearm.evaluation.meters import AccuracyMeter
+from tonearm.kernels.best.lists import best_of_rows
 from tonearm.pipeline import stage_rng
 from tonearm.progress import no_progress
-from tonearm.ranker import Ranker, RankerModel
-from tonearm.recommender import depth
+from tonearm.ranking.candidates import Candidates, gather
+from tonearm.ranking.features import Features
+from tonearm.ranking.ranker import Ranker, RankerModel
+from tonearm.ranking.recommender import depth
+from tonearm.ranking.training import WHOLE, TrainingTable, join_tables, label_candidates
 from tonearm.sources import fit_sources, left_out
 from tonearm.split import inner_split, inner_splits
-from tonearm.training import WHOLE, TrainingTable, join_tables, label_candidates
 from tonearm.types import Bools, Float32s, Int32s, Int64s
 
 USERS = 20_000

@@ -30,11 +30,11 @@ from quality_sets import (
     windows,
 )
 from tonearm import Config, Inputs
-from tonearm.data import Dataset
-from tonearm.lists import Lists
-from tonearm.metrics import AccuracyMeter
-from tonearm.moments import EPOCH
-from tonearm.restored import restore
+from tonearm.data.dataset import Dataset
+from tonearm.data.lists import Lists
+from tonearm.data.times import EPOCH
+from tonearm.evaluation.meters import AccuracyMeter
+from tonearm.runs.restore import restore
 from tonearm.sources.history import of_items
 from tonearm.types import Float32s, Int32s
 

@@ -14,10 +14,11 @@ import numpy as np
 import polars as pl
 
 from tonearm import Config, Inputs
-from tonearm.bootstrap import interval, resample
-from tonearm.data import Dataset
-from tonearm.lists import Lists
-from tonearm.metrics import AccuracyMeter, Truth, truth
+from tonearm.data.dataset import Dataset
+from tonearm.data.lists import Lists
+from tonearm.data.truth import Truth, truth
+from tonearm.evaluation.bootstrap import interval, resample
+from tonearm.evaluation.meters import AccuracyMeter
 from tonearm.pipeline import stage_rng
 from tonearm.progress import no_progress
 from tonearm.split import inner_split

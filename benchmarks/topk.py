@@ -23,12 +23,12 @@ import numpy as np
 from implicit.cpu.topk import topk as by_implicit
 
 from als import peak_rate, seconds
-from tonearm.kernels.als import fit_als
-from tonearm.kernels.approximate import similar_approximate
-from tonearm.kernels.csr import Csr, transpose_csr
-from tonearm.kernels.similar import similar_to_all
-from tonearm.kernels.topk import index_items, top_k, unit_vectors
-from tonearm.store import load_arrays
+from tonearm.kernels.als.csr import Csr, transpose_csr
+from tonearm.kernels.als.fit import fit_als
+from tonearm.kernels.nearest.approximate import similar_approximate
+from tonearm.kernels.nearest.similar import similar_to_all
+from tonearm.kernels.nearest.topk import index_items, top_k, unit_vectors
+from tonearm.runs.directory import load_arrays
 from tonearm.types import Float32s, Int32s
 
 D = 50

@@ -25,9 +25,9 @@ import numpy.typing as npt
 
 from als import seconds
 from peer import ask, is_missing
-from tonearm.kernels.approximate import similar_approximate
-from tonearm.kernels.similar import similar_to_all
-from tonearm.kernels.topk import Rows, index_items, top_k, unit_vectors
+from tonearm.kernels.nearest.approximate import similar_approximate
+from tonearm.kernels.nearest.similar import similar_to_all
+from tonearm.kernels.nearest.topk import Rows, index_items, top_k, unit_vectors
 from tonearm.types import Float32s, Int64s
 from topk import D, skewed
 

@@ -12,11 +12,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tonearm import pipeline, store
+from tonearm import pipeline
 from tonearm.config import Config, load_config
 from tonearm.pipeline import Inputs
+from tonearm.ranking.training import TrainingTable
+from tonearm.runs import directory
 from tonearm.synth import generate
-from tonearm.training import TrainingTable
 from tonearm.types import Float32s, Int64s
 
 CUT = datetime(2022, 12, 16)
@@ -115,10 +116,10 @@ def copied(run: Path, folder: Path, ranker: dict[str, float] | None = None) -> P
     shutil.copytree(run, copy)
     if ranker is not None:
         path = copy / "models" / "ranker.json"
-        store.write_json(path, store.read_json(path) | ranker)
-        manifest = store.read_json(copy / "manifest.json")
-        manifest["files"]["models/ranker.json"]["sha256"] = store.sha256(path)
-        store.write_json(copy / "manifest.json", manifest)
+        directory.write_json(path, directory.read_json(path) | ranker)
+        manifest = directory.read_json(copy / "manifest.json")
+        manifest["files"]["models/ranker.json"]["sha256"] = directory.sha256(path)
+        directory.write_json(copy / "manifest.json", manifest)
     return copy
 
 

@@ -10,7 +10,7 @@ from typing import Any, get_args
 from pydantic import TypeAdapter
 
 from tonearm.config import PRESETS, Config, SourceName
-from tonearm.features import feature_names
+from tonearm.ranking.features import feature_names
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "configuration.md"
 HEAD = """# The configuration

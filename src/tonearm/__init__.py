@@ -5,21 +5,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tonearm.config import Config, load_config
-    from tonearm.data import Catalogue, Dataset, Log
+    from tonearm.data.catalogue import Catalogue
+    from tonearm.data.dataset import Dataset
+    from tonearm.data.lists import Lists
+    from tonearm.data.log import Log
+    from tonearm.data.vocabulary import Vocabulary
     from tonearm.errors import ConfigError, DataError, MissingExtra, OutputError, TonearmError
-    from tonearm.evaluate import evaluate_files
+    from tonearm.evaluation.summary import evaluate_files
     from tonearm.explanation import Explanation, explain
-    from tonearm.lists import Lists
-    from tonearm.load import load_all, load_events, load_ready_made
+    from tonearm.loading.load import load_all, load_events, load_ready_made
     from tonearm.pipeline import Inputs, run
-    from tonearm.ranker import Ranker
-    from tonearm.restored import Restored, restore
-    from tonearm.shape import Shape
+    from tonearm.ranking.ranker import Ranker
+    from tonearm.runs.restore import Restored, restore
+    from tonearm.shaping.options import Shape
     from tonearm.sources.als import ALS
     from tonearm.sources.content import Content
     from tonearm.sources.item_item import ItemItem
     from tonearm.sources.popularity import Popularity
-    from tonearm.vocabulary import Vocabulary
 
 _HOME = {
     "ALS": "sources.als",

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 from tonearm.errors import ConfigError, DataError, MissingExtra, OutputError, TonearmError
-from tonearm.signals import exit_code, stopping
-from tonearm.terminal import printing, say
+from tonearm.terminal.printing import printing, say
+from tonearm.terminal.signals import exit_code, stopping
 
 if TYPE_CHECKING:
     from tonearm.config import Config
@@ -84,14 +84,14 @@ def run(
     verbose
         Print every comparison, cold users, and what each figure means.
     """
-    from tonearm.store import check_free
+    from tonearm.runs.directory import check_free
 
     check_free(out, overwrite)
     options = _config(config, settings, preset)
+    from tonearm.evaluation.words import shown
     from tonearm.pipeline import Inputs
     from tonearm.pipeline import run as run_pipeline
     from tonearm.show import next_steps
-    from tonearm.verdict import shown
 
     inputs = Inputs(**asdict(log))
     metrics = run_pipeline(inputs, out, options, overwrite=overwrite, show=not quiet)
@@ -120,9 +120,9 @@ def check(
     settings
         One option, such as data.on_null="drop"; may be repeated and wins over the file.
     """
-    from tonearm.check import check as check_inputs
-    from tonearm.check import render
-    from tonearm.moments import parse_moment
+    from tonearm.data.times import parse_moment
+    from tonearm.loading.check import check as check_inputs
+    from tonearm.loading.check import render
 
     options = _config(config, settings).data
     logs = {name: path for name, path in (("events", log.events), ("train", log.train), ("test", log.test)) if path}
@@ -174,7 +174,7 @@ def prepare_yandex(*, tracks: Path, catalog: Path, interactions: Path, out: Path
     out
         The folder to write.
     """
-    from tonearm.prepare import yandex
+    from tonearm.synth.prepare import yandex
 
     yandex(tracks, catalog, interactions, out)
     say(f"Wrote {out}")
@@ -216,9 +216,9 @@ def evaluate(
     verbose
         Print what each figure means.
     """
-    from tonearm.evaluate import evaluate_files
-    from tonearm.store import check_free, to_json, write_whole
-    from tonearm.verdict import shown
+    from tonearm.evaluation.summary import evaluate_files
+    from tonearm.evaluation.words import shown
+    from tonearm.runs.directory import check_free, to_json, write_whole
 
     if out is not None:
         check_free(out)
@@ -420,7 +420,7 @@ def explore(
 
 def _width() -> int:
     """Columns of the window; 80 where there is none."""
-    from tonearm.terminal import console
+    from tonearm.terminal.printing import console
 
     return console().width
 

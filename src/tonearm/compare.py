@@ -11,17 +11,18 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tonearm.bootstrap import interval, resample
 from tonearm.config import config_from
-from tonearm.data import Dataset
+from tonearm.data.dataset import Dataset
+from tonearm.data.lists import Lists
+from tonearm.data.times import parse_moment
+from tonearm.data.truth import Truth, truth
 from tonearm.errors import ConfigError, DataError
-from tonearm.inputs import reading
-from tonearm.lists import Lists
-from tonearm.load import Test, load_events, load_ready_made
-from tonearm.metrics import ListMeter, Truth, describe_items, truth
-from tonearm.moments import parse_moment
-from tonearm.runs import Run
-from tonearm.words import counted
+from tonearm.evaluation.bootstrap import interval, resample
+from tonearm.evaluation.meters import ListMeter, describe_items
+from tonearm.loading.inputs import reading
+from tonearm.loading.load import Test, load_events, load_ready_made
+from tonearm.runs.read import Run
+from tonearm.terminal.words import counted
 
 LIST = "recommendations.parquet"
 

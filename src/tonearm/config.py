@@ -11,12 +11,12 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from tonearm.census import DataOptions
 from tonearm.errors import ConfigError
-from tonearm.features import feature_names
+from tonearm.loading.count import DataOptions
 from tonearm.options import check_names, options, suggest, wrong_value
-from tonearm.ranker import Ranker
-from tonearm.shape import Shape
+from tonearm.ranking.features import feature_names
+from tonearm.ranking.ranker import Ranker
+from tonearm.shaping.options import Shape
 from tonearm.sources.again import Again
 from tonearm.sources.als import ALS
 from tonearm.sources.base import Recipe

@@ -13,44 +13,37 @@ from typing import Any
 
 import numpy as np
 
-from tonearm import artefacts, report, store
-from tonearm.artefacts import ListWriter
-from tonearm.candidates import gather, proposing
+from tonearm import report
 from tonearm.config import Config, to_toml
-from tonearm.data import Block, Dataset
+from tonearm.data.dataset import Block, Dataset
+from tonearm.data.times import parse_moment, to_moment
+from tonearm.data.truth import Truth, truth
 from tonearm.errors import ConfigError
-from tonearm.evaluate import evaluate
-from tonearm.features import Features, Scratch
-from tonearm.found import in_a_line, undated
-from tonearm.funnel import FunnelMeter
-from tonearm.kernels.threads import threads
-from tonearm.load import Loaded, load_events, load_ready_made
-from tonearm.metrics import (
-    ListMeter,
-    Truth,
-    cold_users,
-    describe_items,
-    focus_of,
-    ks_within,
-    left_out_ks,
-    truth,
-)
-from tonearm.moments import parse_moment, to_moment
-from tonearm.omissions import omissions
-from tonearm.parts import local_path
-from tonearm.profile import profile
+from tonearm.evaluation.funnel import FunnelMeter
+from tonearm.evaluation.meters import ListMeter, cold_users, describe_items, focus_of, ks_within, left_out_ks
+from tonearm.evaluation.repeats import own_rules, parts_of, rule_names
+from tonearm.evaluation.rule_costs import RuleCosts
+from tonearm.evaluation.summary import evaluate
+from tonearm.kernels.machine.threads import threads
+from tonearm.loading.files import local_path
+from tonearm.loading.load import Loaded, load_events, load_ready_made
+from tonearm.loading.summary import in_a_line, undated
 from tonearm.progress import Progress
-from tonearm.ranker import RankerModel
-from tonearm.recommender import Recommender, depth
-from tonearm.repeat import own_rules, parts_of, rule_names
-from tonearm.rule_costs import RuleCosts
+from tonearm.ranking.candidates import gather, proposing
+from tonearm.ranking.features import Features, Scratch
+from tonearm.ranking.ranker import RankerModel
+from tonearm.ranking.recommender import Recommender, depth
+from tonearm.ranking.training import WHOLE, TrainingTable, join_tables, label_candidates
+from tonearm.runs import directory, write
+from tonearm.runs.log_profile import profile
+from tonearm.runs.omissions import omissions
+from tonearm.runs.write import ListWriter
 from tonearm.sources import among, fit_sources, left_out
 from tonearm.sources.als import ALSModel
 from tonearm.sources.base import Source
 from tonearm.sources.content import ContentModel
 from tonearm.split import InnerSplit, NoWindow, inner_splits
-from tonearm.stages import Stages
-from tonearm.training import WHOLE, TrainingTable, join_tables, label_candidates
+from tonearm.terminal.stages import Stages
 from tonearm.types import Float16s
 
 NO_WINDOW = "train cannot be cut into a history and a label window"
@@ -104,7 +97,7 @@ def run(
     Raises:
         TonearmError: the inputs, the configuration or the place of the output will not do.
     """
-    with store.new_directory(Path(out), overwrite) as folder, threads(config.threads):
+    with directory.new_directory(Path(out), overwrite) as folder, threads(config.threads):
         stages = Stages(show)
         with stages.stage("load"):
             loaded = inputs.load(config, stages.progress)
@@ -117,7 +110,7 @@ def run(
             sources = fit_sources(loaded.train, config.recipes(), config.seed, stages.progress, als_start)
             del als_start
         with stages.stage("similar items"):
-            similar = artefacts.write_similar(
+            similar = write.write_similar(
                 folder,
                 loaded.train,
                 among(sources, allowed),
@@ -145,18 +138,20 @@ def run(
         metrics["left_out"] = omissions(loaded, config, sources, ranker, similar)
         metrics["notes"] += [*left_out_ks(config.evaluation.ks, longest_list(loaded.train, config)), *ranker.notes]
         with stages.stage("catalogue, models, profile"):
-            metrics["notes"] += [*artefacts.silent_users(folder, loaded.train), *undated(loaded.found)]
-            artefacts.write_catalogue(folder, loaded.train, popular[: config.output.top_popular])
-            artefacts.write_models(folder, sources, ranker, {} if shaper is None else shaper.masks)
-            store.write_json(folder / "metrics.json", metrics)
-            store.write_json(folder / "profile.json", profile(loaded.train, loaded.test, truth_, config.seed))
+            metrics["notes"] += [*write.silent_users(folder, loaded.train), *undated(loaded.found)]
+            write.write_catalogue(folder, loaded.train, popular[: config.output.top_popular])
+            write.write_models(folder, sources, ranker, {} if shaper is None else shaper.masks)
+            directory.write_json(folder / "metrics.json", metrics)
+            directory.write_json(folder / "profile.json", profile(loaded.train, loaded.test, truth_, config.seed))
             (folder / "config.toml").write_text(to_toml(config), encoding="utf-8")
         with stages.stage("report"):
             manifest = _manifest(inputs, loaded, config, ranker, sources, stages)
             manifest |= {"similar": similar, "left_out": metrics["left_out"]}
             missing = report.attempt(folder, manifest, Path(out))
             manifest["report_missing"] = missing
-        store.write_json(folder / store.MANIFEST, manifest | {"stages": stages.rows, "files": store.digests(folder)})
+        directory.write_json(
+            folder / directory.MANIFEST, manifest | {"stages": stages.rows, "files": directory.digests(folder)}
+        )
     if missing is not None:
         warnings.warn(missing, RuntimeWarning, stacklevel=2)
     return metrics
@@ -254,7 +249,7 @@ def write_lists(
     config, names = recommender.config, [source.name for source in recommender.fitted]
     k, allowed = config.output.k, None if recommender.shaper is None else recommender.shaper.allowed
     items, ks = describe_items(train.plays, train.catalogue), measured_ks(train, config)
-    shown_as = [artefacts.LISTS.get(name, name) for name in names]
+    shown_as = [write.LISTS.get(name, name) for name in names]
     parts = {} if config.filter_seen else parts_of(truth_, train.pairs)
     rules = () if config.filter_seen else rule_names(train.log.time is not None)
     meters = {name: ListMeter(truth_, items, ks, parts) for name in (*shown_as, *rules, "recommendations")}
@@ -262,15 +257,15 @@ def write_lists(
     costs = None
     if recommender.shaper is not None:
         costs = RuleCosts(recommender, truth_, items, ks, parts)
-        meters[artefacts.UNSHAPED] = costs.unshaped
+        meters[write.UNSHAPED] = costs.unshaped
     scratch, popular = Scratch(), train.popular_of(allowed)
     content = next((source for source in recommender.fitted if isinstance(source, ContentModel)), None)
     fresh = content.of_unplayed(train, allowed) if content is not None and config.output.fresh > 0 else None
     with ExitStack() as stack:
         writers = {
-            name: stack.enter_context(ListWriter(folder / f"{artefacts.FILES[name]}.parquet", train))
+            name: stack.enter_context(ListWriter(folder / f"{write.FILES[name]}.parquet", train))
             for name in (*names, *(["fresh"] if fresh is not None else []))
-            if name in artefacts.FILES
+            if name in write.FILES
         }
         final = stack.enter_context(ListWriter(folder / "recommendations.parquet", train))
         for block in blocks(train, config, progress):
@@ -278,13 +273,13 @@ def write_lists(
             if costs is not None:
                 costs.add(block, made)
             known = {f"{name}_score": column for name, column in zip(names, made.candidates.scores.T, strict=True)}
-            known = {name: known[name] for name in artefacts.SCORES if name in known}
+            known = {name: known[name] for name in write.SCORES if name in known}
             known |= zip(recommender.features.names, made.features.T, strict=True)
-            columns = artefacts.final_columns(block, made.lists, known, made.place, config.output.features)
+            columns = write.final_columns(block, made.lists, known, made.place, config.output.features)
             final.write_lists(block, made.lists, columns)
             for name, lists in zip(names, made.own, strict=True):
                 shown = lists.head(k)
-                meters[artefacts.LISTS.get(name, name)].add(block.users, shown, block.pairs)
+                meters[write.LISTS.get(name, name)].add(block.users, shown, block.pairs)
                 if name in writers:
                     writers[name].write_lists(block, shown)
             if fresh is not None:
@@ -339,7 +334,7 @@ def _manifest(
         "found": loaded.found.as_dict(),
         "users": loaded.train.n_users,
         "items": loaded.train.n_items,
-        "sources": {source.name: artefacts.facts(source) for source in sources},
+        "sources": {source.name: write.facts(source) for source in sources},
         "ranker": ranker.validation | {"importances": ranker.importances()},
         "stages": list(stages.rows),
     }

@@ -10,12 +10,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tonearm import store
+from tonearm.data.times import to_moment
 from tonearm.errors import ConfigError, DataError
-from tonearm.moments import to_moment
-from tonearm.runs import LIST_FILES, Id, Run, as_id, title
-from tonearm.terminal import visible
-from tonearm.words import counted
+from tonearm.runs import directory
+from tonearm.runs.read import LIST_FILES, Id, Run, as_id, title
+from tonearm.terminal.printing import visible
+from tonearm.terminal.words import counted
 
 Facts = Mapping[Id, Mapping[str, Any]]
 
@@ -98,7 +98,7 @@ def next_steps(run: Path) -> list[str]:
     steps, folder = [f"tonearm explore {shlex.quote(str(run))}"], shlex.quote(str(run))
     opened = Run.open(run)
     profile = run / "profile.json"
-    users = [row["user_id"] for row in store.read_json(profile)["examples"]["users"]] if profile.is_file() else []
+    users = [row["user_id"] for row in directory.read_json(profile)["examples"]["users"]] if profile.is_file() else []
     file = LIST_FILES["recommendations"]
     for user in [*users, *opened.ids_near("user_id", file, "")][:1]:
         first = opened.rows(file, "user_id", user, 1)

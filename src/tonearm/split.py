@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from pydantic import Field
 
-from tonearm.data import Dataset, Log
+from tonearm.data.dataset import Dataset
+from tonearm.data.log import Log
+from tonearm.data.times import DAY
 from tonearm.errors import DataError
-from tonearm.moments import DAY
 from tonearm.options import options
 from tonearm.types import Bools, Int32s, Int64s
 

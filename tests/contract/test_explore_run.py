@@ -12,14 +12,15 @@ from markupsafe import escape
 from starlette.testclient import TestClient
 from tests.quick import Log, copied, run_quick
 
-from tonearm import explore, store
+from tonearm import explore
 from tonearm.explanation import explain
 from tonearm.explore.neighbours import Models
 from tonearm.explore.site import Links
 from tonearm.explore.tracks import Tracks
-from tonearm.feature_names import feature_title
-from tonearm.restored import restore
-from tonearm.runs import Run
+from tonearm.ranking.feature_names import feature_title
+from tonearm.runs import directory
+from tonearm.runs.read import Run
+from tonearm.runs.restore import restore
 from tonearm.sources.als import ALSModel
 from tonearm.sources.item_item import ItemItemModel
 
@@ -121,7 +122,7 @@ def test_neighbours_are_those_of_the_models(tiny_run: Path) -> None:
         best = sorted(cosine, key=lambda i: -cosine[i])[:5]
         assert list(found["content"].places) == best
         np.testing.assert_allclose(found["content"].scores, [cosine[i] for i in best])
-        arrays = store.load_arrays(run.folder / "models" / "spectral_model.npz")
+        arrays = directory.load_arrays(run.folder / "models" / "spectral_model.npz")
         score = arrays["target"] @ arrays["source"][place]
         score[[place, *np.flatnonzero(~arrays["played"])]] = -1
         assert list(found["spectral"].places) == np.argsort(-score, kind="stable")[:5].tolist()
@@ -138,7 +139,7 @@ def test_neighbours_are_those_of_the_models(tiny_run: Path) -> None:
 def test_the_map_holds_the_nearest_and_keeps_their_distances(tiny_run: Path) -> None:
     run = Run.open(tiny_run)
     tracks = Tracks.open(run)
-    als = ALSModel.load(store.load_arrays(run.folder / "models" / "als_model.npz"))
+    als = ALSModel.load(directory.load_arrays(run.folder / "models" / "als_model.npz"))
     place = int(np.argmax(tracks.plays))
     points, share = Models(run, tracks).around(place, 30)
     nearest = als.similar(np.array([place], np.int32), 30)

@@ -11,8 +11,8 @@ from tests.quick import run_inputs
 
 import tonearm
 from tonearm.pipeline import Inputs
-from tonearm.restored import restore
-from tonearm.runs import Run
+from tonearm.runs.read import Run
+from tonearm.runs.restore import restore
 
 START = datetime(2022, 1, 1)
 ALIKE = "lists are in the order of the sources' scores, each counting the same"

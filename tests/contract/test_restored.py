@@ -7,11 +7,11 @@ import polars as pl
 import pytest
 from tests.quick import Log, copied, run_inputs, run_quick
 
-from tonearm import store
 from tonearm.errors import DataError
 from tonearm.explanation import explain
 from tonearm.pipeline import Inputs
-from tonearm.restored import Restored, restore
+from tonearm.runs import directory
+from tonearm.runs.restore import Restored, restore
 
 
 def check_same_lists(restored: Restored) -> None:
@@ -104,12 +104,12 @@ def test_a_model_that_is_missing_or_another(tiny_run: Path, tmp_path: Path, name
 def test_a_model_of_another_version(tiny_run: Path, tmp_path: Path) -> None:
     run = copied(tiny_run, tmp_path)
     path = run / "models" / "item_item_model.npz"
-    arrays = store.load_arrays(path)
+    arrays = directory.load_arrays(path)
     del arrays["recency"]
-    store.save_arrays(path, arrays)
+    directory.save_arrays(path, arrays)
     manifest = json.loads((run / "manifest.json").read_text())
-    manifest["files"]["models/item_item_model.npz"]["sha256"] = store.sha256(path)
-    store.write_json(run / "manifest.json", manifest)
+    manifest["files"]["models/item_item_model.npz"]["sha256"] = directory.sha256(path)
+    directory.write_json(run / "manifest.json", manifest)
     with pytest.raises(DataError, match=r"written by another version of Tonearm \(KeyError: 'recency'\)"):
         restore(run)
 

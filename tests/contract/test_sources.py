@@ -10,9 +10,10 @@ import polars as pl
 import pytest
 
 from tonearm.config import Config, load_config
-from tonearm.data import Block, Dataset, Pairs
-from tonearm.lists import Lists
-from tonearm.load import load_all
+from tonearm.data.dataset import Block, Dataset
+from tonearm.data.lists import Lists
+from tonearm.data.log import Pairs
+from tonearm.loading.load import load_all
 from tonearm.sources import MODELS, Source, fit_sources
 from tonearm.sources.popularity import PopularityModel
 from tonearm.types import AnyArray, Bools, Int32s, Int64s

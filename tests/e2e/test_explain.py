@@ -12,8 +12,8 @@ from tests.e2e.command import tonearm as command
 from tests.quick import CUT, Log, run_quick
 
 import tonearm
-from tonearm.restored import Restored
-from tonearm.words import counted
+from tonearm.runs.restore import Restored
+from tonearm.terminal.words import counted
 
 UNHEARD, LATE, NEW_USER = 900_001, 900_002, 900_003
 

@@ -9,13 +9,13 @@ import pytest
 from tests.e2e.same import assert_same, assert_same_but_ids
 from tests.quick import CUT, Log, quick_config, run_quick
 
-from tonearm.candidates import gather
-from tonearm.data import Pairs
-from tonearm.features import Features
-from tonearm.load import load_events
-from tonearm.moments import to_moment
+from tonearm.data.log import Pairs
+from tonearm.data.times import to_moment
+from tonearm.loading.load import load_events
 from tonearm.pipeline import stage_rng
-from tonearm.recommender import depth
+from tonearm.ranking.candidates import gather
+from tonearm.ranking.features import Features
+from tonearm.ranking.recommender import depth
 from tonearm.sources import fit_sources
 from tonearm.split import InnerSplit, inner_split
 

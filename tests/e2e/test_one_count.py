@@ -8,11 +8,11 @@ import polars as pl
 import pytest
 from tests.quick import CUT, Log, run_quick
 
-from tonearm import store
-from tonearm.moments import parse_moment
+from tonearm.data.times import parse_moment
 from tonearm.pipeline import Inputs
-from tonearm.restored import restore
-from tonearm.runs import Run
+from tonearm.runs import directory
+from tonearm.runs.read import Run
+from tonearm.runs.restore import restore
 
 TIME = pl.col("started_at")
 RULES = ('data.on_null="drop"', 'data.on_orphan="drop"')
@@ -61,7 +61,7 @@ def test_show_and_explain_count_what_the_run_counted(dirty: Path) -> None:
 
 def test_the_moment_of_the_run_is_written_down(dirty: Path) -> None:
     """A play of the next days stays in the future, however late the run is restored."""
-    manifest = store.read_json(dirty / "manifest.json")
+    manifest = directory.read_json(dirty / "manifest.json")
     today = parse_moment(manifest["today"])
     assert abs(today - datetime.now(UTC).replace(tzinfo=None)) < timedelta(days=1)
     given = Inputs(**manifest["inputs"], test_from=CUT)
@@ -93,5 +93,5 @@ def test_users_who_heard_everything_are_counted(tiny_log: Log, tmp_path: Path) -
     everything = train.unique("item_id", maintain_order=True).with_columns(user_id=pl.lit(new, train["user_id"].dtype))
     run = run_quick(tmp_path / "all", pl.concat([tiny_log.events, everything]), tiny_log.items)
     n = train["user_id"].n_unique() + 1
-    notes = store.read_json(run / "metrics.json")["notes"]
+    notes = directory.read_json(run / "metrics.json")["notes"]
     assert any(f"1 of {n:,} users have no list" in note for note in notes), notes

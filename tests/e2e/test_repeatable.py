@@ -73,10 +73,10 @@ def broken(*_: Any, **__: Any) -> None:
 @pytest.mark.parametrize(
     ("fault", "raised", "place"),
     [
-        (full, OutputError, "tonearm.store.TableWriter.write"),
-        (stopped, KeyboardInterrupt, "tonearm.store.TableWriter.write"),
+        (full, OutputError, "tonearm.runs.directory.TableWriter.write"),
+        (stopped, KeyboardInterrupt, "tonearm.runs.directory.TableWriter.write"),
         (broken, ZeroDivisionError, "tonearm.pipeline.evaluate"),
-        (full, OutputError, "tonearm.store.digests"),
+        (full, OutputError, "tonearm.runs.directory.digests"),
     ],
 )
 def test_a_run_that_fails_leaves_nothing_behind(

@@ -11,7 +11,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from tonearm.errors import DataError
-from tonearm.load import load_events
+from tonearm.loading.load import load_events
 
 CUT = datetime(2021, 1, 10)
 TODAY = datetime(2021, 2, 1)

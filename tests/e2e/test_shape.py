@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 from tests.quick import CUT, Log, run_quick
 
-from tonearm import verdict
+from tonearm.evaluation import words
 from tonearm.report import results
-from tonearm.shape import SPOKEN
+from tonearm.shaping.options import SPOKEN
 
 RULES = ("shape.per_artist=1", 'shape.only="music"', 'shape.versions="unheard"', "shape.diversity=0.2")
 
@@ -43,12 +43,12 @@ def test_a_run_measures_the_list_before_and_after_and_every_rule(tiny_log: Log, 
     spoken = tiny_log.items.filter(pl.col("genres").list.eval(pl.element().is_in(sorted(SPOKEN))).list.any())
     assert len(lists.join(spoken, on="item_id", how="semi")) == 0 < shape["rules"]["only"]["removed"]
     # one line a rule in the terminal and in the report
-    lines = verdict.rule_lines(metrics)
+    lines = words.rule_lines(metrics)
     assert [line.split(":")[0] for line in lines[:5]] == [
         *(f"shape {rule}" for rule in shape["rules"]),
         "shape all rules",
     ]
-    assert set(lines) <= set(verdict.lines(metrics)) & set(results.lists(metrics).points)
+    assert set(lines) <= set(words.lines(metrics)) & set(results.lists(metrics).points)
 
 
 def test_a_run_with_one_rule_measures_it_once(tiny_log: Log, tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from tests.quick import CUT, QUICK, Log, quick_config
 
 from tonearm import pipeline
 from tonearm.config import Config, load_config
+from tonearm.data.truth import Truth
 from tonearm.errors import ConfigError, DataError, MissingExtra, OutputError
-from tonearm.metrics import Truth
 from tonearm.pipeline import Inputs
 from tonearm.tune import tune
 from tonearm.tune.measure import label_windows, of_source
@@ -202,7 +202,7 @@ def test_the_command(
     assert "pass it to tonearm run as --config" in answer.out
     with monkeypatch.context() as patch:
         patch.setattr(pipeline, "run", lambda *given, **_: pytest.fail(str(given)) if given[2].filter_seen else {})
-        patch.setattr("tonearm.verdict.shown", lambda *_: "done")
+        patch.setattr("tonearm.evaluation.words.shown", lambda *_: "done")
         patch.setattr("tonearm.show.next_steps", lambda _: [])
         run = ("run", *log, "--config", tmp_path / "best.toml", "--out", tmp_path / "run")
         assert tonearm(capsys, *run).code == 0

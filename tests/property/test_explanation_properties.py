@@ -9,20 +9,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.quick import table_of
 
-from tonearm.data import Catalogue, Dataset, Log, Tags
+from tonearm.data.catalogue import Catalogue, Tags
+from tonearm.data.dataset import Dataset
+from tonearm.data.lists import Lists
+from tonearm.data.log import Log
+from tonearm.data.times import DAY
+from tonearm.data.vocabulary import Vocabulary
 from tonearm.explanation.facts import gather_facts
 from tonearm.explanation.parts import explain_row
 from tonearm.explanation.sentence import because
-from tonearm.lists import Lists
-from tonearm.moments import DAY
-from tonearm.ranker import Ranker, RankerModel
+from tonearm.ranking.ranker import Ranker, RankerModel
 from tonearm.sources.als import ALS, Confidence
 from tonearm.sources.ease import EASE
 from tonearm.sources.item_item import ItemItem
 from tonearm.sources.spectral import Spectral
 from tonearm.sources.user_knn import UserKNN
 from tonearm.types import Float32s, Int64s
-from tonearm.vocabulary import Vocabulary
 
 N_ITEMS, NOW = 9, 60 * DAY
 histories = st.lists(

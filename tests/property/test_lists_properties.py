@@ -5,12 +5,12 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tonearm.data import Tags
+from tonearm.data.catalogue import Tags
+from tonearm.data.vocabulary import Vocabulary
+from tonearm.kernels.best.lists import best_of_rows, first_unseen, union
 from tonearm.kernels.content import recommend_sets
-from tonearm.kernels.lists import best_of_rows, first_unseen, union
 from tonearm.sources.content import distinct_sets
 from tonearm.types import Int32s, Int64s
-from tonearm.vocabulary import Vocabulary
 
 ITEMS = 12
 item_lists = st.lists(st.lists(st.integers(0, ITEMS - 1), unique=True, max_size=8), max_size=6)

@@ -8,12 +8,14 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tonearm.data import Catalogue, Log, Pairs
-from tonearm.funnel import FunnelMeter
-from tonearm.lists import Lists
-from tonearm.metrics import ListMeter, describe_items, truth
+from tonearm.data.catalogue import Catalogue
+from tonearm.data.lists import Lists
+from tonearm.data.log import Log, Pairs
+from tonearm.data.truth import truth
+from tonearm.data.vocabulary import Vocabulary
+from tonearm.evaluation.funnel import FunnelMeter
+from tonearm.evaluation.meters import ListMeter, describe_items
 from tonearm.types import Int64s
-from tonearm.vocabulary import Vocabulary
 
 N_ITEMS, KS = 12, (1, 3, 7)
 Rows = list[list[int]]

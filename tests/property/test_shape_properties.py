@@ -8,12 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tonearm.data import Block, Log, Pairs, Tags
+from tonearm.data.catalogue import Tags
+from tonearm.data.dataset import Block
+from tonearm.data.lists import Lists
+from tonearm.data.log import Log, Pairs
+from tonearm.data.vocabulary import Vocabulary
 from tonearm.kernels.shape import FRESH, RARE, diversify
-from tonearm.lists import Lists
-from tonearm.shape import Shaper
+from tonearm.shaping.shaper import Shaper
 from tonearm.types import Float32s, Int32s, Int64s
-from tonearm.vocabulary import Vocabulary
 
 
 def csr(rows: list[list[int]]) -> tuple[Int64s, Int32s]:

@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tonearm.kernels.similar import similar_to_all
-from tonearm.kernels.topk import index_items, similar_top_k, top_k, unit_vectors
+from tonearm.kernels.nearest.similar import similar_to_all
+from tonearm.kernels.nearest.topk import index_items, similar_top_k, top_k, unit_vectors
 from tonearm.types import Bools, Float32s, Int32s, Int64s
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from tonearm.kernels.als import fit_als
-from tonearm.kernels.csr import Csr, transpose_csr
-from tonearm.kernels.topk import index_items, top_k
+from tonearm.kernels.als.csr import Csr, transpose_csr
+from tonearm.kernels.als.fit import fit_als
+from tonearm.kernels.nearest.topk import index_items, top_k
 from tonearm.types import Float32s
 
 als = pytest.importorskip("implicit.cpu.als")

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from tests.quick import Log, run_inputs, tiny_log
 
-from tonearm.evaluate import evaluate_files
+from tonearm.evaluation.summary import evaluate_files
 from tonearm.pipeline import Inputs
 
 __all__ = ["tiny_log"]

@@ -10,10 +10,12 @@ import pytest
 from ranx import Qrels, Run
 from ranx import evaluate as by_ranx
 
-from tonearm.data import Catalogue, Log, Pairs
-from tonearm.lists import Lists
-from tonearm.metrics import ListMeter, Truth, describe_items, truth
-from tonearm.vocabulary import Vocabulary
+from tonearm.data.catalogue import Catalogue
+from tonearm.data.lists import Lists
+from tonearm.data.log import Log, Pairs
+from tonearm.data.truth import Truth, truth
+from tonearm.data.vocabulary import Vocabulary
+from tonearm.evaluation.meters import ListMeter, describe_items
 
 N_USERS, N_ITEMS, KS = 300, 180, (1, 5, 10, 20, 60)
 

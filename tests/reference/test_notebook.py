@@ -21,7 +21,7 @@ from tonearm.explanation import explain
 from tonearm.explanation.view import render, to_json
 from tonearm.pipeline import Inputs, run, stage_rng, training_table
 from tonearm.progress import no_progress
-from tonearm.restored import restore
+from tonearm.runs.restore import restore
 from tonearm.sources import fit_sources
 from tonearm.sources.als import ALSModel
 from tonearm.split import inner_splits

@@ -10,14 +10,15 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tonearm import store
 from tonearm.config import Config, to_toml
-from tonearm.evaluate import evaluate
-from tonearm.funnel import FunnelMeter
-from tonearm.lists import Lists
-from tonearm.load import Loaded, load_events, load_ready_made
-from tonearm.metrics import ListMeter, cold_users, describe_items, truth
-from tonearm.profile import profile
+from tonearm.data.lists import Lists
+from tonearm.data.truth import truth
+from tonearm.evaluation.funnel import FunnelMeter
+from tonearm.evaluation.meters import ListMeter, cold_users, describe_items
+from tonearm.evaluation.summary import evaluate
+from tonearm.loading.load import Loaded, load_events, load_ready_made
+from tonearm.runs import directory
+from tonearm.runs.log_profile import profile
 
 CUT = datetime(2022, 9, 1)
 NAMES = ["<script>alert(1)</script>", "שלום עולם", "Мелодия & Ко", *(f"Track {i}" for i in range(3, 12))]
@@ -78,7 +79,7 @@ def make_run(tmp_path: Path, small_log: pl.DataFrame, small_catalogue: pl.DataFr
         folder.mkdir()
         manifest = _manifest(loaded, given | ({"items": items} if items else {}), timed)
         _write(folder, loaded, final)
-        store.write_json(folder / store.MANIFEST, manifest | {"files": store.digests(folder)})
+        directory.write_json(folder / directory.MANIFEST, manifest | {"files": directory.digests(folder)})
         return folder
 
     return make
@@ -118,8 +119,8 @@ def _write(folder: Path, loaded: Loaded, final: str) -> None:
     funnel.add(users, union, member, _lists(loaded, orders["recommendations"]))
     cold = cold_users(test.cold, train.plays, popular, 4)
     metrics = evaluate(answers, meters, np.random.default_rng(5), funnel=funnel, cold=cold, resamples=50)
-    store.write_json(folder / "metrics.json", metrics)
-    store.write_json(folder / "profile.json", profile(train, test, answers, 3))
+    directory.write_json(folder / "metrics.json", metrics)
+    directory.write_json(folder / "profile.json", profile(train, test, answers, 3))
     (folder / "config.toml").write_text(to_toml(Config()), encoding="utf-8")
     ids = train.catalogue.items
     top = pl.DataFrame(

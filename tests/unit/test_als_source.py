@@ -4,10 +4,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tonearm.data import Block, Catalogue, Dataset, Log
-from tonearm.lists import Lists
+from tonearm.data.catalogue import Catalogue
+from tonearm.data.dataset import Block, Dataset
+from tonearm.data.lists import Lists
+from tonearm.data.log import Log
+from tonearm.data.vocabulary import Vocabulary
 from tonearm.sources.als import ALS, ALSModel, Confidence
-from tonearm.vocabulary import Vocabulary
 
 HISTORIES = [[0, 1, 2], [0, 1, 2, 2], [], [4, 5, 6], [4, 5, 1], [6, 5, 4], [2, 0]]
 N_ITEMS = 9  # 3, 7 and 8 are unseen

@@ -8,16 +8,18 @@ import polars as pl
 import pytest
 from tests.quick import table_of
 
-from tonearm import artefacts, store
 from tonearm.config import OutputOptions
-from tonearm.data import Catalogue, Dataset, Log, Tags
-from tonearm.lists import Lists
+from tonearm.data.catalogue import Catalogue, Tags
+from tonearm.data.dataset import Dataset
+from tonearm.data.lists import Lists
+from tonearm.data.log import Log
+from tonearm.data.vocabulary import Vocabulary
 from tonearm.progress import no_progress
-from tonearm.ranker import Ranker
+from tonearm.ranking.ranker import Ranker
+from tonearm.runs import directory, write
 from tonearm.sources.als import ALS
 from tonearm.sources.base import Source
 from tonearm.sources.popularity import Popularity
-from tonearm.vocabulary import Vocabulary
 
 HISTORIES = [[0, 1, 1], [0, 2], [], [1, 2, 2, 4], [0, 4]]
 USERS = ["u1", "u3", "u5", "u7", "u9"]
@@ -50,7 +52,7 @@ def some_lists() -> Lists:
 
 def test_lists_are_written_with_the_callers_ids(data: Dataset, tmp_path: Path) -> None:
     block = data.block_of(np.array([3, 2, 0], np.int32), True)
-    with artefacts.ListWriter(tmp_path / "l.parquet", data) as writer:
+    with write.ListWriter(tmp_path / "l.parquet", data) as writer:
         writer.write_lists(block, some_lists())
         writer.write_lists(block, some_lists())
     table = pl.read_parquet(tmp_path / "l.parquet")
@@ -68,19 +70,19 @@ def test_final_columns(data: Dataset) -> None:
     features = np.array([[3, 6, 9], [1, np.nan, 7], [2, 5, 8]], np.float32)
     place = np.array([1, 2, 0])  # the row of each entry
     known = dict(zip(("als_score", "popular_rank", "content_score"), features.T, strict=True))
-    few = pl.DataFrame(artefacts.final_columns(block, some_lists(), known, place, "few"))
+    few = pl.DataFrame(write.final_columns(block, some_lists(), known, place, "few"))
     assert few.to_dict(as_series=False) == {
         "als_score": [1, 2, 3],
         "content_score": [7, 8, 9],
         "tracks_played_by_user": [3, 3, 2],  # of u7, u7 and u1
     }
-    every = artefacts.final_columns(block, some_lists(), known, place, "all")
+    every = write.final_columns(block, some_lists(), known, place, "all")
     assert list(every) == ["als_score", "content_score", "tracks_played_by_user", "popular_rank"]
     assert every["popular_rank"].to_list() == [None, 5, 6]
-    without = artefacts.final_columns(block, some_lists(), {"als_score": features[:, 0]}, place, "few")
+    without = write.final_columns(block, some_lists(), {"als_score": features[:, 0]}, place, "few")
     assert without["content_score"].to_list() == [None] * 3
     assert without["content_score"].dtype == pl.Float32
-    filled = artefacts.final_columns(block, some_lists(), known, np.array([1, -1, 0]), "few")
+    filled = write.final_columns(block, some_lists(), known, np.array([1, -1, 0]), "few")
     assert filled["als_score"].to_list() == [1, None, 3]  # what was no candidate has no features
 
 
@@ -89,7 +91,7 @@ def test_similar_items_of_all_that_were_heard(data: Dataset, tmp_path: Path) -> 
     sources: list[Source] = [Popularity().fit(data, rng), ALS(factors=3, iterations=3).fit(data, rng)]
     told: list[tuple[str, int, int]] = []
     options = OutputOptions(similar=2)
-    facts = artefacts.write_similar(tmp_path, data, sources, options, rng, lambda *now: told.append(now))
+    facts = write.write_similar(tmp_path, data, sources, options, rng, lambda *now: told.append(now))
     assert facts == {"items": 4, "exact": True, "recall": 1.0}
     table = pl.read_parquet(tmp_path / "similar.parquet")
     assert {name for name, _, _ in told} == {"similar items"}
@@ -100,15 +102,13 @@ def test_similar_items_of_all_that_were_heard(data: Dataset, tmp_path: Path) -> 
     assert (table["item_id_1"] != table["item_id_2"]).all()
     assert (table["score"].diff().to_numpy()[1::2] <= 0).all()
     # four items fall into two clusters, both of which are looked into
-    facts = artefacts.write_similar(
-        tmp_path, data, sources, OutputOptions(similar=2, similar_exact=3), rng, no_progress
-    )
+    facts = write.write_similar(tmp_path, data, sources, OutputOptions(similar=2, similar_exact=3), rng, no_progress)
     assert facts == {"items": 4, "exact": False, "recall": 1.0}
     assert pl.read_parquet(tmp_path / "similar.parquet")["item_id_2"].equals(table["item_id_2"])
 
 
 def test_the_popular_table(data: Dataset, tmp_path: Path) -> None:
-    artefacts.write_catalogue(tmp_path, data, data.popularity_order[:3])
+    write.write_catalogue(tmp_path, data, data.popularity_order[:3])
     table = pl.read_parquet(tmp_path / "top_popular.parquet")
     assert table.to_dict(as_series=False) == {
         "rank": [1, 2, 3],
@@ -120,22 +120,22 @@ def test_the_popular_table(data: Dataset, tmp_path: Path) -> None:
         "artists": [[], [], []],
         "albums": [[], [], []],
     }
-    assert pl.read_parquet(tmp_path / "genres.parquet").equals(artefacts.genre_table(data))
+    assert pl.read_parquet(tmp_path / "genres.parquet").equals(write.genre_table(data))
 
 
 def test_genres_by_frequency_then_name(data: Dataset) -> None:
-    assert artefacts.genre_table(data).to_dict(as_series=False) == {
+    assert write.genre_table(data).to_dict(as_series=False) == {
         "genre_id": [0, 1, 2],
         "name": ["jazz", "pop", "rap"],
         "items_count": [2, 2, 2],
         "score": [1 / 3] * 3,
     }
     more = Catalogue(data.catalogue.items, genres=tags_of([["rap"], *GENRES[1:]]))
-    table = artefacts.genre_table(Dataset(data.users, more, data.log, 0))
+    table = write.genre_table(Dataset(data.users, more, data.log, 0))
     assert table["name"].to_list() == ["rap", "jazz", "pop"]
     assert table["genre_id"].to_list() == [2, 0, 1]
     assert table["score"].to_list() == [3 / 6, 2 / 6, 1 / 6]
-    none = artefacts.genre_table(Dataset(data.users, Catalogue(data.catalogue.items), data.log, 0))
+    none = write.genre_table(Dataset(data.users, Catalogue(data.catalogue.items), data.log, 0))
     assert len(none) == 0
     assert none.schema == table.schema
 
@@ -147,11 +147,11 @@ def test_models_are_data_and_never_pickles(data: Dataset, tmp_path: Path) -> Non
     label = (np.arange(24) % 4 == 1).astype(np.float32)
     table = table_of(("als_z", "x"), features, label, np.arange(0, 25, 4))
     ranker = Ranker(iterations=3, folds=2).fit(table, rng, 1)
-    artefacts.write_models(tmp_path, sources, ranker, {})
+    write.write_models(tmp_path, sources, ranker, {})
     assert {"popular_model.npz", "als_model.npz", "cb_model.cbm", "ranker.json"} <= {
         path.name for path in (tmp_path / "models").iterdir()
     }
-    saved = store.load_arrays(tmp_path / "models" / "als_model.npz")
+    saved = directory.load_arrays(tmp_path / "models" / "als_model.npz")
     assert saved["item_factors"].shape == (6, 3)
     said = json.loads((tmp_path / "models" / "ranker.json").read_text())
     assert (said["names"], said["z"], said["mix"]) == (["als_z", "x"], [0], ranker.mix)
@@ -160,7 +160,7 @@ def test_models_are_data_and_never_pickles(data: Dataset, tmp_path: Path) -> Non
 
 def test_what_the_manifest_says_of_sources(data: Dataset) -> None:
     rng = np.random.default_rng(0)
-    loss = artefacts.facts(ALS(factors=3, iterations=4).fit(data, rng))["loss"]
+    loss = write.facts(ALS(factors=3, iterations=4).fit(data, rng))["loss"]
     assert len(loss) == 4
     assert all(isinstance(value, float) for value in loss)
-    assert artefacts.facts(Popularity().fit(data, rng)) == {}
+    assert write.facts(Popularity().fit(data, rng)) == {}

@@ -15,11 +15,13 @@ from quality_ablation import GROUPS, own_list, rows_of_truth, without_source
 from quality_more import listed, main
 from quality_peers import Peer, best, combinations, ease_scores, first_plays, search
 from quality_sets import Window, difference, inputs, measure, ndcg_of, padded, read_lists, rows_of
-from tonearm.candidates import Candidates
-from tonearm.data import Catalogue, Dataset, Log
-from tonearm.lists import Lists
-from tonearm.metrics import Truth
-from tonearm.vocabulary import Vocabulary
+from tonearm.data.catalogue import Catalogue
+from tonearm.data.dataset import Dataset
+from tonearm.data.lists import Lists
+from tonearm.data.log import Log
+from tonearm.data.truth import Truth
+from tonearm.data.vocabulary import Vocabulary
+from tonearm.ranking.candidates import Candidates
 
 
 def make_log(histories: list[list[int]], n_items: int) -> Log:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from tonearm.bootstrap import N_GROUPS, interval, resample
+from tonearm.evaluation.bootstrap import N_GROUPS, interval, resample
 from tonearm.kernels import metrics as kernels
 from tonearm.types import AnyArray
 

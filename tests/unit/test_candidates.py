@@ -6,9 +6,12 @@ from typing import Self
 import numpy as np
 import polars as pl
 
-from tonearm.candidates import gather
-from tonearm.data import Block, Catalogue, Dataset, Log
-from tonearm.lists import Lists
+from tonearm.data.catalogue import Catalogue
+from tonearm.data.dataset import Block, Dataset
+from tonearm.data.lists import Lists
+from tonearm.data.log import Log
+from tonearm.data.vocabulary import Vocabulary
+from tonearm.ranking.candidates import gather
 from tonearm.sources import fit_sources
 from tonearm.sources.again import Again
 from tonearm.sources.base import Recipe, Source
@@ -16,7 +19,6 @@ from tonearm.sources.item_item import ItemItem
 from tonearm.sources.popularity import Popularity
 from tonearm.sources.trend import Trend
 from tonearm.types import AnyArray, Bools, Float32s
-from tonearm.vocabulary import Vocabulary
 
 
 class Fixed:

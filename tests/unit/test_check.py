@@ -10,10 +10,10 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from tonearm.census import DataOptions
-from tonearm.check import Checked, check, render
 from tonearm.errors import DataError
-from tonearm.load import load_events, load_ready_made
+from tonearm.loading.check import Checked, check, render
+from tonearm.loading.count import DataOptions
+from tonearm.loading.load import load_events, load_ready_made
 
 Save = Callable[..., str]
 CUT = datetime(2021, 1, 10)

@@ -9,10 +9,10 @@ import pytest
 from rich.console import Console
 
 from tonearm import compare as module
-from tonearm import store
 from tonearm.compare import compare, differences, metric_rows, overlap
 from tonearm.errors import DataError
-from tonearm.runs import Run
+from tonearm.runs import directory
+from tonearm.runs.read import Run
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def pair(make_run: Callable[..., Path]) -> tuple[Run, Run]:
 
 
 def _change(run: Path, **more: Any) -> None:
-    store.write_json(run / store.MANIFEST, store.read_json(run / store.MANIFEST) | more)
+    directory.write_json(run / directory.MANIFEST, directory.read_json(run / directory.MANIFEST) | more)
 
 
 def test_settings_metrics_and_stages_stand_side_by_side(pair: tuple[Run, Run]) -> None:

@@ -4,10 +4,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tonearm import data
-from tonearm.data import Catalogue, Dataset, Log, Pairs, Tags
+from tonearm.data.catalogue import Catalogue, Tags
+from tonearm.data.dataset import Dataset
+from tonearm.data.log import Log, Pairs
+from tonearm.data.vocabulary import Vocabulary
 from tonearm.errors import DataError
-from tonearm.vocabulary import Vocabulary
 
 
 def log(weight: bool = False) -> Log:
@@ -101,7 +102,7 @@ class TestCatalogue:
     def test_wide_labels_say_too_little(self, monkeypatch: pytest.MonkeyPatch) -> None:
         catalogue = Catalogue(Vocabulary(pl.Series(range(5))), albums=TAGS)
         assert len(catalogue.label_rows(np.ones(5, np.bool_))[1]) == 2
-        monkeypatch.setattr(data, "WIDEST", 1)
+        monkeypatch.setattr(catalogue, "WIDEST", 1)
         assert [part.tolist() for part in catalogue.label_rows(np.ones(5, np.bool_))] == [[], []]
 
 

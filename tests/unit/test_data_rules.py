@@ -7,13 +7,13 @@ from typing import Any, Literal
 import polars as pl
 import pytest
 
-from tonearm.census import DataOptions
-from tonearm.check import check
+from tonearm.data.times import DAY, parse_moment, to_seconds
+from tonearm.data.vocabulary import Vocabulary
 from tonearm.errors import ConfigError, DataError
-from tonearm.load import Loaded, load_all, load_events, load_ready_made
-from tonearm.moments import DAY, parse_moment, to_seconds
-from tonearm.profile import dated, time_profile
-from tonearm.vocabulary import Vocabulary
+from tonearm.loading.check import check
+from tonearm.loading.count import DataOptions
+from tonearm.loading.load import Loaded, load_all, load_events, load_ready_made
+from tonearm.runs.log_profile import dated, time_profile
 
 Save = Callable[..., str]
 CUT = datetime(2021, 1, 10)

@@ -11,16 +11,18 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from tonearm.data import Catalogue, Log, Pairs
+from tonearm.data.catalogue import Catalogue
+from tonearm.data.lists import Lists
+from tonearm.data.log import Log, Pairs
+from tonearm.data.truth import truth
+from tonearm.data.vocabulary import Vocabulary
 from tonearm.errors import DataError
-from tonearm.evaluate import evaluate, evaluate_files, warnings
-from tonearm.funnel import FunnelMeter
-from tonearm.left_out import LeftOut, as_rows
-from tonearm.lists import Lists
-from tonearm.load import load_ready_made
-from tonearm.metrics import ListMeter, cold_users, describe_items, truth
-from tonearm.verdict import best_source, lines, sentence, shown, table
-from tonearm.vocabulary import Vocabulary
+from tonearm.evaluation.funnel import FunnelMeter
+from tonearm.evaluation.meters import ListMeter, cold_users, describe_items
+from tonearm.evaluation.summary import evaluate, evaluate_files, warnings
+from tonearm.evaluation.words import best_source, lines, sentence, shown, table
+from tonearm.loading.load import load_ready_made
+from tonearm.sources.left_out import LeftOut, as_rows
 
 N_USERS, N_ITEMS = 200, 40
 Columns: TypeAlias = dict[str, list[Any]]

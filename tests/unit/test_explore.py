@@ -24,8 +24,8 @@ from tonearm.explore.neighbours import Point
 from tonearm.explore.site import Links, token, untoken
 from tonearm.explore.tracks import Tracks, folded
 from tonearm.progress import Progress
-from tonearm.runs import Run
-from tonearm.words import counted
+from tonearm.runs.read import Run
+from tonearm.terminal.words import counted
 
 Make = Callable[..., Path]
 

@@ -6,15 +6,17 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tonearm.candidates import Candidates
-from tonearm.data import Catalogue, Dataset, Log, Tags
+from tonearm.data.catalogue import Catalogue, Tags
+from tonearm.data.dataset import Dataset
+from tonearm.data.lists import Lists
+from tonearm.data.log import Log
+from tonearm.data.times import DAY
+from tonearm.data.vocabulary import Vocabulary
 from tonearm.errors import ConfigError
-from tonearm.feature_names import feature_title
-from tonearm.features import Features, Scratch, feature_names
-from tonearm.lists import Lists
-from tonearm.moments import DAY
+from tonearm.ranking.candidates import Candidates
+from tonearm.ranking.feature_names import feature_title
+from tonearm.ranking.features import Features, Scratch, feature_names
 from tonearm.types import Float32s
-from tonearm.vocabulary import Vocabulary
 
 NOW = 100 * DAY
 NAN = float("nan")

@@ -6,9 +6,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tonearm.data import Catalogue, Dataset, Log, Tags
+from tonearm.data.catalogue import Catalogue, Tags
+from tonearm.data.dataset import Dataset
+from tonearm.data.log import Log
+from tonearm.data.vocabulary import Vocabulary
 from tonearm.sources.content import Content, unplayed_order
-from tonearm.vocabulary import Vocabulary
 
 GENRES = [["rock"], ["jazz"], ["rock"], ["rock", "jazz"], ["rock"], [], ["folk"], ["jazz"]]
 ARTISTS = [["a"], ["b"], ["c"], ["d"], ["b", "d"], ["b"], ["a"], ["a"]]

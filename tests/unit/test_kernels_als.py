@@ -4,9 +4,9 @@ import numba
 import numpy as np
 import pytest
 
-from tonearm.kernels._dense import column_squares, gram, rotate
-from tonearm.kernels.als import Factors, fit_als, fold_in
-from tonearm.kernels.csr import Csr, transpose_csr
+from tonearm.kernels.als.csr import Csr, transpose_csr
+from tonearm.kernels.als.fit import Factors, fit_als, fold_in
+from tonearm.kernels.machine.dense import column_squares, gram, rotate
 from tonearm.types import Float32s, Float64s
 
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from tonearm.kernels.als import Factors, fit_als
-from tonearm.kernels.als_optimum import fit_optimum
-from tonearm.kernels.csr import Csr, transpose_csr
+from tonearm.kernels.als.csr import Csr, transpose_csr
+from tonearm.kernels.als.fit import Factors, fit_als
+from tonearm.kernels.als.optimum import fit_optimum
 
 REGULARIZATION = 0.4
 

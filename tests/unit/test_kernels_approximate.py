@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from tonearm.kernels.approximate import similar_approximate
-from tonearm.kernels.topk import index_items, similar_top_k, unit_vectors
+from tonearm.kernels.nearest.approximate import similar_approximate
+from tonearm.kernels.nearest.topk import index_items, similar_top_k, unit_vectors
 from tonearm.types import Bools, Float32s
 
 

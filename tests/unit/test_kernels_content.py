@@ -4,13 +4,15 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tonearm.data import Catalogue, Dataset, Log, Tags
+from tonearm.data.catalogue import Catalogue, Tags
+from tonearm.data.dataset import Dataset
+from tonearm.data.lists import Lists
+from tonearm.data.log import Log
+from tonearm.data.vocabulary import Vocabulary
 from tonearm.errors import DataError
 from tonearm.kernels.content import profiles, score_sets
-from tonearm.lists import Lists
 from tonearm.sources.content import Content, distinct_sets
 from tonearm.types import Float64s, Int32s, Int64s
-from tonearm.vocabulary import Vocabulary
 
 
 def flat(rows: list[list[int]]) -> tuple[Int64s, Int32s]:

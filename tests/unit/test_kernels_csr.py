@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from tonearm.kernels.csr import Csr, multiply, transpose_csr
+from tonearm.kernels.als.csr import Csr, multiply, transpose_csr
 
 
 @pytest.mark.parametrize("width", [1, 8, 13, 40, 72, 131])

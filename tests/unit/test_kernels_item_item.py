@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from tonearm.kernels._keys import key_of, sort_keys
-from tonearm.kernels._simd import SCAN
+from tonearm.kernels.best.keys import key_of, sort_keys
 from tonearm.kernels.item_item import cooccurrence, neighbours, regress_on_neighbours
+from tonearm.kernels.machine.simd import SCAN
 from tonearm.kernels.sums import score_sparse, search, weights_to
 from tonearm.types import Float32s, Float64s, Int32s, Int64s
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tonearm.kernels._jit import sources_stamp
+from tonearm.kernels.machine.jit import sources_stamp
 
-HELPER = "from pkg._jit import jit\n\n\n@jit\ndef amount(x: float) -> float:\n    return x + {added}\n"
+HELPER = "from pkg.machine.jit import jit\n\n\n@jit\ndef amount(x: float) -> float:\n    return x + {added}\n"
 CALLER = (
-    "from pkg._jit import jit\nfrom pkg.helper import amount\n\n\n"
+    "from pkg.machine.jit import jit\nfrom pkg.helper import amount\n\n\n"
     "@jit\ndef twice(x: float) -> float:\n    return 2 * amount(x)\n"
 )
 
@@ -32,9 +32,9 @@ def ask(folder: Path) -> str:
 
 def make_package(folder: Path) -> Path:
     package = folder / "pkg"
-    package.mkdir()
+    (package / "machine").mkdir(parents=True)
     jit = Path(sys.modules[sources_stamp.__module__].__file__ or "").read_text(encoding="utf-8")
-    (package / "_jit.py").write_text(jit, encoding="utf-8")
+    (package / "machine" / "jit.py").write_text(jit, encoding="utf-8")
     (package / "__init__.py").touch()
     (package / "caller.py").write_text(CALLER, encoding="utf-8")
     (package / "helper.py").write_text(HELPER.format(added=1.0), encoding="utf-8")
@@ -54,7 +54,8 @@ def test_the_stamp_is_of_names_and_contents(tmp_path: Path) -> None:
     one = sources_stamp(tmp_path)
     (tmp_path / "notes.txt").touch()
     assert sources_stamp(tmp_path) == one
-    (tmp_path / "a.py").rename(tmp_path / "b.py")
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "a.py").rename(tmp_path / "inner" / "a.py")
     assert sources_stamp(tmp_path) != one
 
 

@@ -4,14 +4,16 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tonearm.data import Catalogue, Dataset, Log
+from tonearm.data.catalogue import Catalogue
+from tonearm.data.dataset import Dataset
+from tonearm.data.lists import Lists
+from tonearm.data.log import Log
+from tonearm.data.times import DAY
+from tonearm.data.vocabulary import Vocabulary
 from tonearm.errors import DataError
-from tonearm.kernels.lists import best_of_rows, decayed_counts, first_unseen, union, window_counts
-from tonearm.lists import Lists
-from tonearm.moments import DAY
+from tonearm.kernels.best.lists import best_of_rows, decayed_counts, first_unseen, union, window_counts
 from tonearm.sources.popularity import Popularity, Recent
 from tonearm.types import AnyArray, Float32s, Int32s, Int64s
-from tonearm.vocabulary import Vocabulary
 
 
 def flat(rows: list[list[int]]) -> tuple[Int64s, Int32s]:

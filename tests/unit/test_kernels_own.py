@@ -5,7 +5,7 @@ from collections import defaultdict
 import numpy as np
 import pytest
 
-from tonearm.data import Log, Pairs
+from tonearm.data.log import Log, Pairs
 from tonearm.kernels.own import DAY, activation, place_in_history, rhythm
 from tonearm.types import Float32s, Int32s
 

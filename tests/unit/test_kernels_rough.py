@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from tonearm.kernels._jit import jit
-from tonearm.kernels._rough import BYTES, Rough, may_matter, need, round_to_bytes
-from tonearm.kernels._tile import TALL, WIDE
-from tonearm.kernels.topk import unit_vectors
+from tonearm.kernels.machine.jit import jit
+from tonearm.kernels.machine.tile import TALL, WIDE
+from tonearm.kernels.nearest.rough import BYTES, Rough, may_matter, need, round_to_bytes
+from tonearm.kernels.nearest.topk import unit_vectors
 from tonearm.types import Bools, Float32s
 
 N = 4 * WIDE

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from tonearm.kernels.csr import Csr, transpose_csr
-from tonearm.kernels.svd import Triples, singular_triples
+from tonearm.kernels.als.csr import Csr, transpose_csr
+from tonearm.kernels.als.svd import Triples, singular_triples
 from tonearm.types import Float64s
 
 

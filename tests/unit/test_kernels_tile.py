@@ -6,8 +6,8 @@ import llvmlite.binding
 import numpy as np
 import pytest
 
-from tonearm.kernels._jit import jit
-from tonearm.kernels._tile import (
+from tonearm.kernels.machine.jit import jit
+from tonearm.kernels.machine.tile import (
     TALL,
     WIDE,
     add_outer,

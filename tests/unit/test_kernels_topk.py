@@ -3,14 +3,8 @@
 import numpy as np
 import pytest
 
-from tonearm.kernels._keys import cut_keys, key_of
-from tonearm.kernels.topk import (
-    index_items,
-    score_pairs,
-    similar_top_k,
-    top_k,
-    unit_vectors,
-)
+from tonearm.kernels.best.keys import cut_keys, key_of
+from tonearm.kernels.nearest.topk import index_items, score_pairs, similar_top_k, top_k, unit_vectors
 from tonearm.types import Float32s, Int32s, Int64s
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tonearm.lists import Lists
+from tonearm.data.lists import Lists
 
 LISTS = Lists(
     np.array([0, 3, 3, 5], dtype=np.int64),

@@ -13,11 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_series_equal
 
-from tonearm.census import DataOptions
-from tonearm.data import Catalogue, Dataset, Log, Tags
+from tonearm.data.catalogue import Catalogue, Tags
+from tonearm.data.dataset import Dataset
+from tonearm.data.log import Log
+from tonearm.data.times import DAY, to_seconds
 from tonearm.errors import ConfigError, DataError
-from tonearm.load import Loaded, load_all, load_events, load_ready_made, survey
-from tonearm.moments import DAY, to_seconds
+from tonearm.loading.count import DataOptions
+from tonearm.loading.load import Loaded, load_all, load_events, load_ready_made, survey
 
 Save = Callable[..., str]
 CUT = datetime(2021, 1, 10)

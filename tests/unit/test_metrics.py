@@ -19,14 +19,24 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tonearm.data import Catalogue, Log, Pairs, Tags
+from tonearm.data.catalogue import Catalogue, Tags
+from tonearm.data.lists import Lists
+from tonearm.data.log import Log, Pairs
+from tonearm.data.truth import truth
+from tonearm.data.vocabulary import Vocabulary
 from tonearm.errors import ConfigError
-from tonearm.funnel import FunnelMeter, pack
+from tonearm.evaluation.funnel import FunnelMeter, pack
+from tonearm.evaluation.meters import (
+    ListMeter,
+    activity_levels,
+    check_ks,
+    cold_users,
+    describe_items,
+    gini,
+    group_sizes,
+)
 from tonearm.kernels import metrics as kernels
-from tonearm.lists import Lists
-from tonearm.metrics import ListMeter, activity_levels, check_ks, cold_users, describe_items, gini, group_sizes, truth
 from tonearm.types import Int32s, Int64s
-from tonearm.vocabulary import Vocabulary
 
 A, B, C, D, E, F = range(6)
 LOG2_3 = math.log2(3)

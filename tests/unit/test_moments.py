@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tonearm.data.times import DAY, parse_moment, to_moment, to_seconds
 from tonearm.errors import ConfigError
-from tonearm.moments import DAY, parse_moment, to_moment, to_seconds
 
 
 def test_seconds_count_from_2000() -> None:

@@ -9,10 +9,10 @@ import polars as pl
 import pytest
 
 from tonearm.config import load_config
-from tonearm.left_out import LeftOut, as_rows
-from tonearm.load import load_events
-from tonearm.omissions import omissions
-from tonearm.ranker import RankerModel
+from tonearm.loading.load import load_events
+from tonearm.ranking.ranker import RankerModel
+from tonearm.runs.omissions import omissions
+from tonearm.sources.left_out import LeftOut, as_rows
 
 CUT = datetime(2022, 9, 1)
 

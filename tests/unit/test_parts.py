@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tonearm.census import DataOptions
 from tonearm.errors import DataError
-from tonearm.inputs import open_events, open_input
-from tonearm.load import Loaded, load_all, load_events
+from tonearm.loading.count import DataOptions
+from tonearm.loading.inputs import open_events, open_input
+from tonearm.loading.load import Loaded, load_all, load_events
 from tonearm.pipeline import Inputs
 
 Save = Callable[..., str]
@@ -200,7 +200,7 @@ def test_a_panic_of_the_reader_is_an_error_of_the_file(save: Save, small_events:
     def panic(_: pl.Series) -> pl.Series:
         raise pl.exceptions.PanicException("no such thing")
 
-    from tonearm.inputs import reading
+    from tonearm.loading.inputs import reading
 
     with pytest.raises(DataError, match=r"cannot be read \(no such thing\)"), reading(events.input.address):
         panic(small_events["user_id"])

@@ -6,8 +6,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tonearm import prepare
 from tonearm.errors import DataError, OutputError
+from tonearm.synth import prepare
 
 TRACKS = pl.DataFrame(
     {

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tonearm.data.times import to_moment, to_seconds
+from tonearm.data.truth import truth
 from tonearm.kernels.profile import count_by_time
-from tonearm.load import load_events, load_ready_made
-from tonearm.metrics import truth
-from tonearm.moments import to_moment, to_seconds
-from tonearm.profile import histogram, popularity_profile, profile, time_edges, time_profile
+from tonearm.loading.load import load_events, load_ready_made
 from tonearm.report import charts
+from tonearm.runs.log_profile import histogram, popularity_profile, profile, time_edges, time_profile
 
 CUT = datetime(2022, 9, 1)
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from tests.quick import table_of
 
-from tonearm.blend import blended, fit_blend, ndcgs
-from tonearm.ranker import USUAL, Ranker, RankerModel, best_mix, mixed
-from tonearm.training import TrainingTable, join_tables
+from tonearm.ranking.blend import blended, fit_blend, ndcgs
+from tonearm.ranking.ranker import USUAL, Ranker, RankerModel, best_mix, mixed
+from tonearm.ranking.training import TrainingTable, join_tables
 from tonearm.types import Float32s
 
 NAMES = ("a_score", "a_z", "b_z", "secret")

@@ -6,12 +6,15 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tonearm.data import Catalogue, Dataset, Log
-from tonearm.metrics import AccuracyMeter, truth
-from tonearm.moments import DAY
-from tonearm.repeat import own_rules, parts_of
+from tonearm.data.catalogue import Catalogue
+from tonearm.data.dataset import Dataset
+from tonearm.data.log import Log
+from tonearm.data.times import DAY
+from tonearm.data.truth import truth
+from tonearm.data.vocabulary import Vocabulary
+from tonearm.evaluation.meters import AccuracyMeter
+from tonearm.evaluation.repeats import own_rules, parts_of
 from tonearm.sources.again import Again
-from tonearm.vocabulary import Vocabulary
 
 N_ITEMS = 7
 NOW = 100 * DAY

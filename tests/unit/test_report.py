@@ -10,13 +10,14 @@ from typing import Any
 import polars as pl
 import pytest
 
-from tonearm import report, store
+from tonearm import report
 from tonearm.errors import DataError, OutputError
-from tonearm.left_out import LeftOut, as_rows
 from tonearm.report import charts, page
 from tonearm.report.answers import answers, lead
 from tonearm.report.parts import written
-from tonearm.runs import Run, as_id
+from tonearm.runs import directory
+from tonearm.runs.read import Run, as_id
+from tonearm.sources.left_out import LeftOut, as_rows
 
 LIBRARY = 'window.vegaEmbed = () => "<\\/script>";'
 
@@ -160,9 +161,9 @@ def test_point_9_what_was_left_out_stands_on_the_first_screen(make_run: Callable
     """Point 9: the report did not say what the run had left out."""
     run = make_run()
     part = LeftOut("source ease is <off>", 0.25, "it is", "it costs", "ease.items=3")
-    metrics = store.read_json(run / "metrics.json")
+    metrics = directory.read_json(run / "metrics.json")
     assert "What was left out" not in rebuilt(run).text
-    store.write_json(run / "metrics.json", metrics | {"left_out": as_rows([part])})
+    directory.write_json(run / "metrics.json", metrics | {"left_out": as_rows([part])})
     shown = rebuilt(run).text
     at = shown.index("Source ease is <off> (25.0%), as it is; it costs. What brings it back: --set ease.items=3.")
     assert shown.index("What was left out") < at < shown.index("The log")
@@ -253,10 +254,10 @@ def test_a_run_without_evaluated_users_still_reports(make_run: Callable[..., Pat
     metrics["lists"] = {name: dict.fromkeys(values) for name, values in metrics["lists"].items()}
     metrics["intervals"] = {name: dict.fromkeys(values) for name, values in metrics["intervals"].items()}
     metrics |= {"comparisons": [], "slices": {}, "funnel": None}
-    store.write_json(run / "metrics.json", metrics)
-    tree = store.read_json(run / "profile.json")
+    directory.write_json(run / "metrics.json", metrics)
+    tree = directory.read_json(run / "profile.json")
     tree["examples"]["users"] = []
-    store.write_json(run / "profile.json", tree)
+    directory.write_json(run / "profile.json", tree)
     shown = rebuilt(run)
     assert "The final list could not be measured." in shown.text
     assert "No user could be evaluated." in shown.text
@@ -270,7 +271,7 @@ def test_rebuilding_gives_the_same_page_and_keeps_the_digests_true(make_run: Cal
     report.rebuild(run)
     assert (run / "report.html").read_bytes() == first
     manifest = Run.open(run).manifest
-    assert manifest["files"]["report.html"]["sha256"] == store.sha256(run / "report.html")
+    assert manifest["files"]["report.html"]["sha256"] == directory.sha256(run / "report.html")
     assert manifest["seed"] == 3
     assert not [path for path in run.iterdir() if path.name.startswith(".")]
 
@@ -388,7 +389,7 @@ def test_point_15_a_report_that_fails_is_told_and_leaves_the_rest(
     assert not (run / "report.html").exists()
     monkeypatch.undo()
     monkeypatch.setattr(page, "library", lambda: LIBRARY)
-    store.write_json(run / "manifest.json", Run.open(run).manifest | {"report_missing": words})
+    directory.write_json(run / "manifest.json", Run.open(run).manifest | {"report_missing": words})
     report.rebuild(run)
     assert Run.open(run).manifest["report_missing"] is None
 

@@ -7,11 +7,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tonearm.data import Catalogue, Dataset, Log, Tags
+from tonearm.data.catalogue import Catalogue, Tags
+from tonearm.data.dataset import Dataset
+from tonearm.data.log import Log
+from tonearm.data.times import DAY
+from tonearm.data.vocabulary import Vocabulary
 from tonearm.explanation.facts import Facts, Fellow, Shared, gather_facts
 from tonearm.explanation.sentence import because
-from tonearm.moments import DAY
-from tonearm.vocabulary import Vocabulary
 
 NOW = 100 * DAY
 ARTISTS = ["Nirvana"] * 16 + ["Melvins"] * 2 + ["Abba"] * 6

@@ -8,11 +8,13 @@ import polars as pl
 import pytest
 
 from tonearm.config import load_config
-from tonearm.data import Dataset
+from tonearm.data.dataset import Dataset
+from tonearm.data.lists import Lists
 from tonearm.errors import ConfigError, DataError
-from tonearm.lists import Lists
-from tonearm.load import load_all
-from tonearm.shape import SPOKEN, Shape, Shaper, plain_titles
+from tonearm.loading.load import load_all
+from tonearm.shaping.options import SPOKEN, Shape
+from tonearm.shaping.shaper import Shaper
+from tonearm.shaping.titles import plain_titles
 from tonearm.synth.words import SPOKEN as SYNTH_SPOKEN
 
 ITEMS = {

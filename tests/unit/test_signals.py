@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from tonearm.signals import SIGNALS, Stopped, exit_code, stopping
-from tonearm.stages import Stages
+from tonearm.terminal.signals import SIGNALS, Stopped, exit_code, stopping
+from tonearm.terminal.stages import Stages
 
 
 @pytest.mark.parametrize("signum", SIGNALS)

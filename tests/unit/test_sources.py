@@ -6,12 +6,15 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tonearm.candidates import gather
-from tonearm.data import Catalogue, Dataset, Log, Tags
+from tonearm.data.catalogue import Catalogue, Tags
+from tonearm.data.dataset import Dataset
+from tonearm.data.lists import Lists
+from tonearm.data.log import Log
+from tonearm.data.times import DAY
+from tonearm.data.vocabulary import Vocabulary
 from tonearm.errors import ConfigError
 from tonearm.kernels import item_item as kernels
-from tonearm.lists import Lists
-from tonearm.moments import DAY
+from tonearm.ranking.candidates import gather
 from tonearm.sources import Recipe, fit_sources, left_out
 from tonearm.sources.als import ALS
 from tonearm.sources.ease import EASE
@@ -22,7 +25,6 @@ from tonearm.sources.spectral import Spectral
 from tonearm.sources.trend import Trend, trend_ratio
 from tonearm.sources.user_knn import UserKNN
 from tonearm.types import Float64s, Int64s
-from tonearm.vocabulary import Vocabulary
 
 NOW = 50 * DAY
 N_USERS, N_ITEMS = 23, 14

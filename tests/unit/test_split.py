@@ -9,12 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tonearm.data import Catalogue, Dataset, Log
+from tonearm.data.catalogue import Catalogue
+from tonearm.data.dataset import Dataset
+from tonearm.data.log import Log
+from tonearm.data.times import DAY, to_seconds
+from tonearm.data.vocabulary import Vocabulary
 from tonearm.errors import ConfigError, DataError
-from tonearm.moments import DAY, to_seconds
 from tonearm.split import InnerSplit, NoWindow, SplitOptions, folds, inner_split, inner_splits
 from tonearm.types import Int32s
-from tonearm.vocabulary import Vocabulary
 
 START = to_seconds(datetime(2021, 1, 1))
 N_ITEMS = 9

@@ -6,7 +6,7 @@ import numba
 import numpy as np
 import pytest
 
-from tonearm.stages import Stages
+from tonearm.terminal.stages import Stages
 
 
 def test_stages_are_timed_in_order() -> None:

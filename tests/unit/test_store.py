@@ -16,9 +16,9 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from tonearm import store
 from tonearm.errors import DataError, OutputError
-from tonearm.store import MANIFEST, TableWriter, new_directory
+from tonearm.runs import directory
+from tonearm.runs.directory import MANIFEST, TableWriter, new_directory
 from tonearm.types import AnyArray
 
 
@@ -87,18 +87,18 @@ def test_only_runs_are_overwritten(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     for name in ("photos", "file"):
         with pytest.raises(OutputError, match=r"exists already\. Choose another --out"):
-            store.check_free(tmp_path / name, overwrite=True)
+            directory.check_free(tmp_path / name, overwrite=True)
     assert (tmp_path / "photos").is_dir()
     with pytest.raises(OutputError, match="cannot be written to"):
-        store.check_free(tmp_path / "file" / "run")
-    store.check_free(tmp_path / "free" / "run")
+        directory.check_free(tmp_path / "file" / "run")
+    directory.check_free(tmp_path / "free" / "run")
     assert not (tmp_path / "free").exists()
 
 
 def test_a_closed_folder_is_found_out_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda path, _mode: Path(path) != tmp_path)  # the superuser may write anywhere
     with pytest.raises(OutputError, match=r"cannot be written to\. Choose another --out or change its permissions"):
-        store.check_free(tmp_path / "deeper" / "run")
+        directory.check_free(tmp_path / "deeper" / "run")
 
 
 def test_a_place_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,34 +138,34 @@ def test_other_columns_are_refused(tmp_path: Path) -> None:
 
 def test_an_empty_table_keeps_its_columns(tmp_path: Path) -> None:
     empty = pl.DataFrame(schema={"a": pl.Int32, "b": pl.String, "c": pl.List(pl.String)})
-    store.write_table(tmp_path / "t.parquet", empty)
+    directory.write_table(tmp_path / "t.parquet", empty)
     assert pl.read_parquet(tmp_path / "t.parquet").equals(empty)
     assert pl.read_parquet(tmp_path / "t.parquet").schema == empty.schema
 
 
 def test_json_and_back(tmp_path: Path) -> None:
     tree = {"größe": [1, 2.5, None], "b": {"c": "d"}}
-    store.write_json(tmp_path / "t.json", tree)
-    assert store.read_json(tmp_path / "t.json") == tree
+    directory.write_json(tmp_path / "t.json", tree)
+    assert directory.read_json(tmp_path / "t.json") == tree
     assert "größe" in (tmp_path / "t.json").read_text(encoding="utf-8")
     with pytest.raises(ValueError, match="JSON compliant"):
-        store.write_json(tmp_path / "t.json", {"a": float("nan")})
+        directory.write_json(tmp_path / "t.json", {"a": float("nan")})
 
 
 def test_json_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none\.json: there is no such file\. Is .* a folder that `tonearm run` wrote"):
-        store.read_json(tmp_path / "none.json")
+        directory.read_json(tmp_path / "none.json")
     (tmp_path / "bad.json").write_bytes(b'{"a": ')
     (tmp_path / "worse.json").write_bytes(b"\xff\xfe\x00")
     for name in ("bad.json", "worse.json", ""):
         with pytest.raises(DataError, match="cannot be read as JSON"):
-            store.read_json(tmp_path / name)
+            directory.read_json(tmp_path / name)
 
 
 def test_arrays_and_back(tmp_path: Path) -> None:
     arrays = {"a": np.arange(3, dtype=np.int32), "b": np.array("word"), "c": np.zeros((2, 0), np.float32)}
-    store.save_arrays(tmp_path / "models" / "m.npz", arrays)
-    found = store.load_arrays(tmp_path / "models" / "m.npz")
+    directory.save_arrays(tmp_path / "models" / "m.npz", arrays)
+    found = directory.load_arrays(tmp_path / "models" / "m.npz")
     assert list(found) == ["a", "b", "c"]
     for name, array in arrays.items():
         np.testing.assert_array_equal(found[name], array)
@@ -174,26 +174,26 @@ def test_arrays_and_back(tmp_path: Path) -> None:
 
 def test_objects_are_not_saved(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="allow_pickle"):
-        store.save_arrays(tmp_path / "m.npz", {"a": np.array([{}], dtype=object)})
+        directory.save_arrays(tmp_path / "m.npz", {"a": np.array([{}], dtype=object)})
 
 
 def test_digests_of_all_files_below(tmp_path: Path) -> None:
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "m").write_bytes(b"abc")
     (tmp_path / "a").write_bytes(b"")
-    assert store.digests(tmp_path) == {
+    assert directory.digests(tmp_path) == {
         "a": {"sha256": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "bytes": 0},
         "models/m": {"sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad", "bytes": 3},
     }
     (tmp_path / "big").write_bytes(bytes(300_000))
-    assert store.sha256(tmp_path / "big") == hashlib.sha256(bytes(300_000)).hexdigest()
+    assert directory.sha256(tmp_path / "big") == hashlib.sha256(bytes(300_000)).hexdigest()
 
 
 def test_a_finished_run_has_a_manifest(tmp_path: Path) -> None:
-    assert store.open_run(a_run(tmp_path / "run")) == tmp_path / "run"
+    assert directory.open_run(a_run(tmp_path / "run")) == tmp_path / "run"
     for path in (tmp_path, tmp_path / "none", tmp_path / "run" / MANIFEST):
         with pytest.raises(DataError, match=r"is not a finished run \(it has no manifest\.json\)"):
-            store.open_run(path)
+            directory.open_run(path)
 
 
 def test_arrays_are_mapped_as_they_are_loaded(tmp_path: Path) -> None:
@@ -206,8 +206,11 @@ def test_arrays_are_mapped_as_they_are_loaded(tmp_path: Path) -> None:
         "empty": np.empty((0, 3), np.int32),
         "flags": np.array([True, False]),
     }
-    store.save_arrays(tmp_path / "models" / "m.npz", arrays)
-    mapped, loaded = store.map_arrays(tmp_path / "models" / "m.npz"), store.load_arrays(tmp_path / "models" / "m.npz")
+    directory.save_arrays(tmp_path / "models" / "m.npz", arrays)
+    mapped, loaded = (
+        directory.map_arrays(tmp_path / "models" / "m.npz"),
+        directory.load_arrays(tmp_path / "models" / "m.npz"),
+    )
     assert mapped.keys() == loaded.keys()
     for name, values in loaded.items():
         assert mapped[name].dtype == values.dtype
@@ -223,24 +226,24 @@ def test_what_cannot_be_mapped_is_told(tmp_path: Path) -> None:
     (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04")
     for name in ("small", "broken", "missing"):
         with pytest.raises(DataError, match=rf"{name}\.npz: cannot be read as a model"):
-            store.map_arrays(tmp_path / f"{name}.npz")
+            directory.map_arrays(tmp_path / f"{name}.npz")
 
 
-LEFT = f".run.ab12cd_9{store.SUFFIX}"
+LEFT = f".run.ab12cd_9{directory.SUFFIX}"
 
 
 def test_point_15_what_dead_processes_left_is_swept_and_what_live_ones_hold_stays(tmp_path: Path) -> None:
     """Temporary folders of gigabytes stayed behind when a run was killed."""
-    theirs = [".run.abcdefgh", f"run.ab12cd_9{store.SUFFIX}", f".run.ab{store.SUFFIX}"]
+    theirs = [".run.abcdefgh", f"run.ab12cd_9{directory.SUFFIX}", f".run.ab{directory.SUFFIX}"]
     for name in (LEFT, *theirs):
         (tmp_path / name / "models").mkdir(parents=True)
-    (tmp_path / f".best.toml.ab12cd_9{store.SUFFIX}").write_text("half")
-    (tmp_path / f".link.ab12cd_9{store.SUFFIX}").symlink_to(tmp_path / theirs[0])
+    (tmp_path / f".best.toml.ab12cd_9{directory.SUFFIX}").write_text("half")
+    (tmp_path / f".link.ab12cd_9{directory.SUFFIX}").symlink_to(tmp_path / theirs[0])
     with new_directory(tmp_path / "one") as held:
         with new_directory(tmp_path / "two"):
             assert held.is_dir(), "another process may be at work in it"
         assert held.is_dir()
-    left = {*theirs, "one", "two", f".link.ab12cd_9{store.SUFFIX}"}
+    left = {*theirs, "one", "two", f".link.ab12cd_9{directory.SUFFIX}"}
     assert set(names(tmp_path)) == left
 
 
@@ -256,10 +259,10 @@ def test_point_15_a_killed_writer_leaves_what_the_next_one_sweeps(tmp_path: Path
         assert process.stdout is not None
         assert process.stdout.readline() == "there\n"
         left = names(tmp_path)
-        store.write_whole(tmp_path / "alive", "x")
+        directory.write_whole(tmp_path / "alive", "x")
         assert names(tmp_path) == sorted([*left, "alive"]), "it lives"
         process.kill()
-    store.write_whole(tmp_path / "dead", "x")
+    directory.write_whole(tmp_path / "dead", "x")
     assert names(tmp_path) == ["alive", "dead"]
 
 
@@ -286,7 +289,7 @@ def test_point_15_either_the_old_or_the_new_run_is_there_whenever_it_is_killed(t
         assert names(out) == [MANIFEST, "note"]
     assert seen == sorted(seen)
     assert seen[-1] > 0
-    store.write_whole(tmp_path / "other", "x")
+    directory.write_whole(tmp_path / "other", "x")
     assert names(tmp_path) == ["other", "run"]
 
 
@@ -300,7 +303,7 @@ def test_a_link_is_kept_and_what_it_leads_to_is_replaced(tmp_path: Path) -> None
     assert (tmp_path / "runs" / "of_today" / "note").read_text() == "new"
     (tmp_path / "file").write_text("old")
     (tmp_path / "link").symlink_to("file")
-    store.write_whole(tmp_path / "link", "new")
+    directory.write_whole(tmp_path / "link", "new")
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "file").read_text() == "new"
 
@@ -310,7 +313,7 @@ def test_links_that_lead_nowhere_are_found_early(tmp_path: Path) -> None:
     (tmp_path / "ring").symlink_to("ring")
     for place in ("gone", "gone/run", "ring", "ring/run"):
         with pytest.raises(OutputError, match=r"is a link to \w+, which is not there\. Remove it or choose another"):
-            store.check_free(tmp_path / place, overwrite=True)
+            directory.check_free(tmp_path / place, overwrite=True)
 
 
 def without_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -330,12 +333,12 @@ def test_a_file_system_that_cannot_exchange(tmp_path: Path, monkeypatch: pytest.
         (folder / MANIFEST).write_text("new")
     assert names(tmp_path) == ["run"]
     assert (out / MANIFEST).read_text() == "new"
-    aside = store._aside(out)
+    aside = directory._aside(out)
     out.rename(aside)  # as a kill between the two renames leaves it
-    store.write_whole(tmp_path / "other", "x")
+    directory.write_whole(tmp_path / "other", "x")
     assert aside.is_dir(), "it is no leftover"
     with pytest.raises(OutputError, match="Pass --overwrite"):
-        store.check_free(out)
+        directory.check_free(out)
     assert (out / MANIFEST).read_text() == "new"
 
 
@@ -344,7 +347,7 @@ def test_an_exchange_that_fails_leaves_the_old_run(tmp_path: Path, monkeypatch: 
     out, rename = a_run(tmp_path / "run"), Path.rename
 
     def fail(self: Path, target: Path) -> Path:
-        if self.name.endswith(store.SUFFIX) and ".old." not in self.name:
+        if self.name.endswith(directory.SUFFIX) and ".old." not in self.name:
             raise OSError(5, "Input/output error")
         return rename(self, target)
 
@@ -374,7 +377,7 @@ def test_all_is_on_the_disk_before_it_is_in_its_place(tmp_path: Path, monkeypatc
 
 def test_a_file_appears_whole_and_makes_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "new" / "folder" / "metrics.json"
-    store.write_whole(out, "old")
+    directory.write_whole(out, "old")
     assert out.stat().st_mode & 0o777 == 0o644
 
     def full(*_: object) -> None:
@@ -383,7 +386,7 @@ def test_a_file_appears_whole_and_makes_its_folder(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(os, "fsync", full)
     for place in (out, tmp_path / "another" / "metrics.json"):
         with pytest.raises(OutputError, match=r"metrics\.json: writing failed \(No space left on device\)"):
-            store.write_whole(place, "new")
+            directory.write_whole(place, "new")
     assert out.read_text() == "old"
     assert names(tmp_path) == ["new"]
     assert names(out.parent) == ["metrics.json"]

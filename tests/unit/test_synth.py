@@ -9,9 +9,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tonearm import prepare, synth
+from tonearm import synth
 from tonearm.errors import ConfigError, DataError, OutputError
 from tonearm.kernels import synth as kernels
+from tonearm.synth import prepare
 from tonearm.synth.catalogue import genre_shares, period_of_day
 from tonearm.synth.preset import N_DAYS, TEST_DAY
 from tonearm.types import Float64s, Int64s

@@ -17,10 +17,10 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from tonearm import terminal
-from tonearm.stages import Stages
+from tonearm.terminal import printing
+from tonearm.terminal.stages import Stages
 
-SOURCES = Path(terminal.__file__).parent
+SOURCES = Path(printing.__file__).parents[1]
 
 MARKUP = "a [shape] b [/dim] [bold]c[/bold] :warning: \\[d]"
 
@@ -29,7 +29,7 @@ STEERING = ["\x00", "\x07", "\x08", "\x0d", "\x1b[31m", "\x7f", "\x85", "\x9b2J"
 
 def printed(what: object, **options: Any) -> str:
     file = io.StringIO()
-    terminal.console(file=file, width=100, **options).print(what)
+    printing.console(file=file, width=100, **options).print(what)
     return file.getvalue()
 
 
@@ -53,11 +53,11 @@ def test_point_14_no_text_is_read_as_markup(make: object) -> None:
 def test_point_14_control_characters_are_written_out(steering: str) -> None:
     """An id or a name that holds escapes or overrides of direction shows them instead of sending them."""
     written = f"\\u{ord(steering[0]):04x}{steering[1:]}"
-    assert terminal.visible(f"a{steering}b") == f"a{written}b"
-    assert terminal.visible("tab\t, line\n, שלום, мир, 🎧 stay") == "tab\t, line\n, שלום, мир, 🎧 stay"
+    assert printing.visible(f"a{steering}b") == f"a{written}b"
+    assert printing.visible("tab\t, line\n, שלום, мир, 🎧 stay") == "tab\t, line\n, שלום, мир, 🎧 stay"
     for what in (f"a{steering}b", table(f"a{steering}b"), Text.assemble(("a", "red"), f"{steering}b")):
         shown = printed(what)
-        assert terminal.STEERING.search(shown) is None
+        assert printing.STEERING.search(shown) is None
         if not isinstance(what, Text) or steering[0] not in "\x07\x08\r":  # rich's Text drops these three by itself
             assert f"a{written}b" in shown
 
@@ -70,16 +70,16 @@ def test_styles_stay_where_they_were() -> None:
 
 def test_json_with_control_characters_reads_as_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     tree = {"name": "a\x7f\x9b\u202eb"}
-    terminal.say(json.dumps(tree, ensure_ascii=False))
+    printing.say(json.dumps(tree, ensure_ascii=False))
     said = capsys.readouterr().out
-    assert terminal.STEERING.search(said) is None
+    assert printing.STEERING.search(said) is None
     assert json.loads(said) == tree
 
 
 def test_long_text_is_not_broken_and_goes_where_it_is_sent(capsys: pytest.CaptureFixture[str]) -> None:
-    terminal.say("x" * 500, error=True)
+    printing.say("x" * 500, error=True)
     assert capsys.readouterr() == ("", "x" * 500 + "\n")
-    assert terminal.one_line("a\nb\x1b") == "a\\u000ab\\u001b"
+    assert printing.one_line("a\nb\x1b") == "a\\u000ab\\u001b"
 
 
 def test_progress_and_stages_show_what_steers(capsys: pytest.CaptureFixture[str]) -> None:
@@ -120,7 +120,7 @@ def test_warnings_are_one_line_and_missing_letters_are_written_out() -> None:
 
 def test_the_callers_way_of_warning_is_given_back() -> None:
     before = warnings.showwarning
-    with terminal.printing():
+    with printing.printing():
         assert warnings.showwarning is not before
     assert warnings.showwarning is before
 
@@ -137,4 +137,4 @@ def test_one_module_prints() -> None:
         }
         if calls & {"print", "Console"} or re.search(r"rich\.markup|from_markup|sys\.std(out|err)\.write", text):
             found.add(path.name)
-    assert found == {"terminal.py"}
+    assert found == {"printing.py"}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tests.quick import table_of
 
-from tonearm.training import TrainingTable, join_tables, label_candidates, sample_negatives
+from tonearm.ranking.training import TrainingTable, join_tables, label_candidates, sample_negatives
 from tonearm.types import Int64s
 
 NAMES = ("a_score", "a_z", "b_z", "secret")

@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tonearm.vocabulary import Vocabulary
+from tonearm.data.vocabulary import Vocabulary
 
 NARROW = Vocabulary.of(pl.Series([30, 10, None]), pl.Series([20, 10]))
 WIDE = Vocabulary.of(pl.Series([2**60, -(2**60), 7]))

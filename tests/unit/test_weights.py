@@ -7,24 +7,26 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tonearm import artefacts
-from tonearm.data import Catalogue, Dataset, Log, Tags
+from tonearm.data.catalogue import Catalogue, Tags
+from tonearm.data.dataset import Dataset
+from tonearm.data.log import Log
+from tonearm.data.times import DAY
+from tonearm.data.vocabulary import Vocabulary
 from tonearm.errors import ConfigError, DataError
-from tonearm.features import Features
-from tonearm.kernels.csr import Csr
+from tonearm.evaluation.meters import describe_items
+from tonearm.kernels.als.csr import Csr
+from tonearm.kernels.best.lists import window_counts
 from tonearm.kernels.features import tag_affinity
 from tonearm.kernels.item_item import cooccurrence
-from tonearm.kernels.lists import window_counts
-from tonearm.load import load_all
-from tonearm.metrics import describe_items
-from tonearm.moments import DAY
-from tonearm.profile import genre_profile, histogram, popularity_profile
-from tonearm.shape import Shape
+from tonearm.loading.load import load_all
+from tonearm.ranking.features import Features
+from tonearm.runs import write
+from tonearm.runs.log_profile import genre_profile, histogram, popularity_profile
+from tonearm.shaping.options import Shape
 from tonearm.sources.ease import EASE
 from tonearm.sources.popularity import Popularity, Recent
 from tonearm.sources.trend import trend_ratio
 from tonearm.types import AnyArray
-from tonearm.vocabulary import Vocabulary
 
 RNG = np.random.default_rng(1)
 FULL = 1 << 24  # adding 1 to it in float32 changes nothing
@@ -109,7 +111,7 @@ def test_point_2_popular_lists_go_by_weight(save: Callable[..., str], tmp_path_f
     for scale, dtype in ((1, pl.Int64), (0.5, pl.Float64)):
         loaded = load_all(save(table.with_columns(pl.col("weight") * scale)), None)
         folder = tmp_path_factory.mktemp("lists")
-        artefacts.write_catalogue(folder, loaded.train, loaded.train.popularity_order[:3])
+        write.write_catalogue(folder, loaded.train, loaded.train.popularity_order[:3])
         top = pl.read_parquet(folder / "top_popular.parquet")
         assert top["item_id"].to_list() == [1, 2, 3]
         assert top["plays"].to_list() == [100 * scale, 2 * scale, 2 * scale]

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from tonearm.feature_names import feature_title, feature_value
-from tonearm.words import counted
+from tonearm.ranking.feature_names import feature_title, feature_value
+from tonearm.terminal.words import counted
 
 
 @pytest.mark.parametrize(

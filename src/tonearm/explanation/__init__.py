@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from tonearm.candidates import proposing
+from tonearm.data.times import to_moment
 from tonearm.errors import DataError
 from tonearm.explanation.facts import Facts, gather_facts
 from tonearm.explanation.parts import Ranking, SourcePart, near, ranking, source_parts
 from tonearm.explanation.sentence import because
-from tonearm.moments import to_moment
-from tonearm.restored import Restored, restore
-from tonearm.runs import LIST_FILES, Id, as_id, title
-from tonearm.words import counted
+from tonearm.ranking.candidates import proposing
+from tonearm.runs.read import LIST_FILES, Id, as_id, title
+from tonearm.runs.restore import Restored, restore
+from tonearm.terminal.words import counted
 
 __all__ = ["Explanation", "explain"]
 

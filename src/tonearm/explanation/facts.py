@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tonearm.data import Block, Dataset, Tags
-from tonearm.moments import DAY, to_moment
-from tonearm.runs import Id
+from tonearm.data.catalogue import Tags
+from tonearm.data.dataset import Block, Dataset
+from tonearm.data.times import DAY, to_moment
+from tonearm.runs.read import Id
 from tonearm.types import Counts
 
 LATELY = 30

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from tonearm.blend import blended
-from tonearm.candidates import Candidates
-from tonearm.data import Block
+from tonearm.data.dataset import Block
+from tonearm.data.lists import Lists
 from tonearm.kernels.features import standardize
-from tonearm.lists import Lists
-from tonearm.ranker import RankerModel
-from tonearm.restored import Restored
-from tonearm.runs import Id
+from tonearm.ranking.blend import blended
+from tonearm.ranking.candidates import Candidates
+from tonearm.ranking.ranker import RankerModel
+from tonearm.runs.read import Id
+from tonearm.runs.restore import Restored
 from tonearm.sources.base import Source
 from tonearm.types import Bools, Float32s
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Sequence
 
-from tonearm.data import NOW
+from tonearm.data.dataset import NOW
 from tonearm.explanation.facts import LATELY, Facts, Fellow, Shared
-from tonearm.runs import Id
-from tonearm.words import counted
+from tonearm.runs.read import Id
+from tonearm.terminal.words import counted
 
 FEW = 2
 """Tracks of an artist or album, or listeners in common, from which on they are worth a sentence."""

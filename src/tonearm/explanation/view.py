@@ -8,14 +8,14 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tonearm.data import NOW
+from tonearm.data.dataset import NOW
 from tonearm.explanation import Explanation
 from tonearm.explanation.facts import LATELY, Facts
 from tonearm.explanation.parts import Ranking, SourcePart
-from tonearm.feature_names import feature_title, feature_value
-from tonearm.runs import Id
-from tonearm.terminal import visible
-from tonearm.words import counted
+from tonearm.ranking.feature_names import feature_title, feature_value
+from tonearm.runs.read import Id
+from tonearm.terminal.printing import visible
+from tonearm.terminal.words import counted
 
 TOP = 3
 """History items shown of each source."""

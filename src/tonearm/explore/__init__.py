@@ -13,8 +13,8 @@ from starlette.routing import Route
 
 from tonearm.errors import ConfigError, DataError
 from tonearm.explore.site import Site
-from tonearm.kernels.threads import blas_threads
-from tonearm.terminal import say
+from tonearm.kernels.machine.threads import blas_threads
+from tonearm.terminal.printing import say
 
 __all__ = ["app", "serve"]
 

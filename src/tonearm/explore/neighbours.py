@@ -7,10 +7,10 @@ from functools import cached_property
 
 import numpy as np
 
-from tonearm import store
 from tonearm.errors import DataError
 from tonearm.explore.tracks import SIMILAR, Tracks
-from tonearm.runs import Run
+from tonearm.runs import directory
+from tonearm.runs.read import Run
 from tonearm.types import AnyArray, Float32s, Int64s
 
 Arrays = dict[str, AnyArray]
@@ -115,7 +115,7 @@ class Models:
         if name not in self._mapped:
             if not path.is_file() or len(self.tracks) != self.run.manifest["items"]:
                 return None
-            self._mapped[name] = store.map_arrays(path)
+            self._mapped[name] = directory.map_arrays(path)
         return self._mapped[name]
 
     @cached_property

@@ -14,22 +14,23 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 
-from tonearm import compare, explanation, store
+from tonearm import compare, explanation
+from tonearm.data.times import to_moment
 from tonearm.errors import DataError
 from tonearm.explore import views
 from tonearm.explore.later import KERNELS, Later
 from tonearm.explore.neighbours import Models
 from tonearm.explore.tracks import SIMILAR, Tracks
-from tonearm.feature_names import feature_title, feature_value
-from tonearm.kernels.threads import threads
-from tonearm.moments import to_moment
+from tonearm.kernels.machine.threads import threads
 from tonearm.progress import Progress
+from tonearm.ranking.feature_names import feature_title, feature_value
 from tonearm.report import REPORT, headline
 from tonearm.report.answers import answers, lead
 from tonearm.report.parts import figure, written
-from tonearm.restored import Restored, restore
-from tonearm.runs import LIST_FILES, Id, Run, as_id
-from tonearm.words import counted
+from tonearm.runs import directory
+from tonearm.runs.read import LIST_FILES, Id, Run, as_id
+from tonearm.runs.restore import Restored, restore
+from tonearm.terminal.words import counted
 
 FINAL = LIST_FILES["recommendations"]
 
@@ -188,7 +189,7 @@ class Site:
     def home(self, request: Request) -> Response:
         """What run this is, and ways in."""
         profile = self.run.folder / "profile.json"
-        examples = store.read_json(profile)["examples"] if profile.is_file() else {"users": [], "items": []}
+        examples = directory.read_json(profile)["examples"] if profile.is_file() else {"users": [], "items": []}
         content = {
             "facts": headline(self.run.manifest),
             "lead": lead(self.metrics),

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from tonearm import store
-from tonearm.catalogue import TAGS, open_items
 from tonearm.errors import DataError
-from tonearm.inputs import reading
-from tonearm.runs import Id, Run, as_id, title
+from tonearm.loading.inputs import reading
+from tonearm.loading.items import TAGS, open_items
+from tonearm.runs import directory
+from tonearm.runs.read import Id, Run, as_id, title
 from tonearm.types import AnyArray, Float32s
 
 SIMILAR = "similar.parquet"
@@ -154,6 +154,6 @@ def _catalogue(run: Run, items: str | None, dtype: pl.DataType) -> tuple[pl.Data
 
 def _plays(run: Run, n: int) -> Float32s:
     path = run.folder / "models" / "popular_model.npz"
-    value = store.map_arrays(path).get("value") if path.is_file() else None
+    value = directory.map_arrays(path).get("value") if path.is_file() else None
     plays: Float32s = value if value is not None and len(value) == n else np.zeros(n, np.float32)
     return plays

@@ -11,8 +11,8 @@ from tonearm.explanation.view import history_parts, history_words, place_words, 
 from tonearm.explore import drawing
 from tonearm.explore.neighbours import Models
 from tonearm.explore.tracks import Track, Tracks
-from tonearm.runs import Id, Listener, summed
-from tonearm.words import title
+from tonearm.runs.read import Id, Listener, summed
+from tonearm.terminal.words import title
 
 Content = dict[str, Any]
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from tonearm.kernels._heap import contains, pack_rows
-from tonearm.kernels._jit import jit, jit_parallel, prange
-from tonearm.kernels._tile import WIDE, add_scaled, no_strip, store_tile
+from tonearm.kernels.best.heap import contains, pack_rows
+from tonearm.kernels.machine.jit import jit, jit_parallel, prange
+from tonearm.kernels.machine.tile import WIDE, add_scaled, no_strip, store_tile
 from tonearm.types import Float32s, Int32s, Int64s, UInt8s
 
 

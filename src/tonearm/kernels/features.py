@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tonearm.kernels._jit import jit, jit_parallel, prange
+from tonearm.kernels.machine.jit import jit, jit_parallel, prange
 from tonearm.types import Float32s, Int32s, Int64s
 
 NEVER = -(2**31)

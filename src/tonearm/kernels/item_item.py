@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from tonearm.kernels._dense import solve_positive
-from tonearm.kernels._heap import pack_rows
-from tonearm.kernels._jit import jit, jit_parallel, prange
-from tonearm.kernels._keys import Keys, key_of, score_bits, sort_keys, write
-from tonearm.kernels._simd import LANES, LEAST, SCAN, any_at_least, fill, fma, load, lowest_bit, store, take_next
+from tonearm.kernels.best.heap import pack_rows
+from tonearm.kernels.best.keys import Keys, key_of, score_bits, sort_keys, write
+from tonearm.kernels.machine.dense import solve_positive
+from tonearm.kernels.machine.jit import jit, jit_parallel, prange
+from tonearm.kernels.machine.simd import LANES, LEAST, SCAN, any_at_least, fill, fma, load, lowest_bit, store, take_next
 from tonearm.types import Float32s, Float64s, Int32s, Int64s
 
 

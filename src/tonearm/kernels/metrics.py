@@ -5,7 +5,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tonearm.kernels._jit import jit, jit_parallel, prange
+from tonearm.kernels.machine.jit import jit, jit_parallel, prange
 from tonearm.types import Bools, Float32s, Float64s, Int32s, Int64s
 
 UInt32s: TypeAlias = NDArray[np.uint32]

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from tonearm.kernels._jit import jit_parallel, prange
 from tonearm.kernels.features import place_of
+from tonearm.kernels.machine.jit import jit_parallel, prange
 from tonearm.types import Float32s, Int32s, Int64s
 
 DAY = 86_400

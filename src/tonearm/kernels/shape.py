@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tonearm.kernels._heap import contains
-from tonearm.kernels._jit import jit, jit_fast, jit_parallel, prange
+from tonearm.kernels.best.heap import contains
+from tonearm.kernels.machine.jit import jit, jit_fast, jit_parallel, prange
 from tonearm.types import Bools, Float32s, Float64s, Int32s, Int64s
 
 FRESH, RARE = 0, 1

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from tonearm.kernels._heap import contains, offer, sort_best_first
-from tonearm.kernels._jit import jit, jit_parallel, prange
-from tonearm.kernels._simd import LANES, LEAST, SCAN, any_at_least, fill, fma, load, lowest_bit, take_next
+from tonearm.kernels.best.heap import contains, offer, sort_best_first
 from tonearm.kernels.features import place_of
+from tonearm.kernels.machine.jit import jit, jit_parallel, prange
+from tonearm.kernels.machine.simd import LANES, LEAST, SCAN, any_at_least, fill, fma, load, lowest_bit, take_next
 from tonearm.types import AnyArray, Float32s, Int32s, Int64s
 
 UNTOUCHED = np.float32(-np.inf)

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from tonearm.kernels._jit import jit, jit_parallel, prange
+from tonearm.kernels.machine.jit import jit, jit_parallel, prange
 from tonearm.types import AnyArray, Float64s, Int32s, Int64s
 
 _SESSION = 0.5  # chance that a listen stays with the favourite of the one before it

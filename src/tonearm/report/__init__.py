@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from tonearm import store
 from tonearm.report import charts, examples, log, making, results
 from tonearm.report.answers import answers, lead
 from tonearm.report.page import render
-from tonearm.runs import Run
-from tonearm.signals import interrupts
-from tonearm.words import counted
+from tonearm.runs import directory
+from tonearm.runs.read import Run
+from tonearm.terminal.signals import interrupts
+from tonearm.terminal.words import counted
 
 __all__ = ["headline", "rebuild", "write"]
 
@@ -23,7 +23,7 @@ def write(folder: Path, manifest: dict[str, Any]) -> None:
 
     manifest: as in manifest.json; names of items are read from the catalogue that it names, if that is still there
     """
-    store.write_whole(folder / REPORT, render(content(Run(folder, manifest))))
+    directory.write_whole(folder / REPORT, render(content(Run(folder, manifest))))
 
 
 def attempt(folder: Path, manifest: dict[str, Any], out: Path) -> str | None:
@@ -55,15 +55,17 @@ def rebuild(run: Path) -> None:
     """
     opened = Run.open(run)
     page = render(content(opened))
-    store.write_whole(run / REPORT, page)
+    directory.write_whole(run / REPORT, page)
     path = run / REPORT
-    files = opened.manifest["files"] | {REPORT: {"sha256": store.sha256(path), "bytes": path.stat().st_size}}
-    store.write_whole(run / store.MANIFEST, store.to_json(opened.manifest | {"files": files, "report_missing": None}))
+    files = opened.manifest["files"] | {REPORT: {"sha256": directory.sha256(path), "bytes": path.stat().st_size}}
+    directory.write_whole(
+        run / directory.MANIFEST, directory.to_json(opened.manifest | {"files": files, "report_missing": None})
+    )
 
 
 def content(run: Run) -> dict[str, Any]:
     """Everything that the template shows."""
-    metrics, profile = run.metrics, store.read_json(run.folder / "profile.json")
+    metrics, profile = run.metrics, directory.read_json(run.folder / "profile.json")
     manifest = run.manifest
     users, names = examples.example_users(run, profile["examples"]["users"])
     items, more = examples.example_items(run, profile["examples"]["items"])

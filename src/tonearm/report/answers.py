@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tonearm.verdict import best_source
-from tonearm.words import TITLES, title
+from tonearm.evaluation.words import best_source
+from tonearm.terminal.words import TITLES, title
 
 Metrics = Mapping[str, Any]
 

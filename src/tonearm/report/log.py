@@ -5,7 +5,7 @@ from typing import Any
 
 from tonearm.report import charts
 from tonearm.report.parts import Column, Figure, Section, Table
-from tonearm.words import counted
+from tonearm.terminal.words import counted
 
 Tree = Mapping[str, Any]
 

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tonearm.feature_names import feature_title
+from tonearm.ranking.feature_names import feature_title
 from tonearm.report import charts
 from tonearm.report.parts import Column, Figure, Section, Table
-from tonearm.words import counted, title
+from tonearm.terminal.words import counted, title
 
 Tree = Mapping[str, Any]
 

@@ -14,8 +14,8 @@ from markupsafe import Markup
 
 from tonearm.errors import OutputError
 from tonearm.report.parts import figure, written
-from tonearm.store import write_whole
-from tonearm.words import counted
+from tonearm.runs.directory import write_whole
+from tonearm.terminal.words import counted
 
 
 def render(content: dict[str, Any]) -> str:

@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tonearm.evaluation.words import best_source, rule_lines, without_hit
 from tonearm.report import charts
 from tonearm.report.answers import ALS, POPULAR, in_sentence
 from tonearm.report.parts import Column, Figure, Section, Table
-from tonearm.verdict import best_source, rule_lines, without_hit
-from tonearm.words import counted, title
+from tonearm.terminal.words import counted, title
 
 Tree = Mapping[str, Any]
 

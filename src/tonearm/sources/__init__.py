@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from tonearm.data import Dataset
-from tonearm.left_out import LeftOut
+from tonearm.data.dataset import Dataset
 from tonearm.progress import Progress, no_progress
 from tonearm.sources.again import AgainModel
 from tonearm.sources.als import ALS, ALSModel
@@ -15,6 +14,7 @@ from tonearm.sources.base import Recipe, Source
 from tonearm.sources.content import ContentModel
 from tonearm.sources.ease import EASE
 from tonearm.sources.item_item import ItemItemModel
+from tonearm.sources.left_out import LeftOut
 from tonearm.sources.popularity import PopularityModel
 from tonearm.sources.spectral import Spectral, SpectralModel
 from tonearm.sources.trend import Trend

@@ -7,10 +7,10 @@ from typing import Annotated, Self
 import numpy as np
 from pydantic import Field
 
-from tonearm.data import Block, Dataset
+from tonearm.data.dataset import Block, Dataset
+from tonearm.data.lists import Lists
 from tonearm.kernels import own as kernels
-from tonearm.kernels.lists import best_of_rows
-from tonearm.lists import Lists
+from tonearm.kernels.best.lists import best_of_rows
 from tonearm.options import options
 from tonearm.progress import Progress, no_progress
 from tonearm.types import AnyArray, Bools, Float32s, Float64s

@@ -8,21 +8,15 @@ from typing import Annotated, Literal, Self, get_args
 import numpy as np
 from pydantic import Field
 
-from tonearm.data import Block, Dataset, Pairs
-from tonearm.kernels.als import fit_als, fold_in
-from tonearm.kernels.als_optimum import fit_optimum
-from tonearm.kernels.approximate import similar_approximate
-from tonearm.kernels.csr import Csr, transpose_csr
-from tonearm.kernels.similar import similar_to_all
-from tonearm.kernels.topk import (
-    ItemIndex,
-    index_items,
-    score_pairs,
-    similar_top_k,
-    top_k,
-    unit_vectors,
-)
-from tonearm.lists import Lists
+from tonearm.data.dataset import Block, Dataset
+from tonearm.data.lists import Lists
+from tonearm.data.log import Pairs
+from tonearm.kernels.als.csr import Csr, transpose_csr
+from tonearm.kernels.als.fit import fit_als, fold_in
+from tonearm.kernels.als.optimum import fit_optimum
+from tonearm.kernels.nearest.approximate import similar_approximate
+from tonearm.kernels.nearest.similar import similar_to_all
+from tonearm.kernels.nearest.topk import ItemIndex, index_items, score_pairs, similar_top_k, top_k, unit_vectors
 from tonearm.options import options
 from tonearm.progress import Progress, no_progress
 from tonearm.sources.history import recency_weights

@@ -5,8 +5,8 @@ from typing import Protocol, Self
 
 import numpy as np
 
-from tonearm.data import Block, Dataset
-from tonearm.lists import Lists
+from tonearm.data.dataset import Block, Dataset
+from tonearm.data.lists import Lists
 from tonearm.progress import Progress, no_progress
 from tonearm.types import AnyArray, Bools, Float32s, Float64s
 

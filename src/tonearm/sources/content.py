@@ -7,14 +7,15 @@ from typing import Self
 import numpy as np
 import polars as pl
 
-from tonearm.data import Block, Dataset, Tags
+from tonearm.data.catalogue import Tags
+from tonearm.data.dataset import Block, Dataset
+from tonearm.data.lists import Lists
+from tonearm.data.vocabulary import Vocabulary
 from tonearm.errors import DataError
 from tonearm.kernels import content as kernels
-from tonearm.lists import Lists
 from tonearm.options import options
 from tonearm.progress import Progress, no_progress
 from tonearm.types import AnyArray, Bools, Float32s, Float64s, Int32s, Int64s
-from tonearm.vocabulary import Vocabulary
 
 
 @options

@@ -8,17 +8,17 @@ import scipy.linalg
 from numba import get_num_threads
 from pydantic import Field
 
-from tonearm.data import Dataset
+from tonearm.data.dataset import Dataset
 from tonearm.errors import ConfigError
 from tonearm.kernels import item_item as kernels
-from tonearm.kernels.csr import Csr, transpose_csr
-from tonearm.kernels.lists import best_of_rows
-from tonearm.kernels.threads import blas_threads
-from tonearm.left_out import LeftOut
+from tonearm.kernels.als.csr import Csr, transpose_csr
+from tonearm.kernels.best.lists import best_of_rows
+from tonearm.kernels.machine.threads import blas_threads
 from tonearm.options import options
 from tonearm.progress import Progress, no_progress
 from tonearm.sources.history import cut_off, of_items, sampled
 from tonearm.sources.item_item import ItemItem, ItemItemModel, affordable
+from tonearm.sources.left_out import LeftOut
 from tonearm.types import AnyArray, Float32s, Int32s
 
 LISTENER = 8

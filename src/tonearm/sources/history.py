@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from tonearm.data import Pairs
+from tonearm.data.log import Pairs
 from tonearm.kernels import item_item as kernels
 from tonearm.kernels import sums
-from tonearm.kernels.csr import Csr
-from tonearm.left_out import LeftOut
+from tonearm.kernels.als.csr import Csr
+from tonearm.sources.left_out import LeftOut
 from tonearm.types import Float32s, Int32s, Int64s
 
 

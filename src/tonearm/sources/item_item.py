@@ -10,15 +10,15 @@ import numpy as np
 from numba import get_num_threads
 from pydantic import Field
 
-from tonearm.data import Block, Dataset
+from tonearm.data.dataset import Block, Dataset
+from tonearm.data.lists import Lists
 from tonearm.kernels import item_item as kernels
 from tonearm.kernels import sums as sums_kernels
-from tonearm.kernels.csr import Csr, transpose_csr
-from tonearm.left_out import LeftOut
-from tonearm.lists import Lists
+from tonearm.kernels.als.csr import Csr, transpose_csr
 from tonearm.options import options
 from tonearm.progress import Progress, no_progress
 from tonearm.sources.history import cut_off, places, recency_weights, sampled
+from tonearm.sources.left_out import LeftOut
 from tonearm.types import AnyArray, Bools, Float32s, Float64s, Int32s, Int64s
 
 

@@ -6,11 +6,11 @@ from typing import Annotated, Self
 import numpy as np
 from pydantic import Field
 
-from tonearm.data import Block, Dataset
+from tonearm.data.dataset import Block, Dataset
+from tonearm.data.lists import Lists
+from tonearm.data.times import DAY
 from tonearm.errors import DataError
-from tonearm.kernels import lists as kernels
-from tonearm.lists import Lists
-from tonearm.moments import DAY
+from tonearm.kernels.best import lists as kernels
 from tonearm.options import options
 from tonearm.progress import Progress, no_progress
 from tonearm.types import AnyArray, Bools, Float32s, Float64s, Int32s

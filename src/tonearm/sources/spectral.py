@@ -8,11 +8,11 @@ from typing import Annotated, Self
 import numpy as np
 from pydantic import Field
 
-from tonearm.data import Block, Dataset
-from tonearm.kernels.csr import Csr, multiply, transpose_csr
-from tonearm.kernels.svd import singular_triples
-from tonearm.kernels.topk import ItemIndex, index_items, score_pairs, top_k
-from tonearm.lists import Lists
+from tonearm.data.dataset import Block, Dataset
+from tonearm.data.lists import Lists
+from tonearm.kernels.als.csr import Csr, multiply, transpose_csr
+from tonearm.kernels.als.svd import singular_triples
+from tonearm.kernels.nearest.topk import ItemIndex, index_items, score_pairs, top_k
 from tonearm.options import options
 from tonearm.progress import Progress, no_progress
 from tonearm.sources.history import recency_weights

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from tonearm.data import Dataset
+from tonearm.data.dataset import Dataset
 from tonearm.errors import ConfigError
 from tonearm.options import options
 from tonearm.sources.base import Source

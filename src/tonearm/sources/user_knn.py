@@ -8,10 +8,10 @@ import numpy as np
 from numba import get_num_threads
 from pydantic import Field
 
-from tonearm.data import Block, Dataset
+from tonearm.data.dataset import Block, Dataset
+from tonearm.data.lists import Lists
 from tonearm.kernels import sums as kernels
-from tonearm.kernels.csr import Csr, transpose_csr
-from tonearm.lists import Lists
+from tonearm.kernels.als.csr import Csr, transpose_csr
 from tonearm.options import options
 from tonearm.progress import Progress, no_progress
 from tonearm.sources.history import places, recency_weights

@@ -12,14 +12,14 @@ from rich.progress import track
 
 from tonearm.errors import ConfigError
 from tonearm.kernels import synth as kernels
-from tonearm.prepare import ROW_GROUP, items_table
-from tonearm.store import new_directory
+from tonearm.runs.directory import new_directory
 from tonearm.synth.catalogue import Catalogue, make_catalogue, period_of_day, period_weights
 from tonearm.synth.listeners import Listeners, daily_shares, day_rates, make_listeners
 from tonearm.synth.names import genre_ids, list_column, name_table
+from tonearm.synth.prepare import ROW_GROUP, items_table
 from tonearm.synth.preset import PRESETS, TEST_DAY, Preset
 from tonearm.synth.twin import describe
-from tonearm.terminal import console
+from tonearm.terminal.printing import console
 from tonearm.types import AnyArray, Float64s, Int32s, Int64s
 
 __all__ = ["PRESETS", "Preset", "describe", "generate"]

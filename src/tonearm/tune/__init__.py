@@ -15,19 +15,19 @@ from typing import Any
 import numpy as np
 from rich.text import Text
 
-from tonearm import store
 from tonearm.config import Config, to_toml
-from tonearm.data import Dataset
+from tonearm.data.dataset import Dataset
+from tonearm.data.times import parse_moment
 from tonearm.errors import ConfigError
-from tonearm.kernels.threads import threads
-from tonearm.metrics import focus_of
-from tonearm.moments import parse_moment
+from tonearm.evaluation.meters import focus_of
+from tonearm.kernels.machine.threads import threads
 from tonearm.pipeline import Inputs
 from tonearm.progress import no_progress
-from tonearm.signals import interrupts
+from tonearm.runs import directory
 from tonearm.sources import fit_sources, left_out
 from tonearm.sources.base import Source
-from tonearm.terminal import console, one_line
+from tonearm.terminal.printing import console, one_line
+from tonearm.terminal.signals import interrupts
 from tonearm.tune import measure
 from tonearm.tune.space import RANKER, Params, spaces, values_of, with_values
 from tonearm.tune.study import Stage, Verdict, check_same, require_optuna, storage
@@ -186,7 +186,7 @@ class _Search:
         for verdict in self.verdicts.values():
             config = with_values(config, verdict.stage, verdict.params)
         text = "".join(f"# {one_line(line)}\n" for line in self._story()) + "\n" + to_toml(config)
-        store.write_whole(self.out, text)
+        directory.write_whole(self.out, text)
 
     def _story(self) -> list[str]:
         """What was tried and what came of it, in lines."""
@@ -238,7 +238,7 @@ def _check(out: Path, minutes: float | None, trials: int | None) -> None:
         raise ConfigError(f"--trials {trials}: there is nothing to try. Give a whole number from 1 up.")
     if study_file(out).exists():
         return
-    store.check_free(out)
+    directory.check_free(out)
 
 
 def _flat(config: Config) -> dict[str, Any]:

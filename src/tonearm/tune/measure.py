@@ -10,17 +10,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tonearm.config import Config
-from tonearm.data import Block, Dataset
-from tonearm.features import Features
-from tonearm.lists import Lists
-from tonearm.metrics import AccuracyMeter, Truth, focus_of, truth
+from tonearm.data.dataset import Block, Dataset
+from tonearm.data.lists import Lists
+from tonearm.data.truth import Truth, truth
+from tonearm.evaluation.meters import AccuracyMeter, focus_of
 from tonearm.pipeline import stage_rng, training_table
 from tonearm.progress import Progress
-from tonearm.recommender import Recommender
+from tonearm.ranking.features import Features
+from tonearm.ranking.recommender import Recommender
+from tonearm.ranking.training import join_tables
 from tonearm.sources import Source, fit_sources
 from tonearm.sources.trend import Trend
 from tonearm.split import InnerSplit, inner_splits
-from tonearm.training import join_tables
 from tonearm.types import Bools, Float32s, Int64s
 
 USERS = 10_000

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tonearm.bootstrap import interval, resample
 from tonearm.errors import ConfigError, MissingExtra, OutputError
+from tonearm.evaluation.bootstrap import interval, resample
 from tonearm.tune.space import Choice, Params, Range, Space
 from tonearm.types import Bools, Float32s
 

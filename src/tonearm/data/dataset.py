@@ -1,0 +1,132 @@
+"""What a source may learn from, and the unit of work: a block of users."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from tonearm.data.catalogue import Catalogue
+from tonearm.data.log import Log, Pairs
+from tonearm.data.times import DAY
+from tonearm.data.vocabulary import Vocabulary
+from tonearm.kernels.best.lists import window_counts
+from tonearm.types import Bools, Counts, Float64s, Int32s, Int64s
+
+NOW = 7  # days before the cut that count as now for popularity
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What a source may learn from: the events before `now`, and the catalogue.
+
+    now: the cutoff in seconds that every event lies before; 0 in a log without time
+    """
+
+    users: Vocabulary
+    catalogue: Catalogue
+    log: Log
+    now: int
+
+    @property
+    def n_users(self) -> int:
+        return self.log.n_users
+
+    @property
+    def n_items(self) -> int:
+        return self.log.n_items
+
+    @property
+    def pairs(self) -> Pairs:
+        """The log summed over repeats."""
+        return self.labelled_pairs.head(self.n_users)
+
+    def rows(self, side_information: bool) -> Pairs:
+        """`labelled_pairs` or `pairs`."""
+        return self.labelled_pairs if side_information else self.pairs
+
+    @cached_property
+    def labelled_pairs(self) -> Pairs:
+        """`pairs`, and rows for the catalogue's labels, as if each were a user who had played all that carry it.
+
+        Source: Jeunen, Van Balen, Goethals 2020, section 4 ("collective" EASE), with weight 1
+        """
+        return Pairs.of(self.log, self.catalogue.label_rows(self.listeners > 0))
+
+    @cached_property
+    def plays(self) -> Counts:
+        """Events of each item, or their summed weight where the log has weights, (n_items,)."""
+        return self.events if self.log.weight is None else self.log.item_weights()
+
+    @property
+    def events(self) -> Int64s:
+        """Events of each item, (n_items,)."""
+        return self._counts[0]
+
+    @cached_property
+    def listeners(self) -> Int64s:
+        """Distinct users of each item, (n_items,)."""
+        return self._counts[1]
+
+    @cached_property
+    def _counts(self) -> tuple[Int64s, Int64s]:
+        return self.log.item_counts()
+
+    @cached_property
+    def plays_now(self) -> Float64s:
+        """Plays of each item in the last `NOW` days, (n_items,); zeros in a log without time."""
+        return self.plays_within((NOW,))[0] if self.log.time is not None else np.zeros(self.n_items)
+
+    def plays_within(self, days: Sequence[int]) -> Float64s:
+        """Plays of each item in the last days of each of some numbers of days, ascending, (n, n_items)."""
+        log, since = self.log, np.array([self.now - n * DAY for n in days], np.int64)
+        assert log.time is not None
+        return window_counts(log.start, log.stop, log.item, log.time, log.weights, since, self.n_items)
+
+    @cached_property
+    def popularity_order(self) -> Int32s:
+        """Items with an event, most plays first, then lowest index."""
+        return np.argsort(-self.plays, kind="stable")[: int((self.plays > 0).sum())].astype(np.int32)
+
+    def popular_of(self, allowed: Bools | None) -> Int32s:
+        """`popularity_order` of some items, (n_items,) bool; of all where it is None."""
+        return self.popularity_order if allowed is None else self.popularity_order[allowed[self.popularity_order]]
+
+    def block(self, lo: int, hi: int, filter_seen: bool) -> "Block":
+        """The users lo to hi (exclusive) with their histories."""
+        return self.block_of(np.arange(lo, hi, dtype=np.int32), filter_seen)
+
+    def block_of(self, users: Int32s, filter_seen: bool) -> "Block":
+        """Some users with their histories."""
+        log = self.log.users(users)
+        return Block(users, log, Pairs.of(log), self.now, filter_seen)
+
+
+@dataclass(frozen=True)
+class Block:
+    """The unit of work: some users and all that is known of each before `now`.
+
+    users: (b,) int32 user index in the fitted data; −1 for a user who is not in it (folded in from the history alone)
+    log, pairs: their histories, row i belongs to users[i]
+    filter_seen: leave what a user has already heard out of their lists
+    """
+
+    users: Int32s
+    log: Log
+    pairs: Pairs
+    now: int
+    filter_seen: bool
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    @property
+    def n_items(self) -> int:
+        return self.pairs.n_items
+
+    @cached_property
+    def seen(self) -> tuple[Int64s, Int32s]:
+        """What to leave out: indptr (b + 1,) int64 and items, ascending in a row; empty unless `filter_seen`."""
+        if self.filter_seen:
+            return self.pairs.indptr, self.pairs.item
+        return np.zeros(len(self) + 1, np.int64), np.empty(0, np.int32)

@@ -1,0 +1,1 @@
+"""How good lists are: meters, intervals, comparisons, the funnel, and words for them."""

@@ -1,0 +1,1 @@
+"""Alternating least squares: fit, fold-in, optimum, singular vectors."""

@@ -1,0 +1,1 @@
+"""The best few of many: heaps, keys, binary search, lists of rows."""

@@ -1,0 +1,1 @@
+"""Nearest vectors: exact top-k, similar items, exact and approximate."""

@@ -1,0 +1,1 @@
+"""From files to a data set: open, count, check, put in order."""

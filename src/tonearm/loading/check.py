@@ -1,0 +1,158 @@
+"""Look at the inputs without running anything: what was counted, what is worth knowing, what is wrong."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from tonearm.errors import DataError
+from tonearm.loading.count import DataOptions
+from tonearm.loading.items import CatalogueFound
+from tonearm.loading.load import gather, survey
+from tonearm.loading.summary import Found, LogFound, SideFound, TestFound, log_found, notes
+from tonearm.progress import Progress, no_progress
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a check found.
+
+    found: the counts; train and test are None where errors kept their events from being put in order
+    errors: what would stop a run
+    warnings: what a run would say and go on
+    """
+
+    found: Found
+    errors: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as plain dicts, lists and numbers, ready for JSON."""
+        return {"found": self.found.as_dict(), "errors": self.errors, "warnings": self.warnings}
+
+
+def check(
+    logs: dict[str, str],
+    items: str | None,
+    test_from: datetime | None = None,
+    options: DataOptions | None = None,
+    today: datetime | None = None,
+    progress: Progress = no_progress,
+) -> Checked:
+    """Read the inputs as a run would and report everything found, all errors at once.
+
+    logs: {"events": address}, or {"train": address, "test": address}
+    test_from: look at the split at this moment too; None takes the whole of `events` as train
+    """
+    seen = survey(logs, items, test_from, options, today)
+    errors = list(seen.problems)
+    if not errors:
+        try:
+            found = gather(seen, progress).found
+            return Checked(found, [], found.notes)
+        except DataError as error:
+            errors += str(error).split("\n")
+    counted = {name: log_found(*pair, seen.options, None) for name, pair in seen.logs.items()}
+    found = Found(counted, seen.catalogue)
+    return Checked(found, errors, notes(found))
+
+
+def render(checked: Checked) -> RenderableType:
+    """Tables of the counts, then warnings, then errors, then one line that sums up."""
+    found = checked.found
+    parts: list[RenderableType] = [_log_table(name, log) for name, log in found.logs.items()]
+    if found.catalogue is not None:
+        parts.append(_catalogue_table(found.catalogue, found.orphan_items))
+    if found.train is not None:
+        parts.append(_train_table(found.train))
+    if found.test is not None:
+        parts.append(_test_table(found.test))
+    parts += [Text.assemble(("warning ", "yellow"), text) for text in checked.warnings]
+    parts += [Text.assemble(("error ", "bold red"), text) for text in checked.errors]
+    n_errors, n_warnings = len(checked.errors), len(checked.warnings)
+    verdict = "can be used" if n_errors == 0 else "cannot be used as it is"
+    parts.append(Text(f"{_plural(n_errors, 'error')}, {_plural(n_warnings, 'warning')}: the input {verdict}."))
+    return Group(*parts)
+
+
+def _log_table(name: str, log: LogFound) -> Table:
+    table = _table(f"{name}: {log.path}")
+    renamed = [f"{theirs} as {ours}" for ours, theirs in log.columns.items() if ours != theirs]
+    _row(table, "rows", log.rows)
+    for column in log.columns:
+        _row(table, f"rows without {log.columns[column]}", log.nulls.get(column, 0))
+    if "started_at" in log.columns:
+        _row(table, "rows later than now", log.futures)
+        _row(table, "exact duplicates", log.duplicates)
+    _row(table, "rows of items that the catalogue lacks", log.orphans)
+    for rule, n in log.dropped.items():
+        _row(table, f"left out by data.{rule}", n)
+    _row(table, "kept", log.kept)
+    _row(table, "first", log.first)
+    _row(table, "last", log.last)
+    if renamed:
+        _row(table, "columns read", ", ".join(renamed))
+    return table
+
+
+def _catalogue_table(catalogue: CatalogueFound, orphan_items: int | None) -> Table:
+    table = _table(f"items: {catalogue.path}")
+    _row(table, "items", catalogue.rows - catalogue.null_ids)
+    _row(table, "rows without item_id", catalogue.null_ids)
+    for column in ("name", "genres", "artists", "albums"):
+        if column in catalogue.missing:
+            _row(table, f"items without {column}", "no such column")
+        else:
+            without = catalogue.rows - catalogue.null_ids - catalogue.filled.get(column, 0)
+            _row(table, f"items without {column}", without)
+    _row(table, "train items that it lacks", orphan_items)
+    return table
+
+
+def _train_table(train: SideFound) -> Table:
+    table = _table("train")
+    _row(table, "events", train.events)
+    _row(table, "of these repeats of the same user and item", train.repeats)
+    _row(table, "users", train.users)
+    _row(table, "users with one event", train.users_with_one)
+    _row(table, "events a user, median", train.median_per_user)
+    _row(table, "events a user, most", train.max_per_user)
+    _row(table, "items", train.items)
+    _row(table, "items with one event", train.items_with_one)
+    _row(table, "events an item, median", train.median_per_item)
+    _row(table, "events an item, most", train.max_per_item)
+    _row(table, "first", train.first)
+    _row(table, "last", train.last)
+    return table
+
+
+def _test_table(test: TestFound) -> Table:
+    table = _table("test")
+    _row(table, "events", test.events)
+    _row(table, "of these of items that nothing knows", test.unknown_events)
+    _row(table, "users", test.users)
+    _row(table, "warm users (in train)", test.warm_users)
+    _row(table, "cold users", test.cold_users)
+    _row(table, "first", test.first)
+    _row(table, "last", test.last)
+    return table
+
+
+def _table(title: str) -> Table:
+    table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2))
+    table.add_column("what")
+    table.add_column("value", justify="right")
+    return table
+
+
+def _row(table: Table, what: str, value: float | str | None) -> None:
+    """A row; none where the value is unknown."""
+    if value is not None:
+        table.add_row(what, value if isinstance(value, str) else f"{value:,}")
+
+
+def _plural(n: int, word: str) -> str:
+    return f"{n} {word}" if n == 1 else f"{n} {word}s"

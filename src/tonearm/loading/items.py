@@ -1,0 +1,192 @@
+"""Read the catalogue and lay it out by item index."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from tonearm.data.catalogue import Catalogue, Tags
+from tonearm.data.vocabulary import Vocabulary
+from tonearm.errors import DataError
+from tonearm.loading.inputs import Input, find_column, first_row, is_id, open_input, reading
+from tonearm.types import Int32s
+
+TAGS = ("genres", "artists", "albums")
+
+
+@dataclass(frozen=True)
+class Items:
+    """The catalogue as it was read: `item_id` in ascending order, and those of name, genres, artists, albums it has."""
+
+    input: Input
+    table: pl.DataFrame
+
+    @property
+    def ids(self) -> pl.Series:
+        return self.table["item_id"]
+
+
+@dataclass(frozen=True)
+class CatalogueFound:
+    """What a catalogue holds.
+
+    filled: items with a non-empty name, genres, artists and albums; a column that is missing or empty all over is not
+        named here
+    missing: columns that are missing
+    empty: columns that are there and hold nothing
+    """
+
+    path: str
+    rows: int
+    null_ids: int
+    filled: dict[str, int]
+    missing: list[str]
+    empty: list[str]
+
+
+def open_items(address: str, like: pl.DataType | None, drop_nulls: bool) -> tuple[Items, CatalogueFound]:
+    """Read a catalogue.
+
+    like: the type of the log's item ids, which the catalogue's are cast to; None to keep their own
+    drop_nulls: leave rows without item_id out instead of raising
+
+    Raises:
+        DataError: not readable; no item_id; wrong types; null or repeated ids; ids that the log's type cannot hold.
+            All problems with the columns stand in one message, a line each.
+    """
+    source = open_input(address)
+    columns = _columns(source)
+    scan = source.scan().select(
+        [pl.col(columns["item_id"]).alias("item_id"), *(pl.col(c) for c in ("name", *TAGS) if c in columns)]
+    )
+    with reading(address):
+        table = scan.collect()
+    nulls = table["item_id"].null_count()
+    if nulls and not drop_nulls:
+        raise DataError(
+            f"{address}: {nulls:,} of {len(table):,} rows have no {columns['item_id']} (first: "
+            f'{first_row(table, pl.col("item_id").is_null())}). Drop them, or set data.on_null = "drop".'
+        )
+    rows = len(table)
+    _check_distinct(address, table)
+    table = table.filter(pl.col("item_id").is_not_null())
+    table = table.with_columns(_like(address, table["item_id"], like)).sort("item_id")
+    if table["item_id"].dtype == pl.UInt64 and len(table) and int(table["item_id"][-1]) > 2**63 - 1:
+        raise DataError(f"{address}: item_id goes up to {table['item_id'][-1]}, above 2^63 - 1. Cast it to strings.")
+    table = table.with_columns(_cleaned(name) for name in TAGS if name in columns)
+    filled = {name: _filled(table[name]) for name in ("name", *TAGS) if name in columns}
+    found = CatalogueFound(
+        path=address,
+        rows=rows,
+        null_ids=nulls,
+        filled={name: n for name, n in filled.items() if n},
+        missing=[name for name in ("name", *TAGS) if name not in columns],
+        empty=[name for name, n in filled.items() if n == 0],
+    )
+    return Items(source, table), found
+
+
+def lay_out(items: Items | None, vocabulary: Vocabulary) -> Catalogue:
+    """The catalogue over a vocabulary that holds all of its items and perhaps more."""
+    if items is None:
+        return Catalogue(vocabulary)
+    index = vocabulary.encode(items.ids)
+    table, n = items.table, len(vocabulary)
+    name = None
+    if "name" in table.columns and table["name"].null_count() < len(table):
+        place = np.full(n, len(table), dtype=np.int64)
+        place[index] = np.arange(len(table))
+        padded = pl.concat([table["name"], pl.Series("name", [None], dtype=pl.String)])
+        name = padded.gather(place)
+    tags = {column: _tags(table[column], index, n) for column in TAGS if column in table.columns}
+    return Catalogue(vocabulary, name, tags.get("genres"), tags.get("artists"), tags.get("albums"))
+
+
+def _columns(source: Input) -> dict[str, str]:
+    """Our names of the columns that are there -> the caller's; raises on missing ids and on wrong types."""
+    columns, problems = {}, []
+    item = find_column(source, "item_id")
+    if item is None:
+        has = ", ".join(source.schema)
+        problems.append(
+            f"{source.address}: no column item_id (or track_id). It has {has}. Rename the one that is meant."
+        )
+    else:
+        columns["item_id"] = item
+        if not is_id(source.schema[item]):
+            problems.append(
+                f"{source.address}: {item} is of type {source.schema[item]}, and item_id must be an integer of at most "
+                "64 bits or a string. Cast it first."
+            )
+    for name, wanted in (("name", pl.String()), *((tag, pl.List(pl.String)) for tag in TAGS)):
+        dtype = source.schema.get(name)
+        if dtype is None:
+            continue
+        columns[name] = name
+        if name in source.parts.clashes:
+            problems.append(source.parts.clashes[name])
+            continue
+        if dtype not in (wanted, pl.Null, pl.List(pl.Null)):
+            words = "a string" if name == "name" else "a list of strings, of one string where an item has one"
+            problems.append(
+                f"{source.address}: {name} is of type {dtype}, and must be {words}. Cast it, or leave it out."
+            )
+    if problems:
+        raise DataError("\n".join(problems))
+    return columns
+
+
+def _like(address: str, ids: pl.Series, like: pl.DataType | None) -> pl.Series:
+    if not ids.dtype.is_integer():
+        ids = ids.cast(pl.String)
+    if like is None or ids.dtype == like:
+        return ids
+    if ids.dtype.is_integer() != like.is_integer():
+        raise DataError(
+            f"{address}: item_id is of type {ids.dtype}, but {like} in the log, so no event would find its item. "
+            "Cast one of the two."
+        )
+    cast = ids.cast(like, strict=False)
+    lost = cast.null_count()
+    if lost:
+        raise DataError(
+            f"{address}: {lost:,} of {len(ids):,} item_id do not fit into {like}, their type in the log (first: "
+            f"{ids.filter(cast.is_null())[0]}). Cast the log's item_id to {ids.dtype}."
+        )
+    return cast
+
+
+def _check_distinct(address: str, table: pl.DataFrame) -> None:
+    repeated = pl.col("item_id").is_not_null() & ~pl.col("item_id").is_first_distinct()
+    n = table.filter(repeated).height
+    if n == 0:
+        return
+    row = first_row(table, repeated)
+    raise DataError(
+        f"{address}: {n:,} of {len(table):,} rows repeat an item_id (first: {row}). Keep one row for each item."
+    )
+
+
+def _cleaned(name: str) -> pl.Expr:
+    """Lists of strings without nulls and empty strings; a null list is an empty one."""
+    lists = pl.col(name).cast(pl.List(pl.String))
+    kept = lists.list.eval(pl.element().filter(pl.element().is_not_null() & (pl.element() != "")))
+    return kept.fill_null(pl.lit([], dtype=pl.List(pl.String)))
+
+
+def _filled(column: pl.Series) -> int:
+    if column.dtype == pl.List:
+        return int((column.list.len() > 0).sum())
+    return len(column) - column.null_count()
+
+
+def _tags(column: pl.Series, index: Int32s, n_items: int) -> Tags | None:
+    """The labels by item index, without repeats in an item; None when there are none at all."""
+    table = pl.DataFrame({"item": index, "label": column}).filter(pl.col("label").list.len() > 0).sort("item")
+    flat = table.explode("label").unique(["item", "label"], maintain_order=True)
+    if flat.is_empty():
+        return None
+    labels = Vocabulary.of(flat["label"])
+    counts = np.bincount(flat["item"].to_numpy(), minlength=n_items)
+    indptr = np.concatenate(([0], counts.cumsum())).astype(np.int64)
+    return Tags(indptr, labels.encode(flat["label"]), labels)

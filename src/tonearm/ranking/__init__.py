@@ -1,0 +1,1 @@
+"""From sources to a final list: candidates, features, ranker, recommender."""

@@ -1,0 +1,333 @@
+"""The ranker: gradient-boosted trees over the candidates, blended with the sources' own scores as far as that helps.
+
+Users of the label window are split into folds. Each fold is scored by trees that never saw it; on those scores the
+share of the trees in the final score is chosen. Little data therefore ends near a plain blend of the sources.
+"""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import catboost
+import numpy as np
+from pydantic import Field
+
+from tonearm.kernels.features import standardize
+from tonearm.options import options
+from tonearm.progress import Progress, no_progress
+from tonearm.ranking.blend import K, alike, blended, fit_blend, ndcgs
+from tonearm.ranking.training import TrainingTable
+from tonearm.types import Bools, Float32s, Float64s, Int64s
+
+MIXES = (0.0, 0.25, 0.5, 0.75)
+"""Shares of the trees that are compared on held-out users; few of them, or of the same draw, would overrate all."""
+
+USUAL = MIXES[-1]
+"""The share that is taken where they cannot tell."""
+
+LEAST = 100
+"""Candidates that a tree is grown on at least, as far as there are as many; CatBoost refuses a draw of one."""
+
+NOTHING_TELLS = "nothing tells the played candidates of the label window from the others"
+
+LOSSES = {"logloss": "Logloss", "yetirank": "YetiRank", "querysoftmax": "QuerySoftMax", "pairlogit": "PairLogit"}
+
+
+@options
+class Ranker:
+    """Gradient boosting over candidates, grouped by user.
+
+    loss: what CatBoost minimises
+    iterations, depth, learning_rate, l2: trees at most, their depth, shrinkage, and the penalty on leaf values
+    subsample: share of the candidates that each tree is grown on, drawn at random; more where it would be few
+    patience: trees without a better held-out score before training stops
+    users: users of the label window to train on, drawn at random where there are more
+    negatives: candidates without a play kept for each user in training, drawn at random where there are more
+    folds: parts of the users, each held out once, where there are fewer than `many` users; else one part is held out
+    repeats: times that parts and negatives are drawn anew at most, so that less of the list is luck; fewer where that
+        would be more work than `many` users are
+    many: users from which on one held-out part is enough
+    features: names of the features to learn from, as far as the data have them; none named means all. Trees are blended
+        with the standardised scores among them, and stand alone where those are none
+    """
+
+    loss: Literal["logloss", "yetirank", "querysoftmax", "pairlogit"] = "logloss"
+    iterations: Annotated[int, Field(ge=1)] = 1_000
+    depth: Annotated[int, Field(ge=1, le=12)] = 6
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.2
+    l2: Annotated[float, Field(ge=0)] = 10.0
+    subsample: Annotated[float, Field(gt=0, le=1)] = 0.3
+    patience: Annotated[int, Field(ge=1)] = 25
+    users: Annotated[int, Field(ge=2)] = 20_000
+    negatives: Annotated[int, Field(ge=1)] = 30
+    folds: Annotated[int, Field(ge=2)] = 5
+    repeats: Annotated[int, Field(ge=1)] = 4
+    many: Annotated[int, Field(ge=0)] = 5_000
+    features: tuple[str, ...] = ()
+
+    def fit(
+        self,
+        table: TrainingTable,
+        rng: np.random.Generator,
+        threads: int = -1,
+        progress: Progress = no_progress,
+        later: bool = False,
+    ) -> "RankerModel":
+        """Train trees and blend, and choose their shares on users that the trees have not seen.
+
+        Where there is too little to learn from, the model is the blend, or the sources counting alike, and says why.
+
+        later: labels are of a time after the candidates' history, so that users held out see what changes; where they
+            are many too, trees may have the whole score
+        """
+        found = table.found
+        learners = len(np.unique(table.user[found]))
+        if learners < 2:
+            who = "only one user" if learners else "no user"
+            return RankerModel.of_sources(table.names, f"{who} played a candidate in the label window")
+        n_groups, folds = int(found.sum()), min(self.folds, learners)
+        many = n_groups >= self.many
+        rounds = 1 if many else folds
+        repeats = 1 if many else min(self.repeats, max(1, self.many // n_groups))
+        total, times = np.zeros(len(table.label), np.float32), np.zeros(len(table.user), np.int64)
+        models: list[Any] = []
+        refused = ""
+        for repeat in range(repeats):
+            part_of = table.parts(folds, rng, one=many)
+            seeds = rng.integers(2**31 - 1, size=rounds)
+            drawn = table.drawn(self.negatives, rng)
+            of_row = drawn.of_rows(part_of)
+            for part, seed in enumerate(seeds):
+                progress("trees", repeat * rounds + part, repeats * rounds)
+                model = self._train(drawn, of_row != part, of_row == part, int(seed), threads)
+                if isinstance(model, str):
+                    refused = model
+                    continue
+                judged = table.whole & (part_of == part)
+                rows = table.of_rows(judged)
+                total[rows] += model.predict(table.features[rows], thread_count=threads)
+                times[judged] += 1
+                models.append(model)
+        progress("trees", repeats * rounds, repeats * rounds)
+        # A part held out for good is kept from the blend too; where every part takes its turn, the blend's few weights
+        # gain nothing by having seen it.
+        blend = fit_blend(drawn, found & (part_of > 0), True) if many else fit_blend(table, found & table.whole, False)
+        if not models and len(table.z) == 0:
+            return RankerModel.of_sources(table.names, refused)
+        if not models:
+            judge = RankerModel(
+                table.names, table.z, None, blend, 0.0, _fallback(refused, "weighted by what was played")
+            )
+            return judge.with_best_mix(table, table.whole, None, (0.0,))
+        trees = models[0] if len(models) == 1 else self._mean(models)
+        counts = [model.tree_count_ for model in models]
+        validation = {
+            "rows": len(drawn.label),
+            "positives": int(table.label.sum()),
+            "loss": self.loss,
+            "trees": counts,
+            "limit": self.iterations,
+            "ended_at_limit": sum(count + self.patience > self.iterations for count in counts),
+        }
+        model = RankerModel(table.names, table.z, trees, blend, 1.0, validation)
+        shares = (1.0,) if len(table.z) == 0 else (*MIXES, 1.0) if many and later else MIXES
+        return model.with_best_mix(table, times > 0, total / np.maximum(table.of_rows(times), 1), shares)
+
+    def _mean(self, models: Sequence[Any]) -> Any:
+        return catboost.sum_models(models, weights=[1 / len(models)] * len(models))
+
+    def _train(self, table: TrainingTable, fit: Bools, held: Bools, seed: int, threads: int) -> Any:
+        """Trees; where they cannot be grown, why in words."""
+        model = catboost.CatBoost(
+            {
+                "loss_function": LOSSES[self.loss],
+                "iterations": self.iterations,
+                "depth": self.depth,
+                "learning_rate": self.learning_rate,
+                "l2_leaf_reg": self.l2,
+                "bootstrap_type": "Bernoulli",
+                "subsample": min(1.0, max(self.subsample, LEAST / int(fit.sum()))),
+                "sampling_frequency": "PerTree",
+                "leaf_estimation_iterations": 1,
+                "random_strength": 0,
+                "random_seed": seed,
+                "thread_count": threads,
+                "eval_metric": "NDCG:top=20;type=Base" if self.loss != "logloss" else "Logloss",
+                "od_type": "Iter",
+                "od_wait": self.patience,
+                "allow_writing_files": False,
+                "verbose": False,
+            }
+        )
+        try:
+            model.fit(table.pool(fit), eval_set=table.pool(held), use_best_model=True)
+        except catboost.CatBoostError as error:
+            return _why_refused(table.features[fit], table.label[fit], str(error))
+        return model if any(model.get_feature_importance(type="PredictionValuesChange")) else NOTHING_TELLS
+
+
+@dataclass(frozen=True)
+class RankerModel:
+    """Scores candidates: mix · trees + (1 − mix) · blend, each standardised within a user where both take part.
+
+    names: features, in order; z: columns of the standardised source scores
+    trees: CatBoost model; None where none could be learnt, and their share is 0
+    blend: (n_sources,) float32 weights of the standardised source scores
+    mix: share of the trees
+    validation: what held-out users say of every share and source, and how it was trained; or why it was not
+    """
+
+    names: tuple[str, ...]
+    z: Int64s
+    trees: Any
+    blend: Float32s
+    mix: float
+    validation: dict[str, Any]
+
+    @classmethod
+    def of_sources(cls, names: tuple[str, ...], reason: str) -> Self:
+        """A model that learnt nothing: the sources' standardised scores count alike, or their scores without those."""
+        scores = np.array([i for i, name in enumerate(names) if name.endswith("_score")], np.int64)
+        standardised = TrainingTable.empty(names).z
+        z = standardised if len(standardised) else scores
+        return cls(names, z, None, alike(len(z)), 0.0, _fallback(reason, "each counting the same"))
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know of how it was trained, a sentence each."""
+        said = self.validation
+        notes = [said["fallback"]] if "fallback" in said else []
+        if self.mix > 0 and said.get("ended_at_limit"):
+            notes.append(
+                f"{said['ended_at_limit']} of the ranker's {len(said['trees'])} models were still learning when they "
+                f"reached ranker.iterations = {said['limit']:,} trees: raise it"
+            )
+        return notes
+
+    def score(self, indptr: Int64s, features: Float32s, threads: int = -1) -> Float32s:
+        """The final score of every candidate, (n,) float32."""
+        if len(features) == 0:
+            return np.empty(0, np.float32)
+        trees = None
+        if self.mix > 0 and self.trees is not None:
+            trees = self.trees.predict(features, thread_count=threads).astype(np.float32)
+        return mixed(indptr, trees, blended(features[:, self.z], self.blend), self.mix)
+
+    def contributions(self, features: Float32s) -> Float64s:
+        """SHAP values of each feature in the trees, and last their expected value, (n, n_features + 1) float64.
+
+        A row sums to the trees' value of that row; without trees all is 0.
+
+        Source: Lundberg, Erion, Lee 2018
+        """
+        if self.trees is None:
+            return np.zeros((len(features), len(self.names) + 1))
+        pool = catboost.Pool(features, feature_names=list(self.names))
+        return np.asarray(self.trees.get_feature_importance(pool, type="ShapValues"), np.float64)
+
+    def with_best_mix(
+        self, table: TrainingTable, judged: Bools, unseen: Float32s | None, shares: Sequence[float] = MIXES
+    ) -> "RankerModel":
+        """The same model with the share of the trees that is best on users they have not seen.
+
+        A user's ndcg is the mean over the user's groups; where no played item is a candidate it is 0.
+
+        judged: (n_groups,) bool, those to go by, all of them whole
+        unseen: (n,) float32, what trees that have not seen its user say of each candidate; None without trees
+        """
+        rows = np.flatnonzero(table.of_rows(judged))
+        indptr = np.concatenate(([0], np.cumsum(np.diff(table.indptr)[judged]))).astype(np.int64)
+        z, label, wanted = table.features[np.ix_(rows, self.z)], table.label[rows], table.wanted[judged]
+        users, of_group = np.unique(table.user[judged], return_inverse=True)
+
+        def by_user(score: Float32s) -> Float64s:
+            values = np.bincount(of_group, ndcgs(indptr, score, label, wanted), len(users))
+            return np.asarray(values / np.bincount(of_group))
+
+        blend = blended(z, self.blend)
+        trees = None if unseen is None else unseen[rows].astype(np.float32)
+        figures = {mix: by_user(mixed(indptr, trees, blend, mix)) for mix in shares}
+        best = best_mix(figures) if len(shares) > 1 else shares[0]
+        validation = {
+            "metric": f"ndcg@{K} of all candidates against all that a user went on to play",
+            "users": len(np.unique(table.user[table.found])),
+            "held_out_users": len(users),
+            "held_out_users_without_a_found_label": len(users) - len(np.unique(table.user[judged & table.found])),
+            "by_share_of_trees": {str(mix): float(values.mean()) for mix, values in figures.items()},
+            "share_of_trees": best,
+            "sources_alone": {source: float(by_user(z[:, i]).mean()) for i, source in enumerate(self._sources)},
+            "blend": dict(zip(self._sources, self.blend.tolist(), strict=True)),
+        }
+        return RankerModel(self.names, self.z, self.trees, self.blend, best, validation | self.validation)
+
+    @property
+    def _sources(self) -> list[str]:
+        return [self.names[column].removesuffix("_z") for column in self.z]
+
+    def importances(self) -> dict[str, float]:
+        """CatBoost's share of each feature in the trees' predictions, in per cent, most important first."""
+        if self.trees is None:
+            return {}
+        values = self.trees.get_feature_importance(type="PredictionValuesChange")
+        pairs = zip(self.names, (float(v) for v in values), strict=True)
+        return dict(sorted(pairs, key=lambda pair: (-pair[1], pair[0])))
+
+    def save_trees(self, path: Path) -> None:
+        """Write the trees in CatBoost's own format, without what tells equal models apart; no file without trees."""
+        if self.trees is None:
+            return
+        about = self.trees.get_metadata()
+        for name in list(about.keys()):
+            if name.endswith(("model_guid", "train_finish_time")):
+                about[name] = ""
+        path.parent.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory() as folder:
+            self.trees.save_model(str(Path(folder) / "model.cbm"))
+            path.write_bytes((Path(folder) / "model.cbm").read_bytes())
+
+    def save(self) -> dict[str, Any]:
+        """All but the trees and the validation, for JSON."""
+        trees = self.trees is not None
+        blend = self.blend.tolist()
+        return {"names": list(self.names), "z": self.z.tolist(), "blend": blend, "mix": self.mix, "trees": trees}
+
+    @classmethod
+    def load(cls, trees: bytes | None, rest: Mapping[str, Any], validation: Mapping[str, Any]) -> Self:
+        """The model that `save_trees` and `save` took apart."""
+        names, z, blend = tuple(rest["names"]), np.array(rest["z"], np.int64), np.array(rest["blend"], np.float32)
+        model = None if trees is None else catboost.CatBoost().load_model(blob=trees)
+        return cls(names, z, model, blend, float(rest["mix"]), dict(validation))
+
+
+def _fallback(reason: str, how: str) -> dict[str, Any]:
+    return {"fallback": f"no ranker was learnt, as {reason}: lists are in the order of the sources' scores, {how}"}
+
+
+def _why_refused(features: Float32s, label: Float32s, error: str) -> str:
+    if label.min() == label.max():
+        return "every candidate of the label window was played"
+    if all(len(np.unique(column)) < 2 for column in features.T):
+        return NOTHING_TELLS
+    return f"CatBoost cannot grow trees on it ({error.strip()})"
+
+
+def mixed(indptr: Int64s, trees: Float32s | None, blend: Float32s, mix: float) -> Float32s:
+    """mix · trees + (1 − mix) · blend; each is standardised within a row first unless it stands alone."""
+    if mix <= 0 or trees is None:
+        return blend.astype(np.float32)
+    if mix >= 1:
+        return trees
+    both = standardize(indptr, np.stack([trees, blend], axis=1).astype(np.float32))
+    return (np.float32(mix) * both[:, 0] + np.float32(1 - mix) * both[:, 1]).astype(np.float32)
+
+
+def best_mix(by_user: Mapping[float, Float64s]) -> float:
+    """The share of the trees to take: `USUAL`, unless users' ndcg is higher at another by more than a standard error.
+
+    by_user: (n_users,) ndcg of each share
+    """
+    gain = {mix: values - by_user[USUAL] for mix, values in by_user.items()}
+    clear = [mix for mix, g in gain.items() if g.mean() > max(1e-6, g.std() / np.sqrt(len(g)))]
+    return max(clear, key=lambda mix: (gain[mix].mean(), mix), default=USUAL)

@@ -1,0 +1,1 @@
+"""The run directory: its lists, files, manifest, and how a finished run is read again."""

@@ -1,0 +1,194 @@
+"""The files of a run, each from what the pipeline made; names and columns are the contract of docs/files.md."""
+
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+
+from tonearm.config import OutputOptions
+from tonearm.data.dataset import Block, Dataset
+from tonearm.data.lists import Lists
+from tonearm.errors import DataError
+from tonearm.progress import Progress
+from tonearm.ranking.ranker import RankerModel
+from tonearm.runs import directory
+from tonearm.sources import MODELS
+from tonearm.sources.als import ALSModel
+from tonearm.sources.base import Source
+from tonearm.types import Bools, Float32s, Int32s, Int64s
+
+LISTS = {"popular": "top_popular", "als": "personal_als"}
+"""Names of the sources' lists in metrics.json where they differ from the sources' own."""
+
+UNSHAPED = "recommendations_unshaped"
+"""The final list before shaping, in metrics.json; it is measured and not written."""
+
+MASKS = "shape_masks.npz"
+"""In models/: what each hard rule of shaping lets pass, where there is one."""
+
+FILES = {"als": "personal_als", "content": "content_recommendations", "fresh": "fresh_recommendations"}
+"""Sources whose lists are written to a file, and the list of tracks that no source proposes, having no plays."""
+
+
+SCORES = ("als_score", "content_score")
+"""Columns of recommendations.parquet, whatever the ranker saw."""
+
+
+class ListWriter(directory.TableWriter):
+    """A parquet file of lists: user_id, item_id, score, rank, and more columns where they are given."""
+
+    def __init__(self, path: Path, data: Dataset) -> None:
+        super().__init__(path)
+        self.data = data
+
+    def write_lists(self, block: Block, lists: Lists, more: dict[str, pl.Series] | None = None) -> None:
+        """Append one block's lists."""
+        table = {
+            "user_id": self.data.users.decode(block.users[lists.row]),
+            "item_id": self.data.catalogue.items.decode(lists.item),
+            "score": pl.Series(lists.score, nan_to_null=True),
+            "rank": pl.Series(lists.rank),
+        }
+        self.write(pl.DataFrame(table | (more or {})))
+
+
+def final_columns(
+    block: Block, lists: Lists, known: Mapping[str, Float32s], place: Int64s, which: Literal["few", "all"]
+) -> dict[str, pl.Series]:
+    """What recommendations.parquet says beside the list: two scores, the user's number of tracks, or all that is known.
+
+    known: values of all candidates by name, (n,) float32 each; NaN becomes null
+    place: (n_entries,) int64, the row of each entry in them; −1 for one that was no candidate
+    """
+
+    def column(name: str) -> pl.Series:
+        if name not in known:
+            return pl.Series([None] * len(place), dtype=pl.Float32)
+        values = known[name][place]
+        values[place < 0] = np.nan
+        return pl.Series(values, nan_to_null=True)
+
+    columns = {name: column(name) for name in SCORES}
+    columns["tracks_played_by_user"] = pl.Series(np.diff(block.pairs.indptr).astype(np.int32)[lists.row])
+    if which == "all":
+        columns |= {name: column(name) for name in known if name not in columns}
+    return columns
+
+
+def write_similar(
+    folder: Path,
+    data: Dataset,
+    sources: Sequence[Source],
+    options: OutputOptions,
+    rng: np.random.Generator,
+    progress: Progress,
+) -> dict[str, Any]:
+    """similar.parquet: the most similar items by ALS factors of every item seen in train.
+
+    Returns how many items, and the share of the exact entries that was found: 1, or less where items are so many that
+    the lists are approximate.
+    """
+    als = next(source for source in sources if isinstance(source, ALSModel))
+    n, ids, recall = int(als.known_items.sum()), data.catalogue.items, 1.0
+    if n <= options.similar_exact:
+        lists = als.similar_to_all(options.similar, progress)
+    else:
+        lists, recall = als.similar_approximate(options.similar, rng, progress)
+    table = {
+        "item_id_1": ids.decode(lists.row),
+        "item_id_2": ids.decode(lists.item),
+        "score": pl.Series(lists.score),
+        "rank": pl.Series(lists.rank),
+    }
+    directory.write_table(folder / "similar.parquet", pl.DataFrame(table))
+    return {"items": n, "exact": n <= options.similar_exact, "recall": recall}
+
+
+def silent_users(folder: Path, data: Dataset) -> list[str]:
+    """A note on the users of train whom recommendations.parquet has no list for; none where each has one."""
+    first = pl.scan_parquet(folder / "recommendations.parquet", glob=False).filter(pl.col("rank") == 1)
+    n = data.n_users - int(first.select(pl.len()).collect(engine="streaming").item())
+    if n == 0:
+        return []
+    return [
+        f"{n:,} of {data.n_users:,} users have no list, as every track that could be recommended to them is one that "
+        "they have heard or that a rule keeps out; filter_seen=false would give them what they have heard"
+    ]
+
+
+def write_catalogue(folder: Path, data: Dataset, top: Int32s) -> None:
+    """top_popular.parquet, which holds `top`, best first, and genres.parquet."""
+    popular = pl.DataFrame(
+        {
+            "rank": np.arange(1, len(top) + 1, dtype=np.int32),
+            "item_id": data.catalogue.items.decode(top),
+            "plays": data.plays[top],
+            "users": data.listeners[top],
+        }
+    ).hstack(data.catalogue.describe(top))
+    directory.write_table(folder / "top_popular.parquet", popular)
+    directory.write_table(folder / "genres.parquet", genre_table(data))
+
+
+def genre_table(data: Dataset) -> pl.DataFrame:
+    """genre_id, name, items_count and score (share of all item-genre pairs), most frequent first, ties by name."""
+    genres = data.catalogue.genres
+    n = 0 if genres is None else len(genres.labels)
+    counts = np.zeros(0, np.int64) if genres is None else np.bincount(genres.index, minlength=n).astype(np.int64)
+    table = pl.DataFrame(
+        {
+            "genre_id": np.arange(n, dtype=np.int32),
+            "name": genres.labels.ids if genres is not None else pl.Series([], dtype=pl.String),
+            "items_count": counts,
+            "score": counts / max(int(counts.sum()), 1),
+        }
+    )
+    return table.sort(["items_count", "name"], descending=[True, False])
+
+
+def write_models(folder: Path, sources: Sequence[Source], ranker: RankerModel, masks: dict[str, Bools]) -> None:
+    """models/: each source as arrays, the trees, if any, in CatBoost's format, and what each hard rule lets pass."""
+    models = folder / "models"
+    for source in sources:
+        directory.save_arrays(models / f"{source.name}_model.npz", source.save())
+    if masks:
+        directory.save_arrays(models / MASKS, dict(masks))
+    ranker.save_trees(models / "cb_model.cbm")
+    directory.write_json(models / "ranker.json", ranker.save())
+
+
+def load_models(folder: Path, manifest: Mapping[str, Any]) -> tuple[list[Source], RankerModel, dict[str, Bools]]:
+    """What `write_models` wrote into a run directory, as data and never by pickle; the sources in their order.
+
+    Raises:
+        DataError: a file is missing, is not the one that the run wrote, or lacks what this version needs.
+    """
+
+    def vouched(name: str) -> Path:
+        path = folder / "models" / name
+        said = manifest["files"].get(f"models/{name}", {}).get("sha256")
+        if said is None or not path.is_file():
+            raise DataError(f"{path}: is missing, so the run's models cannot be loaded. Make the run anew.")
+        if directory.sha256(path) != said:
+            raise DataError(f"{path}: is not the file that the run wrote. Put that one back, or make the run anew.")
+        return path
+
+    try:
+        sources = [MODELS[s].load(directory.load_arrays(vouched(f"{s}_model.npz"))) for s in manifest["sources"]]
+        rest = directory.read_json(vouched("ranker.json"))
+        trees = vouched("cb_model.cbm").read_bytes() if rest["trees"] else None
+        masks = directory.load_arrays(vouched(MASKS)) if f"models/{MASKS}" in manifest["files"] else {}
+        return sources, RankerModel.load(trees, rest, manifest["ranker"]), masks
+    except (KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise DataError(
+            f"{folder / 'models'}: written by another version of Tonearm ({type(error).__name__}: {error}). "
+            "Make the run anew."
+        ) from error
+
+
+def facts(source: Source) -> dict[str, Any]:
+    """What the manifest says of a fitted source."""
+    return {"loss": [float(loss) for loss in source.losses]} if isinstance(source, ALSModel) else {}

@@ -1,0 +1,80 @@
+"""Lists of ids, labels and times from outside, as they concern the items of a catalogue."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from tonearm.data.catalogue import Tags
+from tonearm.data.vocabulary import Vocabulary
+from tonearm.errors import DataError
+from tonearm.loading.files import local_path
+from tonearm.loading.inputs import find_column, is_id, open_input, reading, seconds
+from tonearm.types import Bools, Int32s
+
+
+def encode(items: Vocabulary, ids: Sequence[int | str] | pl.Series) -> Int32s:
+    """Indices of ids of any type; −1 for unknown ones."""
+    text = ids.cast(pl.String) if isinstance(ids, pl.Series) else pl.Series([str(i) for i in ids], dtype=pl.String)
+    return items.encode(text.cast(items.ids.dtype, strict=False))
+
+
+def with_label(tags: Tags, names: Sequence[str]) -> tuple[Bools, Bools]:
+    """Which items carry one of some labels, and which of these exist; upper and lower case are the same."""
+    labels = tags.labels.ids.str.to_lowercase()
+    wanted = pl.Series([name.strip().lower() for name in names], dtype=pl.String)
+    chosen = labels.is_in(wanted.implode()).to_numpy()
+    mask = np.zeros(len(tags.indptr) - 1, np.bool_)
+    mask[np.repeat(np.arange(len(mask)), np.diff(tags.indptr))[chosen[tags.index]]] = True
+    return mask, wanted.is_in(labels.implode()).to_numpy()
+
+
+def count_unknown(
+    option: str, given: Sequence[int | str] | pl.Series, unknown: Bools, what: str, notes: list[str]
+) -> None:
+    if unknown.any():
+        first = given[int(np.flatnonzero(unknown)[0])]
+        notes.append(f"{option}: {int(unknown.sum()):,} of {len(given):,} {what} are unknown (first: {first})")
+
+
+def ids_of(address: str, option: str) -> pl.Series:
+    """The ids of a parquet file's item_id, or of a text file with one a line."""
+    if not address.endswith((".parquet", "/")):
+        try:
+            lines = local_path(address).read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(
+                f"{address}: cannot be read as text ({error}). Check {option}; parquet files end in .parquet."
+            ) from error
+        return pl.Series([line.strip() for line in lines if line.strip()], dtype=pl.String)
+    return _table(address, []).to_series()
+
+
+def bounds_of(address: str, at: int) -> tuple[pl.Series, Bools]:
+    """Ids of a file, and whether a moment (in seconds) lies within the bounds of each."""
+    table = _table(address, ["available_from", "available_until"])
+    lower, upper = (table[name] for name in ("available_from", "available_until"))
+    return table["item_id"], ((lower <= at).fill_null(True) & (upper > at).fill_null(True)).to_numpy()
+
+
+def _table(address: str, times: list[str]) -> pl.DataFrame:
+    """item_id of a parquet file as strings, and some times in seconds, null where a column is missing."""
+    source = open_input(address)
+    item = find_column(source, "item_id")
+    if item is None or not is_id(source.schema[item]):
+        raise DataError(f"{address}: no column item_id of integers or strings. It has {', '.join(source.schema)}.")
+    given = [name for name in times if name in source.schema]
+    if times and not given:
+        raise DataError(
+            f"{address}: neither {' nor '.join(times)}. It has {', '.join(source.schema)}. Add one, or unset "
+            "shape.availability."
+        )
+    for name in given:
+        if not isinstance(source.schema[name], pl.Date | pl.Datetime):
+            raise DataError(f"{address}: {name} is of type {source.schema[name]}, and must be a date or a datetime.")
+    columns = [
+        (seconds(name, source.schema) if name in given else pl.lit(None, dtype=pl.Int64)).alias(name) for name in times
+    ]
+    with reading(address):
+        rows = source.scan().select(pl.col(item).cast(pl.String).alias("item_id"), *columns).collect()
+    return rows.filter(pl.col("item_id").is_not_null())
