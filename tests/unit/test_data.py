@@ -102,7 +102,7 @@ class TestCatalogue:
     def test_wide_labels_say_too_little(self, monkeypatch: pytest.MonkeyPatch) -> None:
         catalogue = Catalogue(Vocabulary(pl.Series(range(5))), albums=TAGS)
         assert len(catalogue.label_rows(np.ones(5, np.bool_))[1]) == 2
-        monkeypatch.setattr(catalogue, "WIDEST", 1)
+        monkeypatch.setattr("tonearm.data.catalogue.WIDEST", 1)
         assert [part.tolist() for part in catalogue.label_rows(np.ones(5, np.bool_))] == [[], []]
 
 

@@ -22,10 +22,10 @@ from tonearm.types import Float32s
 
 PRODUCT = """
 import numpy as np
-from tonearm.kernels._dense import rotate
-from tonearm.kernels._tile import TALL
-from tonearm.kernels.similar import similar_to_all
-from tonearm.kernels.topk import unit_vectors
+from tonearm.kernels.machine.dense import rotate
+from tonearm.kernels.machine.tile import TALL
+from tonearm.kernels.nearest.similar import similar_to_all
+from tonearm.kernels.nearest.topk import unit_vectors
 rng = np.random.default_rng(0)
 a, m = rng.standard_normal((50, 24), np.float32), rng.standard_normal((24, 24), np.float32)
 rotate(a, m, a)

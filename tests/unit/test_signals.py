@@ -69,7 +69,7 @@ def test_point_15_an_interrupt_within_a_kernel_is_an_interrupt() -> None:
 def test_an_ignored_signal_stays_ignored() -> None:
     """`nohup tonearm run` goes on when its terminal closes."""
     code = (
-        "import os, signal\nfrom tonearm.signals import stopping\n"
+        "import os, signal\nfrom tonearm.terminal.signals import stopping\n"
         "with stopping():\n    os.kill(os.getpid(), signal.SIGHUP)\nprint('went on')\n"
     )
     command = ["nohup", sys.executable, "-c", code]

@@ -250,7 +250,7 @@ def test_point_15_what_dead_processes_left_is_swept_and_what_live_ones_hold_stay
 def test_point_15_a_killed_writer_leaves_what_the_next_one_sweeps(tmp_path: Path) -> None:
     """The lock on a temporary folder ends with its process, however that ends."""
     code = (
-        "import sys, time, pathlib\nfrom tonearm.store import new_directory\n"
+        "import sys, time, pathlib\nfrom tonearm.runs.directory import new_directory\n"
         "with new_directory(pathlib.Path(sys.argv[1])) as folder:\n"
         "    (folder / 'half').write_text('x')\n    print('there', flush=True)\n    time.sleep(60)\n"
     )
@@ -270,7 +270,7 @@ def test_point_15_either_the_old_or_the_new_run_is_there_whenever_it_is_killed(t
     """Between two renames there was neither."""
     out = a_run(tmp_path / "run", "0")
     code = (
-        "import sys, pathlib\nfrom tonearm.store import new_directory\nout = pathlib.Path(sys.argv[1])\n"
+        "import sys, pathlib\nfrom tonearm.runs.directory import new_directory\nout = pathlib.Path(sys.argv[1])\n"
         "print('ready', flush=True)\nn = int((out / 'note').read_text())\n"
         "while True:\n    n += 1\n    with new_directory(out, overwrite=True) as folder:\n"
         "        (folder / 'manifest.json').write_text('{}')\n        (folder / 'note').write_text(str(n))\n"

@@ -94,7 +94,7 @@ def test_progress_and_stages_show_what_steers(capsys: pytest.CaptureFixture[str]
 
 def test_bars_on_a_terminal_show_what_steers() -> None:
     code = (
-        "from tonearm.stages import Stages\nstages = Stages(show=True)\n"
+        "from tonearm.terminal.stages import Stages\nstages = Stages(show=True)\n"
         "with stages.stage('load'):\n    stages.progress('read [b]\\x1b[2J', 1, 2)\n    stages._bars.refresh()\n"
     )
     master, slave = pty.openpty()
@@ -109,7 +109,7 @@ def test_bars_on_a_terminal_show_what_steers() -> None:
 
 def test_warnings_are_one_line_and_missing_letters_are_written_out() -> None:
     code = (
-        "import warnings\nfrom tonearm.terminal import printing, say\n"
+        "import warnings\nfrom tonearm.terminal.printing import printing, say\n"
         "with printing():\n    say('naïve – мир')\n    warnings.warn('odd \\x1b place', RuntimeWarning)\n"
     )
     environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
