@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types browser unit screenshots bench clean
+.PHONY: demo test lint types format docs browser unit screenshots bench clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt tools/setup.sh
 	PYTHON=$(PYTHON) bash tools/setup.sh $(VENV) '.[dev]'
@@ -17,7 +17,24 @@ demo: $(VENV)/.runtime
 	$(BIN)/tonearm synth --preset tiny --out demo/log
 	$(BIN)/tonearm run --events demo/log/events.parquet --items demo/log/items.parquet --test-from 2022-12-16 --out demo/run
 
+# make test T=tests/sources runs those tests alone: no lint, no types, and Chromium only where one of them uses it
+ifeq ($(T),)
 test: lint types unit
+else
+test: $(VENV)/.installed $(if $(shell grep -rlE "playwright" $(foreach test,$(T),$(firstword $(subst ::, ,$(test))))),browser)
+	$(BIN)/pytest -n 2 $(T)
+endif
+
+format: $(VENV)/.installed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# the pages, and the parts of pages, that are made from code and from benchmarks/results
+docs: $(VENV)/.installed
+	$(BIN)/python tools/cli_docs.py
+	$(BIN)/python tools/config_docs.py
+	$(BIN)/python tools/layout_docs.py
+	$(BIN)/python benchmarks/figures.py
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .

@@ -1,4 +1,4 @@
-"""Write docs/cli.md from the commands' own --help; with --check, only say whether it is current."""
+"""Write docs/use/cli.md from the commands' own --help; with --check, only say whether it is current."""
 
 import io
 import sys
@@ -10,12 +10,14 @@ from rich.console import Console
 
 from tonearm.cli import app
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "cli.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "use" / "cli.md"
 WIDTH = 100
 HEAD = """# The command line
 
-This page is made from the commands' own `--help` by `python tools/cli_docs.py`. What `--set` and `--config` take stands
-in [configuration.md](configuration.md).
+For whoever types commands: every command with all its flags, as its own `--help` says them.
+
+What `--set` and `--config` take stands in [configuration.md](configuration.md). This page is made by
+`python tools/cli_docs.py`.
 """
 
 

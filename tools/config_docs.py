@@ -1,8 +1,9 @@
-"""Write docs/configuration.md from the classes of options: their docstrings, types, ranges and defaults."""
+"""Write docs/use/configuration.md from the classes of options: their docstrings, types, ranges and defaults."""
 
 import dataclasses
 import json
 import re
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -12,10 +13,12 @@ from pydantic import TypeAdapter
 from tonearm.config import PRESETS, Config, SourceName
 from tonearm.ranking.features import feature_names
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "configuration.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "use" / "configuration.md"
 HEAD = """# The configuration
 
-This page is made from the classes of options by `python tools/config_docs.py`.
+For whoever sets options: every one with its type, range, default and meaning.
+
+`python tools/config_docs.py` makes this page from the classes of options.
 
 An option is set in a TOML file for `--config`, or by `--set section.option=value`, which wins over the file; both win
 over `--preset`. A run's own `config.toml` is the file that they come to. From Python every section is a class, such as
@@ -111,8 +114,9 @@ def render() -> str:
             parts.append(f"\n## [{field.name}]\n\n```text\n{prose}\n```\n")
             parts += rows(field.type) if dataclasses.fields(field.type) else ["It has no options."]
     repeats, discoveries = (feature_names([*get_args(SourceName)], filter_seen) for filter_seen in (False, True))
-    parts.append(f"\n## Names for ranker.features\n\n{words(discoveries)}; and with `filter_seen = false`")
-    parts.append(f"{words([name for name in repeats if name not in discoveries])}.")
+    own = words([name for name in repeats if name not in discoveries])
+    parts.append("\n## Names for ranker.features\n")
+    parts.append(textwrap.fill(f"{words(discoveries)}; and with `filter_seen = false` {own}.", 120))
     return "\n".join([*parts, *presets()]) + "\n"
 
 

@@ -164,7 +164,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "output": {"k": 100, "similar": 10},
     },
 }
-"""Named settings; "notebook" is the classic course setting, as docs/notebook.md tells."""
+"""Named settings; "notebook" is the classic course setting, as docs/use/notebook.md tells."""
 
 _ADAPTER = TypeAdapter(Config)
 

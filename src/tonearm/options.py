@@ -18,7 +18,7 @@ T = TypeVar("T")
 def options(kind: type[T]) -> type[T]:
     """Make a class of options of a class; what it is given wrong is a ConfigError that says what to do.
 
-    Its docstring has a line or more for each option, `name: meaning`, from which docs/configuration.md is made.
+    Its docstring has a line or more for each option, `name: meaning`, from which docs/use/configuration.md is made.
     """
     made: Any = dataclass(frozen=True, config={"extra": "forbid"})(kind)
     build: Callable[..., None] = made.__init__

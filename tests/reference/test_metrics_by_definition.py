@@ -1,4 +1,4 @@
-"""Every figure of a run and of `evaluate` on its files against plain arithmetic written from docs/metrics.md."""
+"""Every figure of a run and of `evaluate` on its files against plain arithmetic written from docs/use/metrics.md."""
 
 import json
 import math

@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 from tests.quick import QUICK, stub_report
-from tools import cli_docs, config_docs
+from tools import cli_docs, config_docs, layout_docs
 from tools.cli_docs import PAGE, commands
 
 from tonearm.cli import app
@@ -49,7 +49,7 @@ def test_every_command_is_documented() -> None:
     assert {*names.split(), "synth", "prepare yandex", "show user", "show item"} <= {*documented}
 
 
-@pytest.mark.parametrize("tool", [cli_docs, config_docs], ids=lambda tool: tool.__name__)
+@pytest.mark.parametrize("tool", [cli_docs, config_docs, layout_docs], ids=lambda tool: tool.__name__)
 def test_pages_made_from_code_are_current(tool: ModuleType) -> None:
     assert tool.PAGE.read_text(encoding="utf-8") == tool.render(), f"run python tools/{Path(tool.__file__ or '').name}"
 
@@ -91,26 +91,108 @@ def test_there_are_examples() -> None:
     assert EXAMPLES
 
 
-PAGES = [README, ROOT / "docs" / "explain.md", ROOT / "docs" / "explore.md", ROOT / "docs" / "shaping.md"]
+PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
+WITH_EXAMPLES = [page for page in PAGES if page.parent.name != "develop" and python_blocks(page)]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_pages_of_use_have_examples() -> None:
+    assert {page.stem for page in WITH_EXAMPLES} >= {"README", "explain", "explore", "shaping"}
+
+
+@pytest.mark.parametrize("page", WITH_EXAMPLES, ids=lambda page: page.stem)
 def test_the_examples_of_a_page_run(page: Path, quick: Path) -> None:
-    blocks = python_blocks(page)
-    assert blocks
-    for place, block in enumerate(blocks):
+    for place, block in enumerate(python_blocks(page)):
         exec(compile(block, f"{page.name}, example {place + 1}", "exec"), {"__name__": "__main__"})
     assert quick.exists()
 
 
 def test_commands_that_the_readme_and_the_docs_show_exist() -> None:
     known = {words[0] for words in commands(app)}
-    for page in [README, *sorted((ROOT / "docs").glob("*.md"))]:
+    for page in PAGES:
         shown = re.findall(r"^(?:\$ )?tonearm ([a-z]+)", page.read_text(encoding="utf-8"), re.MULTILINE)
         assert set(shown) <= known, page.name
 
 
-DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+TEXTS = [*PAGES, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md"]
+FENCE = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+HASH = re.compile(r"\b(?=[0-9a-f]*[0-9])(?=[0-9a-f]*[a-f])[0-9a-f]{7,40}\b")
+
+
+def prose(text: str) -> str:
+    """A page without its code and tables, line by line where it was."""
+    without = FENCE.sub(lambda code: "\n" * code[0].count("\n"), text)
+    return re.sub(r"^\|.*$", "", without, flags=re.MULTILINE)
+
+
+def anchors(page: Path) -> set[str]:
+    """What a link may name within a page: its headings in small letters, with dashes for blanks."""
+    heads = re.findall(r"^#+ (.+)$", FENCE.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+def dead_links(page: Path) -> list[str]:
+    """Links of a page to files that are not there, or to headings that a page does not have."""
+    dead = []
+    for link in LINK.findall(FENCE.sub("", page.read_text(encoding="utf-8"))):
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        if "://" not in link and not (target.exists() and (not anchor or anchor in anchors(target))):
+            dead.append(link)
+    return dead
+
+
+def long_lines(text: str) -> list[int]:
+    """The numbers of lines of prose that are above 160 characters."""
+    return [place for place, line in enumerate(prose(text).splitlines(), 1) if len(line) > 160]
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_a_page_has_no_dead_link_no_long_line_and_no_commit(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert dead_links(page) == []
+    assert long_lines(text) == []
+    assert HASH.findall(prose(text)) == []
+
+
+def test_dead_links_long_lines_and_commits_are_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# One head, two\n[a](page.md#one-head-two) [b](#one-head-two) [c](#two) [d](gone.md) [e](x://y)\n")
+    assert dead_links(page) == ["#two", "gone.md"]
+    long = "a" * 161
+    assert long_lines(f"b\n{long}\n| {long} |\n```\n{long}\n```\n{long}") == [2, 7]
+    assert HASH.findall(prose("1234567 defaced 798511d\n`8c3986f+`\n| d202bb9 |")) == ["798511d", "8c3986f"]
+
+
+@pytest.mark.parametrize("page", PAGES[1:], ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_a_page_says_first_whom_it_is_for(page: Path) -> None:
+    head, blank, first = page.read_text(encoding="utf-8").split("\n")[:3]
+    assert head.startswith("# ")
+    assert blank == ""
+    assert first.startswith("For whoever "), first
+
+
+def test_every_page_is_linked_from_another() -> None:
+    linked = {
+        (page.parent / link.partition("#")[0]).resolve() for page in TEXTS for link in LINK.findall(page.read_text())
+    }
+    assert [page.name for page in PAGES[1:] if page not in linked] == []
+
+
+def test_a_file_above_400_lines_has_its_reason() -> None:
+    assert {*layout_docs.long_files()} <= {*layout_docs.LONG}
+
+
+def test_the_layout_names_files_that_exist() -> None:
+    planned = {"sources/registry.py", "ranking/trees.py", "runs/lists.py"}
+    page = layout_docs.PAGE.read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:src|docs|tools|benchmarks|tests)/[\w/.-]+)`", page))
+    named -= {f"src/tonearm/{name}" for name in planned}
+    assert len(named) > 20
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
+
+
+DECISIONS = sorted((ROOT / "docs" / "develop" / "decisions").glob("*.md"))
 
 
 @pytest.mark.parametrize("page", DECISIONS, ids=lambda page: page.stem)

@@ -60,7 +60,7 @@ def evaluate(
     others: str = "train",
     resamples: int = 1000,
 ) -> Metrics:
-    """Everything that `metrics.json` holds, as plain values without NaN; docs/metrics.md describes it.
+    """Everything that `metrics.json` holds, as plain values without NaN; docs/use/metrics.md describes it.
 
     meters: by list name, all over this truth, with the same ks and the same parts; comparisons set `final` against
         every other one

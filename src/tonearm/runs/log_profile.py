@@ -31,7 +31,7 @@ Row = dict[str, Any]
 
 
 def profile(train: Dataset, test: Test, truth: Truth, seed: int) -> dict[str, Any]:
-    """Everything `profile.json` holds, as plain values without NaN; docs/report.md describes it.
+    """Everything `profile.json` holds, as plain values without NaN; docs/use/report.md describes it.
 
     seed: decides which users and items are the examples
     """

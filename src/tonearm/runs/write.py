@@ -1,4 +1,4 @@
-"""The files of a run, each from what the pipeline made; names and columns are the contract of docs/files.md."""
+"""The files of a run, each from what the pipeline made; names and columns are the contract of docs/use/files.md."""
 
 import zipfile
 from collections.abc import Mapping, Sequence
