@@ -140,7 +140,7 @@ def run(
         with stages.stage("catalogue, models, profile"):
             metrics["notes"] += [*write.silent_users(folder, loaded.train), *undated(loaded.found)]
             write.write_catalogue(folder, loaded.train, popular[: config.output.top_popular])
-            write.write_models(folder, sources, ranker, {} if shaper is None else shaper.masks)
+            write.write_models(folder, loaded.train, sources, ranker, {} if shaper is None else shaper.masks)
             directory.write_json(folder / "metrics.json", metrics)
             directory.write_json(folder / "profile.json", profile(loaded.train, loaded.test, truth_, config.seed))
             (folder / "config.toml").write_text(to_toml(config), encoding="utf-8")

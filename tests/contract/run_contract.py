@@ -139,6 +139,14 @@ def _check_models(models: Path, pairs: pl.DataFrame) -> None:
         assert als["user_factors"].shape[0] == pairs["user_id"].n_unique()
         assert int(als["known_items"].sum()) == pairs["item_id"].n_unique()
         assert als["user_factors"].shape[1] == als["item_factors"].shape[1]
+        for name, column in (("users", "user_id"), ("items", "item_id")):
+            ids = pl.read_parquet(models / f"{name}.parquet")
+            assert ids.columns == ["row", column]
+            assert ids["row"].to_list() == list(range(len(als[f"known_{name}"])))
+            rows = ids.filter(pl.Series(als[f"known_{name}"]))
+            heard = pairs[column].unique().sort()
+            assert rows[column].to_list() == heard.to_list(), f"{name}.parquet: rows are not those of the arrays"
+            assert rows[column].dtype == heard.dtype
     trees = catboost.CatBoost().load_model(str(models / "cb_model.cbm"))
     assert trees.tree_count_ > 0
 

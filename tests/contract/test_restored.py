@@ -3,15 +3,20 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from tests.quick import Log, copied, run_inputs, run_quick
 
 from tonearm.errors import DataError
 from tonearm.explanation import explain
+from tonearm.explore.neighbours import Models
+from tonearm.explore.tracks import Tracks
 from tonearm.pipeline import Inputs
 from tonearm.runs import directory
+from tonearm.runs.read import Run
 from tonearm.runs.restore import Restored, restore
+from tonearm.sources.item_item import ItemItemModel
 
 
 def check_same_lists(restored: Restored) -> None:
@@ -61,6 +66,36 @@ def test_point_7_a_shaped_run_gives_its_shaped_lists_again(tiny_log: Log, tmp_pa
     assert why.rank is None
     assert why.why_not == "The rules of shaping let no list hold it (blocked)."
     assert {part.rank for part in why.sources} == {None}
+
+
+def test_point_17_arrays_that_two_models_share_are_stored_once(tiny_run: Path) -> None:
+    """The file of trend held all weights of ease a second time."""
+    run = Run.open(tiny_run)
+    own = directory.load_arrays(tiny_run / "models" / "trend_model.npz")
+    assert own.keys() == {"name", "scale", "recency", "base"}
+    assert str(own["base"]) == "ease"
+    restored = restore(tiny_run)
+    trend, ease = (next(s for s in restored.sources if s.name == name) for name in ("trend", "ease"))
+    assert isinstance(trend, ItemItemModel)
+    assert isinstance(ease, ItemItemModel)
+    assert trend.weight is ease.weight, "their sums over a history are not taken once for both"
+    assert (trend.scale != ease.scale).any()
+    near = Models(run, Tracks.open(run)).neighbours(int(np.argmax(restored.data.plays)), 5)
+    assert [len(found.places) for found in near if found.source in ("trend", "ease")] == [5, 5]
+
+
+def test_point_17_other_models_share_nothing_and_files_of_whole_models_are_read(tiny_run: Path, tmp_path: Path) -> None:
+    for path in (tiny_run / "models").glob("*.npz"):
+        assert (directory.BASE in directory.load_arrays(path)) == (path.name == "trend_model.npz")
+    run = copied(tiny_run, tmp_path)
+    path, base = run / "models" / "trend_model.npz", run / "models" / "ease_model.npz"
+    whole = directory.load_arrays(base) | directory.load_arrays(path)
+    del whole[directory.BASE]
+    directory.save_arrays(path, whole)
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest["files"]["models/trend_model.npz"]["sha256"] = directory.sha256(path)
+    directory.write_json(run / "manifest.json", manifest)
+    check_same_lists(restore(run))
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])

@@ -147,7 +147,7 @@ def test_models_are_data_and_never_pickles(data: Dataset, tmp_path: Path) -> Non
     label = (np.arange(24) % 4 == 1).astype(np.float32)
     table = table_of(("als_z", "x"), features, label, np.arange(0, 25, 4))
     ranker = Ranker(iterations=3, folds=2).fit(table, rng, 1)
-    write.write_models(tmp_path, sources, ranker, {})
+    write.write_models(tmp_path, data, sources, ranker, {})
     assert {"popular_model.npz", "als_model.npz", "cb_model.cbm", "ranker.json"} <= {
         path.name for path in (tmp_path / "models").iterdir()
     }

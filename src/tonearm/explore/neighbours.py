@@ -111,12 +111,10 @@ class Models:
 
     def _arrays(self, name: str) -> Arrays | None:
         """A model's arrays; None where there is no such file, or it is of other tracks than those known here."""
-        path = self.run.folder / "models" / f"{name}_model.npz"
-        if name not in self._mapped:
-            if not path.is_file() or len(self.tracks) != self.run.manifest["items"]:
-                return None
-            self._mapped[name] = directory.map_arrays(path)
-        return self._mapped[name]
+        models = self.run.folder / "models"
+        if not (models / f"{name}_model.npz").is_file() or len(self.tracks) != self.run.manifest["items"]:
+            return None
+        return directory.read_model(name, lambda s: directory.map_arrays(models / f"{s}_model.npz"), self._mapped)
 
     @cached_property
     def _lengths(self) -> Float32s:

@@ -15,7 +15,7 @@ import shutil
 import struct
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
@@ -29,6 +29,9 @@ from tonearm.errors import DataError, OutputError
 from tonearm.types import AnyArray
 
 MANIFEST = "manifest.json"
+
+BASE = "base"
+"""In a model's file: the source whose file has the arrays that are not in this one."""
 
 SUFFIX = ".tonearm-partial"
 """How names of temporary files and folders end."""
@@ -322,6 +325,20 @@ def map_arrays(path: Path) -> dict[str, AnyArray]:
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: cannot be read as a model ({error}). Make the run anew.") from error
     return arrays
+
+
+def read_model(
+    name: str, read: Callable[[str], dict[str, AnyArray]], known: dict[str, dict[str, AnyArray]]
+) -> dict[str, AnyArray]:
+    """A source's arrays: those of its own file, and those that the file's `base` has and it has not.
+
+    read: what the file of a source holds; known: what has been read so far, taken from and added to
+    """
+    if name not in known:
+        own = read(name)
+        base = own.pop(BASE, None)
+        known[name] = own if base is None else read_model(str(base), read, known) | own
+    return known[name]
 
 
 def digests(folder: Path) -> dict[str, dict[str, Any]]:

@@ -18,7 +18,7 @@ from tonearm.runs import directory
 from tonearm.sources import MODELS
 from tonearm.sources.als import ALSModel
 from tonearm.sources.base import Source
-from tonearm.types import Bools, Float32s, Int32s, Int64s
+from tonearm.types import AnyArray, Bools, Float32s, Int32s, Int64s
 
 LISTS = {"popular": "top_popular", "als": "personal_als"}
 """Names of the sources' lists in metrics.json where they differ from the sources' own."""
@@ -149,11 +149,27 @@ def genre_table(data: Dataset) -> pl.DataFrame:
     return table.sort(["items_count", "name"], descending=[True, False])
 
 
-def write_models(folder: Path, sources: Sequence[Source], ranker: RankerModel, masks: dict[str, Bools]) -> None:
-    """models/: each source as arrays, the trees, if any, in CatBoost's format, and what each hard rule lets pass."""
+def write_models(
+    folder: Path, data: Dataset, sources: Sequence[Source], ranker: RankerModel, masks: dict[str, Bools]
+) -> None:
+    """models/: each source as arrays and the ids of their rows, the trees, if any, and what each hard rule lets pass.
+
+    Arrays that a source shares with an earlier one of its kind are in that one's file, which its own names as `base`.
+    """
     models = folder / "models"
-    for source in sources:
-        directory.save_arrays(models / f"{source.name}_model.npz", source.save())
+    models.mkdir(exist_ok=True)
+    for i, source in enumerate(sources):
+        arrays = source.save()
+        for base in sources[:i]:
+            held = base.save() if type(base) is type(source) else {}
+            own = {name: array for name, array in arrays.items() if array is not held.get(name)}
+            if len(own) < len(arrays):
+                arrays = own | {directory.BASE: np.array(base.name)}
+                break
+        directory.save_arrays(models / f"{source.name}_model.npz", arrays)
+    for name, column, ids in (("users", "user_id", data.users.ids), ("items", "item_id", data.catalogue.items.ids)):
+        table = pl.DataFrame({"row": np.arange(len(ids), dtype=np.int32), column: ids})
+        directory.write_table(models / f"{name}.parquet", table)
     if masks:
         directory.save_arrays(models / MASKS, dict(masks))
     ranker.save_trees(models / "cb_model.cbm")
@@ -176,8 +192,11 @@ def load_models(folder: Path, manifest: Mapping[str, Any]) -> tuple[list[Source]
             raise DataError(f"{path}: is not the file that the run wrote. Put that one back, or make the run anew.")
         return path
 
+    read: dict[str, dict[str, AnyArray]] = {}
     try:
-        sources = [MODELS[s].load(directory.load_arrays(vouched(f"{s}_model.npz"))) for s in manifest["sources"]]
+        for name in manifest["sources"]:
+            directory.read_model(name, lambda s: directory.load_arrays(vouched(f"{s}_model.npz")), read)
+        sources = [MODELS[name].load(read[name]) for name in manifest["sources"]]
         rest = directory.read_json(vouched("ranker.json"))
         trees = vouched("cb_model.cbm").read_bytes() if rest["trees"] else None
         masks = directory.load_arrays(vouched(MASKS)) if f"models/{MASKS}" in manifest["files"] else {}

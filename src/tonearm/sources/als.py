@@ -243,8 +243,10 @@ class ALSModel:
         return out
 
     def save(self) -> dict[str, AnyArray]:
-        """Vectors, loss curve and options."""
+        """Vectors, loss curve and options; the library implicit reads them too, `factors` and `dtype` being for it."""
         return {
+            "factors": np.array(self.item_factors.shape[1]),
+            "dtype": np.array(self.item_factors.dtype.name),
             "user_factors": self.user_factors,
             "item_factors": self.item_factors,
             "known_users": self.known_users,

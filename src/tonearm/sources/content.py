@@ -1,7 +1,7 @@
 """Content: what sounds like what a listener plays, by genre."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Self
 
 import numpy as np
@@ -13,9 +13,13 @@ from tonearm.data.lists import Lists
 from tonearm.data.vocabulary import Vocabulary
 from tonearm.errors import DataError
 from tonearm.kernels import content as kernels
+from tonearm.kernels.machine.tile import WIDE
 from tonearm.options import options
 from tonearm.progress import Progress, no_progress
 from tonearm.types import AnyArray, Bools, Float32s, Float64s, Int32s, Int64s
+
+BUDGET = 1 << 28
+"""Bytes that the profiles of users take at a time."""
 
 
 @options
@@ -86,15 +90,20 @@ class ContentModel:
 
     def profiles(self, block: Block) -> Float32s:
         """Genre profiles of a block, (b, n_genres) float32, each of length one or zero."""
-        pairs = block.pairs
-        return kernels.profiles(
-            pairs.indptr,
-            pairs.item,
-            np.log1p(pairs.plays),
-            self.genres.indptr,
-            self.genres.index,
-            len(self.genres.labels),
-        )
+        return self._profiles(block, 0, len(block))
+
+    def _profiles(self, block: Block, lo: int, hi: int) -> Float32s:
+        """Those of the rows lo to hi (exclusive)."""
+        pairs, genres, indptr = block.pairs, self.genres, block.pairs.indptr[lo : hi + 1]
+        own = slice(int(indptr[0]), int(indptr[-1]))
+        weight, n_tags = np.log1p(pairs.plays[own]), len(genres.labels)
+        return kernels.profiles(indptr - indptr[0], pairs.item[own], weight, genres.indptr, genres.index, n_tags)
+
+    def _parts(self, n: int) -> Iterator[tuple[int, int]]:
+        """Bounds of n rows, some at a time, with profiles of at most `BUDGET` bytes, or sixteen of them."""
+        step = max(BUDGET // (4 * max(len(self.genres.labels), 1)) // WIDE, 1) * WIDE
+        for lo in range(0, n, step):
+            yield lo, min(lo + step, n)
 
     def recommend(self, block: Block, k: int) -> Lists:
         """The k items of highest cosine; what is left over is filled with cosine 0, most popular first."""
@@ -108,9 +117,10 @@ class ContentModel:
         return Lists(indptr, lists.item[alike], lists.score[alike])
 
     def _lists(self, block: Block, k: int, seen_indptr: Int64s, seen: Int32s) -> Lists:
-        return Lists(
-            *kernels.recommend_sets(
-                self.profiles(block),
+        parts = []
+        for lo, hi in self._parts(len(block)):
+            found = kernels.recommend_sets(
+                self._profiles(block, lo, hi),
                 self.set_indptr,
                 self.set_tag,
                 self.set_norm,
@@ -118,23 +128,29 @@ class ContentModel:
                 self.member,
                 self.place,
                 self.order,
-                seen_indptr,
+                seen_indptr[lo : hi + 1],
                 seen,
                 k,
             )
-        )
+            parts.append(Lists(*found))
+        return Lists.concat(parts)
 
     def score(self, block: Block, candidates: Lists) -> Float32s:
         """Cosine of each candidate with its user's profile."""
-        return kernels.score_sets(
-            self.profiles(block),
-            self.set_indptr,
-            self.set_tag,
-            self.set_norm,
-            self.set_of,
-            candidates.indptr,
-            candidates.item,
-        )
+        scores = np.empty(len(candidates.item), np.float32)
+        for lo, hi in self._parts(len(block)):
+            indptr = candidates.indptr[lo : hi + 1]
+            own = slice(int(indptr[0]), int(indptr[-1]))
+            scores[own] = kernels.score_sets(
+                self._profiles(block, lo, hi),
+                self.set_indptr,
+                self.set_tag,
+                self.set_norm,
+                self.set_of,
+                indptr - indptr[0],
+                candidates.item[own],
+            )
+        return scores
 
     def contributions(self, block: Block, item: int) -> Float64s | None:
         """What the genres that each history item shares with the item add to the cosine; they sum to it."""
