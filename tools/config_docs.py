@@ -6,12 +6,13 @@ import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import TypeAdapter
 
-from tonearm.config import PRESETS, Config, SourceName
+from tonearm.config import PRESETS, Config
 from tonearm.ranking.features import feature_names
+from tonearm.sources import RECIPES
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "use" / "configuration.md"
 HEAD = """# The configuration
@@ -113,7 +114,7 @@ def render() -> str:
             prose = told(field.type)[0]
             parts.append(f"\n## [{field.name}]\n\n```text\n{prose}\n```\n")
             parts += rows(field.type) if dataclasses.fields(field.type) else ["It has no options."]
-    repeats, discoveries = (feature_names([*get_args(SourceName)], filter_seen) for filter_seen in (False, True))
+    repeats, discoveries = (feature_names([*RECIPES], filter_seen) for filter_seen in (False, True))
     own = words([name for name in repeats if name not in discoveries])
     parts.append("\n## Names for ranker.features\n")
     parts.append(textwrap.fill(f"{words(discoveries)}; and with `filter_seen = false` {own}.", 120))

@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import field
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -17,21 +17,9 @@ from tonearm.options import check_names, options, suggest, wrong_value
 from tonearm.ranking.features import feature_names
 from tonearm.ranking.ranker import Ranker
 from tonearm.shaping.options import Shape
-from tonearm.sources.again import Again
-from tonearm.sources.als import ALS
 from tonearm.sources.base import Recipe
-from tonearm.sources.content import Content
-from tonearm.sources.ease import EASE
-from tonearm.sources.item_item import ItemItem
-from tonearm.sources.popularity import Popularity, Recent
-from tonearm.sources.spectral import Spectral
-from tonearm.sources.trend import Trend
-from tonearm.sources.user_knn import UserKNN
+from tonearm.sources.registry import RECIPES, SourceName, SourceOptions
 from tonearm.split import SplitOptions
-
-SourceName = Literal[
-    "popular", "als", "content", "item_item", "ease", "spectral", "user_knn", "recent", "trend", "again"
-]
 
 
 @options
@@ -67,7 +55,22 @@ class EvaluationOptions:
 
 
 @options
-class Config:
+class GeneralOptions:
+    """What `Config` says before its sources."""
+
+    seed: Annotated[int, Field(ge=0)] = 0
+    filter_seen: bool = True
+    candidates: Annotated[int, Field(ge=1)] = 100
+    block: Annotated[int, Field(ge=1)] = 4096
+    threads: Annotated[int, Field(ge=0)] = 0
+    sources: Annotated[tuple[SourceName, ...], Field(min_length=1)] = tuple(RECIPES)
+    proposers: tuple[SourceName, ...] = ()
+    data: DataOptions = field(default_factory=DataOptions)
+    split: SplitOptions = field(default_factory=SplitOptions)
+
+
+@options
+class Config(SourceOptions, GeneralOptions):  # in the file the last come first
     """Every option of a run.
 
     seed: the one seed; each stage spawns its own generator from it
@@ -81,25 +84,6 @@ class Config:
         none named means all
     """
 
-    seed: Annotated[int, Field(ge=0)] = 0
-    filter_seen: bool = True
-    candidates: Annotated[int, Field(ge=1)] = 100
-    block: Annotated[int, Field(ge=1)] = 4096
-    threads: Annotated[int, Field(ge=0)] = 0
-    sources: Annotated[tuple[SourceName, ...], Field(min_length=1)] = get_args(SourceName)
-    proposers: tuple[SourceName, ...] = ()
-    data: DataOptions = field(default_factory=DataOptions)
-    split: SplitOptions = field(default_factory=SplitOptions)
-    popularity: Popularity = field(default_factory=Popularity)
-    als: ALS = field(default_factory=ALS)
-    content: Content = field(default_factory=Content)
-    item_item: ItemItem = field(default_factory=ItemItem)
-    ease: EASE = field(default_factory=EASE)
-    spectral: Spectral = field(default_factory=Spectral)
-    user_knn: UserKNN = field(default_factory=UserKNN)
-    recent: Recent = field(default_factory=Recent)
-    trend: Trend = field(default_factory=Trend)
-    again: Again = field(default_factory=Again)
     ranker: Ranker = field(default_factory=Ranker)
     shape: Shape = field(default_factory=Shape)
     evaluation: EvaluationOptions = field(default_factory=EvaluationOptions)
@@ -107,39 +91,34 @@ class Config:
 
     def __post_init__(self) -> None:
         recipes = self.recipes()
-        of = self.trend.of
-        if "trend" in recipes and of not in recipes:
-            raise ConfigError(
-                f"the source trend scales the scores of trend.of = '{of}', and sources lacks '{of}'. Add '{of}' to "
-                "sources, set trend.of to an item-item source that is there, or leave trend out."
-            )
+        for name, recipe in recipes.items():
+            for option, of in recipe.bases.items():
+                if of not in recipes:
+                    raise ConfigError(
+                        f"the source {name} builds on {name}.{option} = '{of}', and sources lacks '{of}'. Add '{of}' "
+                        f"to sources, set {name}.{option} to one that is there, or leave {name} out."
+                    )
+        always = [name for name, recipe in recipes.items() if recipe.always]
         for name in self.proposers:
             if name not in recipes:
                 mend = "Set filter_seen = false" if name in self.sources else "Add it to sources"
                 raise ConfigError(f"proposers has '{name}', which takes no part. {mend}, or leave it out.")
-        if self.proposers and not {"popular", "als"} & {*self.proposers}:
-            raise ConfigError("proposers needs popular or als, as every log can carry them. Add one of the two.")
+        if self.proposers and not {*always} & {*self.proposers}:
+            raise ConfigError(
+                f"proposers needs {' or '.join(always)}, as every log can carry them. Add one of the two."
+            )
         known = feature_names([*recipes], filter_seen=self.filter_seen)
         for feature in self.ranker.features:
             if feature not in known:
                 raise ConfigError(f"ranker.features has '{feature}', which is not made here.{suggest(feature, known)}")
 
-    def recipes(self) -> dict[str, Recipe | Trend]:
+    def recipes(self) -> dict[str, Recipe]:
         """The candidate sources, in the order of their columns."""
-        every: dict[str, Recipe | Trend] = {
-            "popular": self.popularity,
-            "als": self.als,
-            "content": self.content,
-            "item_item": self.item_item,
-            "ease": self.ease,
-            "spectral": self.spectral,
-            "user_knn": self.user_knn,
-            "recent": self.recent,
-            "trend": self.trend,
-            "again": self.again,
+        return {
+            name: recipe
+            for name, recipe in self.every_recipe().items()
+            if (recipe.always or name in self.sources) and not (recipe.repeats and self.filter_seen)
         }
-        wanted = {"popular", "als", *self.sources} - ({"again"} if self.filter_seen else set())
-        return {name: recipe for name, recipe in every.items() if name in wanted}
 
 
 PRESETS: dict[str, dict[str, Any]] = {

@@ -35,16 +35,14 @@ from tonearm.ranking.ranker import RankerModel
 from tonearm.ranking.recommender import Recommender, depth
 from tonearm.ranking.training import WHOLE, TrainingTable, join_tables, label_candidates
 from tonearm.runs import directory, write
+from tonearm.runs.lists import FILES, FINAL, FRESH, UNSHAPED, key_of
 from tonearm.runs.log_profile import profile
 from tonearm.runs.omissions import omissions
 from tonearm.runs.write import ListWriter
 from tonearm.sources import among, fit_sources, left_out
-from tonearm.sources.als import ALSModel
-from tonearm.sources.base import Source
-from tonearm.sources.content import ContentModel
+from tonearm.sources.base import Resumable, Source, Unplayed
 from tonearm.split import InnerSplit, NoWindow, inner_splits
 from tonearm.terminal.stages import Stages
-from tonearm.types import Float16s
 
 NO_WINDOW = "train cannot be cut into a history and a label window"
 """Why there is no ranker where all events are of one moment or, without time, where no user has two items."""
@@ -105,10 +103,10 @@ def run(
             shaper = config.shape.fit(loaded.train, inputs.items)
         assert loaded.test is not None
         allowed = None if shaper is None else shaper.allowed
-        ranker, als_start = learn_to_rank(loaded.train, config, stages)
+        ranker, earlier = learn_to_rank(loaded.train, config, stages)
         with stages.stage("fit sources on all of train"):
-            sources = fit_sources(loaded.train, config.recipes(), config.seed, stages.progress, als_start)
-            del als_start
+            sources = fit_sources(loaded.train, config.recipes(), config.seed, stages.progress, earlier)
+            del earlier
         with stages.stage("similar items"):
             similar = write.write_similar(
                 folder,
@@ -157,17 +155,17 @@ def run(
     return metrics
 
 
-def learn_to_rank(train: Dataset, config: Config, stages: Stages) -> tuple[RankerModel, Float16s | None]:
+def learn_to_rank(train: Dataset, config: Config, stages: Stages) -> tuple[RankerModel, dict[str, Source]]:
     """Fit sources on the history, label their candidates by the label window, and train the ranker on that.
 
     Where a window has labels for few users, earlier windows, each with a history of its own, add to them. Returned with
-    the ranker are the items of ALS in the latest history, from which the fit on all of train may go on.
+    the ranker is what the latest history's sources have learnt, as far as the fit on all of train may go on from it.
 
     Rules of shaping play no part: they may leave few labels, and may change without a refit.
     """
     tables: list[TrainingTable] = []
     labelled: list[int] = []
-    als_start: Float16s | None = None
+    earlier: dict[str, Source] = {}
     recipes = config.recipes()
     for name in left_out(train, recipes):  # a shorter history might carry what all of train cannot
         del recipes[name]
@@ -175,9 +173,8 @@ def learn_to_rank(train: Dataset, config: Config, stages: Stages) -> tuple[Ranke
         for split in inner_splits(train, config.split, stage_rng(config.seed, "split")):
             with stages.stage(f"fit sources on history {len(tables) + 1}"):
                 sources = fit_sources(split.history, recipes, config.seed, stages.progress)
-            if als_start is None:  # a place to begin needs half of the digits, and half of the memory
-                als = next(source for source in sources if isinstance(source, ALSModel))
-                als_start = als.item_factors.astype(np.float16)
+            if not earlier:
+                earlier = {source.name: source.beginning() for source in sources if isinstance(source, Resumable)}
             with stages.stage(f"training table {len(tables) + 1}"):
                 left = WHOLE - sum(int(table.whole.sum()) for table in tables)
                 tables.append(training_table(split, sources, config, stages.progress, left, labelled))
@@ -185,14 +182,14 @@ def learn_to_rank(train: Dataset, config: Config, stages: Stages) -> tuple[Ranke
                 break
     except NoWindow:
         names = Features.fit(train, list(recipes), config.filter_seen, config.ranker.features).names
-        return RankerModel.of_sources(names, NO_WINDOW), None
+        return RankerModel.of_sources(names, NO_WINDOW), {}
     with stages.stage("ranker"):
         rng = stage_rng(config.seed, "ranker")
         table = join_tables(tables)
         later = train.log.time is not None
         ranker = config.ranker.fit(table, rng, threads=_threads(config), progress=stages.progress, later=later)
         ranker.validation["labelled_users"] = labelled
-        return ranker, als_start
+        return ranker, earlier
 
 
 def training_table(
@@ -249,25 +246,24 @@ def write_lists(
     config, names = recommender.config, [source.name for source in recommender.fitted]
     k, allowed = config.output.k, None if recommender.shaper is None else recommender.shaper.allowed
     items, ks = describe_items(train.plays, train.catalogue), measured_ks(train, config)
-    shown_as = [write.LISTS.get(name, name) for name in names]
+    shown_as = [key_of(name) for name in names]
     parts = {} if config.filter_seen else parts_of(truth_, train.pairs)
     rules = () if config.filter_seen else rule_names(train.log.time is not None)
-    meters = {name: ListMeter(truth_, items, ks, parts) for name in (*shown_as, *rules, "recommendations")}
+    meters = {name: ListMeter(truth_, items, ks, parts) for name in (*shown_as, *rules, FINAL)}
     funnel = FunnelMeter(truth_, proposing(names, config.proposers), focus_of(ks))
     costs = None
     if recommender.shaper is not None:
         costs = RuleCosts(recommender, truth_, items, ks, parts)
-        meters[write.UNSHAPED] = costs.unshaped
+        meters[UNSHAPED] = costs.unshaped
     scratch, popular = Scratch(), train.popular_of(allowed)
-    content = next((source for source in recommender.fitted if isinstance(source, ContentModel)), None)
+    content = next((source for source in recommender.fitted if isinstance(source, Unplayed)), None)
     fresh = content.of_unplayed(train, allowed) if content is not None and config.output.fresh > 0 else None
     with ExitStack() as stack:
         writers = {
-            name: stack.enter_context(ListWriter(folder / f"{write.FILES[name]}.parquet", train))
-            for name in (*names, *(["fresh"] if fresh is not None else []))
-            if name in write.FILES
+            name: stack.enter_context(ListWriter(folder / FILES[name], train))
+            for name in (*shown_as, *([FRESH] if fresh is not None else []), FINAL)
+            if name in FILES
         }
-        final = stack.enter_context(ListWriter(folder / "recommendations.parquet", train))
         for block in blocks(train, config, progress):
             made = recommender.lists(block, scratch)
             if costs is not None:
@@ -276,19 +272,19 @@ def write_lists(
             known = {name: known[name] for name in write.SCORES if name in known}
             known |= zip(recommender.features.names, made.features.T, strict=True)
             columns = write.final_columns(block, made.lists, known, made.place, config.output.features)
-            final.write_lists(block, made.lists, columns)
-            for name, lists in zip(names, made.own, strict=True):
+            writers[FINAL].write_lists(block, made.lists, columns)
+            for name, lists in zip(shown_as, made.own, strict=True):
                 shown = lists.head(k)
-                meters[write.LISTS.get(name, name)].add(block.users, shown, block.pairs)
+                meters[name].add(block.users, shown, block.pairs)
                 if name in writers:
                     writers[name].write_lists(block, shown)
             if fresh is not None:
-                writers["fresh"].write_lists(block, fresh.recommend_fresh(block, config.output.fresh))
-            meters["recommendations"].add(block.users, made.lists, block.pairs)
+                writers[FRESH].write_lists(block, fresh.recommend_fresh(block, config.output.fresh))
+            meters[FINAL].add(block.users, made.lists, block.pairs)
             for name, shown in (own_rules(block, popular, k, allowed) if rules else {}).items():
                 meters[name].add(block.users, shown, block.pairs)
             funnel.add(block.users, made.candidates.lists, made.candidates.ranks > 0, made.ranked)
-    return meters, funnel, None if costs is None else costs.summary(meters["recommendations"])
+    return meters, funnel, None if costs is None else costs.summary(meters[FINAL])
 
 
 def blocks(train: Dataset, config: Config, progress: Progress) -> Iterator[Block]:

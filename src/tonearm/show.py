@@ -13,13 +13,12 @@ from rich.text import Text
 from tonearm.data.times import to_moment
 from tonearm.errors import ConfigError, DataError
 from tonearm.runs import directory
-from tonearm.runs.read import LIST_FILES, Id, Run, as_id, title
+from tonearm.runs.lists import FILES, FINAL, POPULAR_FILE, within
+from tonearm.runs.read import Id, Run, as_id, title
 from tonearm.terminal.printing import visible
 from tonearm.terminal.words import counted
 
 Facts = Mapping[Id, Mapping[str, Any]]
-
-TITLES = {"recommendations": "final list", "personal_als": "ALS", "content": "content", "top_popular": "popular"}
 
 HISTORY = 20
 
@@ -38,7 +37,7 @@ def show_user(run: Path, user: str, events: str | None = None, k: int = 10) -> R
     opened = Run.open(run)
     found = opened.listener(user, k, events)
     if found is None:
-        raise DataError(opened.unknown("user", "user_id", LIST_FILES["recommendations"], user))
+        raise DataError(opened.unknown("user", "user_id", FILES[FINAL], user))
     lists, train, test = found.lists, found.train, found.test
     heard = [] if train is None else train["item_id"].to_list()
     chosen = [] if test is None else test["item_id"].to_list()
@@ -71,7 +70,7 @@ def show_item(run: Path, item: str, k: int = 10) -> RenderableType:
     typed = as_id(item, similar["item_id"].dtype)
     assert typed is not None
     facts, no_names = opened.describe([typed, *similar["item_id"].to_list()])
-    popular = opened.rows("top_popular.parquet", "item_id", item, 10**9)
+    popular = opened.rows(POPULAR_FILE, "item_id", item, 10**9)
     if popular is not None and len(popular):
         row = popular.row(0, named=True)
         place = f"{counted(row['plays'], 'event')} of {counted(row['users'], 'user')}, "
@@ -99,7 +98,7 @@ def next_steps(run: Path) -> list[str]:
     opened = Run.open(run)
     profile = run / "profile.json"
     users = [row["user_id"] for row in directory.read_json(profile)["examples"]["users"]] if profile.is_file() else []
-    file = LIST_FILES["recommendations"]
+    file = FILES[FINAL]
     for user in [*users, *opened.ids_near("user_id", file, "")][:1]:
         first = opened.rows(file, "user_id", user, 1)
         who = shlex.quote(str(user))
@@ -138,7 +137,9 @@ def _side_by_side(lists: Mapping[str, pl.DataFrame], facts: Facts, chosen: set[I
     for name, rows in lists.items():
         ids = rows["item_id"].to_list()
         hits = f"\n{sum(item in chosen for item in ids)} of {len(ids)} hit" if chosen else ""
-        table.add_column(Text.assemble(TITLES.get(name, name), (hits, "green")), overflow="fold", ratio=1)
+        table.add_column(
+            Text.assemble(within(name), " list" * (name == FINAL), (hits, "green")), overflow="fold", ratio=1
+        )
         columns.append(ids)
     for place in range(max(len(ids) for ids in columns)):
         cells = [_entry(ids[place], facts, chosen) if place < len(ids) else Text() for ids in columns]

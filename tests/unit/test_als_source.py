@@ -1,5 +1,7 @@
 """The ALS source over a small data set: lists, scores, new users, similar items, save and load."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -104,10 +106,10 @@ def test_confidence_of_repeats() -> None:
 
 def test_a_warm_start_begins_where_the_earlier_model_stopped(model: ALSModel) -> None:
     recipe = ALS(factors=2, regularization=0.1, alpha=3.0, iterations=9, more_iterations=2, confidence="plays")
-    again = recipe.fit(some_data(), np.random.default_rng(5), start=model.item_factors)
+    again = recipe.fit(some_data(), np.random.default_rng(5), fitted={"als": model})
     assert len(again.losses) == 2
     assert again.losses[0] <= model.losses[-1] * (1 + 1e-6)
-    about = recipe.fit(some_data(), np.random.default_rng(5), start=model.item_factors.astype(np.float16))
+    about = recipe.fit(some_data(), np.random.default_rng(5), fitted={"als": model.beginning()})
     assert about.losses[0] <= model.losses[-1] * (1 + 1e-3)
 
 
@@ -115,9 +117,11 @@ def test_a_warm_start_begins_where_the_earlier_model_stopped(model: ALSModel) ->
 def test_where_all_confidences_are_one_the_optimum_itself_is_found(again: bool) -> None:
     data = some_data()
     recipe = ALS(factors=2, regularization=0.1, alpha=1.0, iterations=60, more_iterations=60, confidence="one")
-    start = np.zeros((N_ITEMS, 2), np.float32)
-    start[:, 0] = np.arange(N_ITEMS)  # the second direction is left open
-    model = recipe.fit(data, np.random.default_rng(1), start=start if again else None)
+    model = recipe.fit(data, np.random.default_rng(1))
+    if again:
+        start = np.zeros((N_ITEMS, 2), np.float32)
+        start[:, 0] = np.arange(N_ITEMS)  # the second direction is left open
+        model = recipe.fit(data, np.random.default_rng(1), fitted={"als": replace(model, item_factors=start)})
     played = np.zeros((len(HISTORIES), N_ITEMS))
     for user, history in enumerate(HISTORIES):
         played[user, history] = 1

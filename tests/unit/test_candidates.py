@@ -17,7 +17,6 @@ from tonearm.sources.again import Again
 from tonearm.sources.base import Recipe, Source
 from tonearm.sources.item_item import ItemItem
 from tonearm.sources.popularity import Popularity
-from tonearm.sources.trend import Trend
 from tonearm.types import AnyArray, Bools, Float32s
 
 
@@ -103,7 +102,7 @@ def test_the_rows_of_a_user_do_not_depend_on_the_block() -> None:
 def test_only_proposers_propose_and_every_source_scores() -> None:
     """Point 18: the notebook's candidates are those of ALS and content, and popular tracks have a list beside them."""
     data = some_data()
-    recipes: dict[str, Recipe | Trend] = {"popular": Popularity(), "item_item": ItemItem(shrink=0), "again": Again()}
+    recipes: dict[str, Recipe] = {"popular": Popularity(), "item_item": ItemItem(shrink=0), "again": Again()}
     sources = fit_sources(data, recipes, seed=0)
     block = data.block(0, 4, False)
     every, lists = gather(block, sources, 3)

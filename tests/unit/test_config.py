@@ -184,10 +184,10 @@ def test_every_class_of_options_refuses_a_name_that_it_does_not_know() -> None:
     [
         (
             ('sources=["als", "trend"]',),
-            "--set: the source trend scales the scores of trend.of = 'ease', and sources lacks 'ease'. Add 'ease' to "
-            "sources, set trend.of to an item-item source that is there, or leave trend out.",
+            "--set: the source trend builds on trend.of = 'ease', and sources lacks 'ease'. Add 'ease' to sources, set "
+            "trend.of to one that is there, or leave trend out.",
         ),
-        (('sources=["ease", "trend"]', "trend.of=item_item"), "--set: the source trend scales the scores of trend.of"),
+        (('sources=["ease", "trend"]', "trend.of=item_item"), "--set: the source trend builds on trend.of"),
         (("trend.of=als",), "--set: trend.of = 'als' will not do: input should be 'ease' or 'item_item'."),
         (
             ('sources=["als"]', 'proposers=["als", "ease"]'),
@@ -221,7 +221,7 @@ def test_options_that_go_together_only_as_a_whole_may_come_from_file_and_overrid
     assert load_config(overrides=("filter_seen=false", 'ranker.features=["own_plays"]')).ranker.features == (
         "own_plays",
     )
-    with pytest.raises(ConfigError, match=r"settings\.toml: the source trend scales"):
+    with pytest.raises(ConfigError, match=r"settings\.toml: the source trend builds on"):
         load_config(path, ("seed=3",))
 
 

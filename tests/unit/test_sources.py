@@ -95,7 +95,7 @@ def test_ease_of_a_wide_catalogue_regresses_each_item_on_its_nearest(given: bool
     data = some_data()
     options = EASE(items=4, coverage=0.9, neighbours=3, neighbour_regularization=2.0)
     near = ItemItem().fit(data, np.random.default_rng(0))
-    found = dense_weights(options.fit(data, np.random.default_rng(0), nearest=near if given else None))
+    found = dense_weights(options.fit(data, np.random.default_rng(0), fitted={"item_item": near} if given else {}))
     similarity, x = dense_weights(near), dense(data)
     expected = np.zeros((N_ITEMS, N_ITEMS))
     for i in np.flatnonzero(data.listeners):
@@ -105,15 +105,19 @@ def test_ease_of_a_wide_catalogue_regresses_each_item_on_its_nearest(given: bool
     np.testing.assert_allclose(found, expected, atol=1e-6)
     assert (np.abs(expected) > 0.05).sum() > 2 * N_ITEMS
     # where scoring takes too long, the least heard items are left out
-    every = options.fit(data, np.random.default_rng(0), nearest=near)
+    every = options.fit(data, np.random.default_rng(0), fitted={"item_item": near})
     cost = np.cumsum([data.listeners[expected[:, i] != 0].sum() for i in near.targets])
-    some = dataclasses.replace(options, work=float(cost[4])).fit(data, np.random.default_rng(0), nearest=near)
+    some = dataclasses.replace(options, work=float(cost[4])).fit(
+        data, np.random.default_rng(0), fitted={"item_item": near}
+    )
     assert some.targets.tolist() == every.targets[:5].tolist()
     np.testing.assert_array_equal(dense_weights(some)[:, some.targets], dense_weights(every)[:, some.targets])
     # and where a log is too long to count all neighbours' listeners, the closed form stays
     longest = 8.0 * 3 * int(data.listeners.sum())
     for fit_work, n_targets in ((longest, len(every.targets)), (longest - 1, 4)):
-        either = dataclasses.replace(options, fit_work=fit_work).fit(data, np.random.default_rng(0), nearest=near)
+        either = dataclasses.replace(options, fit_work=fit_work).fit(
+            data, np.random.default_rng(0), fitted={"item_item": near}
+        )
         assert len(either.targets) == n_targets
 
 
@@ -192,7 +196,7 @@ def test_recency_counts_what_was_heard_later() -> None:
 def test_trend_scales_by_recent_over_all_plays() -> None:
     data = some_data()
     base = EASE(regularization=3.0).fit(data, np.random.default_rng(0))
-    model = Trend(half_life=4.0, prior=2.0).derive(data, {"ease": base})
+    model = Trend(half_life=4.0, prior=2.0).fit(data, np.random.default_rng(0), fitted={"ease": base})
     assert data.log.time is not None
     recent, plays = np.zeros(N_ITEMS), np.zeros(N_ITEMS)
     np.add.at(recent, data.log.item, 0.5 ** ((NOW - data.log.time) / DAY / 4))
@@ -201,12 +205,12 @@ def test_trend_scales_by_recent_over_all_plays() -> None:
     np.testing.assert_allclose(trend_ratio(data, 4.0, 2.0), ratio, rtol=1e-5)
     np.testing.assert_allclose(dense_weights(model), dense_weights(base) * ratio[None, :], rtol=1e-4, atol=1e-7)
     with pytest.raises(ConfigError, match="names no item-item source"):
-        Trend(of="item_item").derive(data, {"ease": base})
+        Trend(of="item_item").fit(data, np.random.default_rng(0), fitted={"ease": base})
 
 
 def test_models_searched_together_give_what_each_gives_alone() -> None:
     data = some_data()
-    recipes: dict[str, Recipe | Trend] = {
+    recipes: dict[str, Recipe] = {
         "popular": Popularity(),
         "item_item": ItemItem(),
         "ease": EASE(regularization=3.0),

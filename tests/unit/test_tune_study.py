@@ -8,7 +8,8 @@ import pytest
 
 from tonearm.config import load_config
 from tonearm.errors import ConfigError, OutputError
-from tonearm.tune.space import RANKER, Choice, Params, Range, Space, spaces, values_of, with_values
+from tonearm.sources.ranges import Choice, Range, Space
+from tonearm.tune.space import RANKER, Params, spaces, values_of, with_values
 from tonearm.tune.study import Stage, check_same, storage
 from tonearm.types import Bools, Float32s
 

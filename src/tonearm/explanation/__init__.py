@@ -12,7 +12,8 @@ from tonearm.explanation.facts import Facts, gather_facts
 from tonearm.explanation.parts import Ranking, SourcePart, near, ranking, source_parts
 from tonearm.explanation.sentence import because
 from tonearm.ranking.candidates import proposing
-from tonearm.runs.read import LIST_FILES, Id, as_id, title
+from tonearm.runs.lists import FILES, FINAL
+from tonearm.runs.read import Id, as_id, title
 from tonearm.runs.restore import Restored, restore
 from tonearm.terminal.words import counted
 
@@ -108,14 +109,14 @@ def _names(restored: Restored, items: list[int]) -> dict[Id, str]:
 
 
 def _rank_in_list(restored: Restored, user: Id, item: Id) -> int | None:
-    if not (restored.run.folder / LIST_FILES["recommendations"]).is_file():
-        raise DataError(f"{restored.run.folder}: has no {LIST_FILES['recommendations']}. Make the run anew.")
-    return _rank_in(restored, "recommendations", user, item, restored.config.output.k)
+    if not (restored.run.folder / FILES[FINAL]).is_file():
+        raise DataError(f"{restored.run.folder}: has no {FILES[FINAL]}. Make the run anew.")
+    return _rank_in(restored, FINAL, user, item, restored.config.output.k)
 
 
 def _rank_in(restored: Restored, name: str, user: Id, item: Id, k: int) -> int | None:
     """The item's rank in one of the user's lists; None where it is not there, or there is no such list."""
-    rows = restored.run.rows(LIST_FILES[name], "user_id", user, k)
+    rows = restored.run.rows(FILES[name], "user_id", user, k)
     found = [] if rows is None else rows.filter(pl.col("item_id") == item)["rank"].to_list()
     return found[0] if found else None
 
@@ -127,7 +128,7 @@ def _cold(restored: Restored, user: Id) -> Id:
         typed = as_id(user, test.cold_users.dtype)
         if typed is not None and typed in test.cold_users:
             return typed
-    words = restored.run.unknown("user", "user_id", LIST_FILES["recommendations"], user)
+    words = restored.run.unknown("user", "user_id", FILES[FINAL], user)
     raise DataError(words)
 
 

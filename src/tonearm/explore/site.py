@@ -28,11 +28,13 @@ from tonearm.report import REPORT, headline
 from tonearm.report.answers import answers, lead
 from tonearm.report.parts import figure, written
 from tonearm.runs import directory
-from tonearm.runs.read import LIST_FILES, Id, Run, as_id
+from tonearm.runs.lists import FILES
+from tonearm.runs.lists import FINAL as FINAL_LIST
+from tonearm.runs.read import Id, Run, as_id
 from tonearm.runs.restore import Restored, restore
 from tonearm.terminal.words import counted
 
-FINAL = LIST_FILES["recommendations"]
+FINAL = FILES[FINAL_LIST]
 
 PAGE = 50
 """Tracks of a history on a page."""

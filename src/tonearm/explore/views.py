@@ -11,8 +11,8 @@ from tonearm.explanation.view import history_parts, history_words, place_words, 
 from tonearm.explore import drawing
 from tonearm.explore.neighbours import Models
 from tonearm.explore.tracks import Track, Tracks
+from tonearm.runs.lists import FINAL, POPULAR, title
 from tonearm.runs.read import Id, Listener, summed
-from tonearm.terminal.words import title
 
 Content = dict[str, Any]
 
@@ -86,7 +86,7 @@ def listener(found: Listener, tracks: Tracks, filter_seen: bool, by: str, number
 
 def _final(lists: Mapping[str, pl.DataFrame]) -> dict[Id, int]:
     """Places in the final list, or in the popular one of a cold listener."""
-    items = lists.get("recommendations", lists["top_popular"])["item_id"].to_list()
+    items = lists.get(FINAL, lists[POPULAR])["item_id"].to_list()
     return {item: place + 1 for place, item in enumerate(items)}
 
 

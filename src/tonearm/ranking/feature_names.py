@@ -4,7 +4,8 @@ import math
 import re
 from collections.abc import Callable
 
-from tonearm.terminal.words import counted, number, title
+from tonearm.runs.lists import title
+from tonearm.terminal.words import counted, number
 
 _PLAYS: tuple[Callable[[float], float], str] = (math.expm1, "play")
 _DAYS: tuple[Callable[[float], float], str] = (lambda value: value, "day")

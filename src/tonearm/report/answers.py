@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from tonearm.evaluation.words import best_source
-from tonearm.terminal.words import TITLES, title
+from tonearm.runs.lists import POPULAR, key_of, title, within
 
 Metrics = Mapping[str, Any]
 
-POPULAR, ALS = "top_popular", "personal_als"
+ALS = key_of("als")
 
 
 @dataclass(frozen=True)
@@ -30,16 +30,7 @@ class Answer:
 
 def in_sentence(name: str) -> str:
     """A list within a sentence."""
-    known = {
-        "recommendations": "final",
-        "user_knn": "user-kNN",
-        "own_frequent": "own-most-frequent",
-        "own_recent": "own-most-recent",
-    }
-    words = title(name)
-    if name in TITLES and not words.isupper():
-        words = words.lower()
-    return f"the {known.get(name, words)} list"
+    return f"the {within(name)} list"
 
 
 def _role(best: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from tonearm.terminal.words import title
+from tonearm.runs.lists import title
 
 Spec = dict[str, Any]
 Rows = Sequence[Mapping[str, Any]]

@@ -3,9 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from tonearm.report.answers import POPULAR
+from tonearm.runs.lists import POPULAR, title
 from tonearm.runs.read import Id, Run
-from tonearm.terminal.words import title
 
 Row = dict[str, Any]
 

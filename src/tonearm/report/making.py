@@ -6,7 +6,8 @@ from typing import Any
 from tonearm.ranking.feature_names import feature_title
 from tonearm.report import charts
 from tonearm.report.parts import Column, Figure, Section, Table
-from tonearm.terminal.words import counted, title
+from tonearm.runs.lists import title
+from tonearm.terminal.words import counted
 
 Tree = Mapping[str, Any]
 

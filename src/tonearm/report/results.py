@@ -5,9 +5,10 @@ from typing import Any
 
 from tonearm.evaluation.words import best_source, rule_lines, without_hit
 from tonearm.report import charts
-from tonearm.report.answers import ALS, POPULAR, in_sentence
+from tonearm.report.answers import ALS, in_sentence
 from tonearm.report.parts import Column, Figure, Section, Table
-from tonearm.terminal.words import counted, title
+from tonearm.runs.lists import POPULAR, title
+from tonearm.terminal.words import counted
 
 Tree = Mapping[str, Any]
 

@@ -8,8 +8,7 @@ from tonearm.loading.load import Loaded
 from tonearm.loading.summary import Found
 from tonearm.ranking.ranker import RankerModel
 from tonearm.sources import left_out as sources_off
-from tonearm.sources.base import Source
-from tonearm.sources.item_item import ItemItemModel
+from tonearm.sources.base import Partial, Source
 from tonearm.sources.left_out import LeftOut, as_rows
 
 RULES = {
@@ -28,7 +27,7 @@ def omissions(
     similar: as `write_similar` returns it
     """
     parts = [*_rows(loaded.found), *sources_off(loaded.train, config.recipes()).values()]
-    parts += [part for source in sources if isinstance(source, ItemItemModel) for part in source.left_out]
+    parts += [part for source in sources if isinstance(source, Partial) for part in source.left_out]
     labelled = ranker.validation.get("labelled_users", [])
     drawn, of = sum(min(n, config.ranker.users) for n in labelled), sum(labelled)
     if drawn < of:

@@ -18,17 +18,7 @@ from tonearm.loading.count import DataOptions, kept_rows
 from tonearm.loading.inputs import find_column, is_id, open_events, open_input, reading
 from tonearm.loading.items import open_items
 from tonearm.runs import directory
-
-LIST_FILES = {
-    "recommendations": "recommendations.parquet",
-    "personal_als": "personal_als.parquet",
-    "content": "content_recommendations.parquet",
-    "fresh": "fresh_recommendations.parquet",
-}
-"""Lists of users: their names, as in metrics.json where they are measured, and their files.
-
-Content is there only where items have genres, and fresh where nobody has played some of those.
-"""
+from tonearm.runs.lists import FILES, POPULAR, POPULAR_FILE
 
 FACTS = {"name": pl.String(), "genres": pl.List(pl.String), "artists": pl.List(pl.String)}
 
@@ -82,7 +72,7 @@ class Run:
     def lists_of(self, user: Id, k: int) -> dict[str, pl.DataFrame]:
         """The first k entries of each list that is in a file, by name; empty for an unknown user."""
         found = {}
-        for name, file in LIST_FILES.items():
+        for name, file in FILES.items():
             rows = self.rows(file, "user_id", user, k)
             if rows is not None:
                 found[name] = rows
@@ -94,10 +84,10 @@ class Run:
         return None if rows is None else rows.select(pl.col("item_id_2").alias("item_id"), "score", "rank")
 
     def popular(self) -> pl.DataFrame:
-        """top_popular.parquet, best first."""
-        table = self.scan("top_popular.parquet")
+        """The popular list, best first."""
+        table = self.scan(POPULAR_FILE)
         if table is None:
-            raise DataError(f"{self.folder}: has no top_popular.parquet. Make the run anew.")
+            raise DataError(f"{self.folder}: has no {POPULAR_FILE}. Make the run anew.")
         return table.collect().sort("rank")
 
     def rows(self, file: str, column: str, value: Id, k: int) -> pl.DataFrame | None:
@@ -179,11 +169,11 @@ class Run:
             note = f"No history and no hits, as the log cannot be read. {error} Name it by --events."
             if not lists:
                 return None
-            return Listener(lists | {"top_popular": self._popular_for([], k)}, None, None, note)
+            return Listener(lists | {POPULAR: self._popular_for([], k)}, None, None, note)
         if not lists and len(test) == 0:
             return None
         heard = train["item_id"].to_list()
-        return Listener(lists | {"top_popular": self._popular_for(heard, k)}, train, test, None)
+        return Listener(lists | {POPULAR: self._popular_for(heard, k)}, train, test, None)
 
     def _events(self, name: str, address: str | None, column: str, value: Id) -> pl.DataFrame:
         """The events of one id in one of the run's logs that its data rules kept."""

@@ -15,25 +15,16 @@ from tonearm.errors import DataError
 from tonearm.progress import Progress
 from tonearm.ranking.ranker import RankerModel
 from tonearm.runs import directory
+from tonearm.runs.lists import FILES as LIST_FILES
+from tonearm.runs.lists import FINAL, LISTS, POPULAR_FILE
 from tonearm.sources import MODELS
-from tonearm.sources.als import ALSModel
-from tonearm.sources.base import Source
+from tonearm.sources.base import Learning, SimilarItems, Source
 from tonearm.types import AnyArray, Bools, Float32s, Int32s, Int64s
-
-LISTS = {"popular": "top_popular", "als": "personal_als"}
-"""Names of the sources' lists in metrics.json where they differ from the sources' own."""
-
-UNSHAPED = "recommendations_unshaped"
-"""The final list before shaping, in metrics.json; it is measured and not written."""
 
 MASKS = "shape_masks.npz"
 """In models/: what each hard rule of shaping lets pass, where there is one."""
 
-FILES = {"als": "personal_als", "content": "content_recommendations", "fresh": "fresh_recommendations"}
-"""Sources whose lists are written to a file, and the list of tracks that no source proposes, having no plays."""
-
-
-SCORES = ("als_score", "content_score")
+SCORES = tuple(f"{one.source}_score" for one in LISTS.values() if one.source is not None and one.file is not None)
 """Columns of recommendations.parquet, whatever the ranker saw."""
 
 
@@ -91,7 +82,7 @@ def write_similar(
     Returns how many items, and the share of the exact entries that was found: 1, or less where items are so many that
     the lists are approximate.
     """
-    als = next(source for source in sources if isinstance(source, ALSModel))
+    als = next(source for source in sources if isinstance(source, SimilarItems))
     n, ids, recall = int(als.known_items.sum()), data.catalogue.items, 1.0
     if n <= options.similar_exact:
         lists = als.similar_to_all(options.similar, progress)
@@ -109,7 +100,7 @@ def write_similar(
 
 def silent_users(folder: Path, data: Dataset) -> list[str]:
     """A note on the users of train whom recommendations.parquet has no list for; none where each has one."""
-    first = pl.scan_parquet(folder / "recommendations.parquet", glob=False).filter(pl.col("rank") == 1)
+    first = pl.scan_parquet(folder / LIST_FILES[FINAL], glob=False).filter(pl.col("rank") == 1)
     n = data.n_users - int(first.select(pl.len()).collect(engine="streaming").item())
     if n == 0:
         return []
@@ -129,7 +120,7 @@ def write_catalogue(folder: Path, data: Dataset, top: Int32s) -> None:
             "users": data.listeners[top],
         }
     ).hstack(data.catalogue.describe(top))
-    directory.write_table(folder / "top_popular.parquet", popular)
+    directory.write_table(folder / POPULAR_FILE, popular)
     directory.write_table(folder / "genres.parquet", genre_table(data))
 
 
@@ -210,4 +201,4 @@ def load_models(folder: Path, manifest: Mapping[str, Any]) -> tuple[list[Source]
 
 def facts(source: Source) -> dict[str, Any]:
     """What the manifest says of a fitted source."""
-    return {"loss": [float(loss) for loss in source.losses]} if isinstance(source, ALSModel) else {}
+    return {"loss": [float(loss) for loss in source.losses]} if isinstance(source, Learning) else {}

@@ -11,8 +11,7 @@ from tonearm.data.dataset import Block
 from tonearm.data.lists import Lists
 from tonearm.kernels.nearest.topk import unit_vectors
 from tonearm.kernels.shape import Rules, diversify, take
-from tonearm.sources.als import ALSModel
-from tonearm.sources.base import Source
+from tonearm.sources.base import SimilarItems, Source
 from tonearm.types import Bools, Float32s, Float64s, Int32s, Int64s
 
 HARD = ("blocked", "allowed", "available", "only")
@@ -104,7 +103,7 @@ class Shaper:
         """The same with the vectors that the dial goes by where it does not go by genres."""
         if self.dial == 0 or self.genres is not None:
             return self
-        als = next(source for source in sources if isinstance(source, ALSModel))
+        als = next(source for source in sources if isinstance(source, SimilarItems))
         return replace(self, unit=unit_vectors(als.item_factors))
 
     def shape(self, block: Block, ranked: Lists, k: int) -> Shaped:

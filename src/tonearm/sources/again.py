@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 import numpy as np
 from pydantic import Field
@@ -13,11 +13,13 @@ from tonearm.kernels import own as kernels
 from tonearm.kernels.best.lists import best_of_rows
 from tonearm.options import options
 from tonearm.progress import Progress, no_progress
+from tonearm.sources.base import NOTHING, Recipe, Source
+from tonearm.sources.ranges import Range, Space
 from tonearm.types import AnyArray, Bools, Float32s, Float64s
 
 
 @options
-class Again:
+class Again(Recipe):
     """score(u, i) = Σ over u's plays of i of weight · (1 + days since)^−decay; 0 for what u never played.
 
     Frequency and recency in one sum: the base-level activation of memory. Without time every play counts alike.
@@ -26,11 +28,20 @@ class Again:
     decay: how fast a play fades; 0 counts plays
     """
 
+    name, title, repeats = "again", "Again", True
+    ranges: ClassVar[Space] = {"decay": Range(0.0, 1.5)}
+
     decay: Annotated[float, Field(ge=0, le=5)] = 0.3
 
-    def fit(self, data: Dataset, rng: np.random.Generator, progress: Progress = no_progress) -> "AgainModel":
+    def fit(
+        self,
+        data: Dataset,
+        rng: np.random.Generator,
+        progress: Progress = no_progress,
+        fitted: Mapping[str, Source] = NOTHING,
+    ) -> "AgainModel":
         """Note which items were played at all; everything else is in the user's history."""
-        del rng, progress
+        del rng, progress, fitted
         return AgainModel(data.plays > 0, self.decay)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, ClassVar, Literal, Self, get_args
 
 import numpy as np
 from pydantic import Field
@@ -19,14 +19,16 @@ from tonearm.kernels.nearest.similar import similar_to_all
 from tonearm.kernels.nearest.topk import ItemIndex, index_items, score_pairs, similar_top_k, top_k, unit_vectors
 from tonearm.options import options
 from tonearm.progress import Progress, no_progress
+from tonearm.sources.base import NOTHING, Recipe, Source
 from tonearm.sources.history import recency_weights
-from tonearm.types import AnyArray, Bools, Float16s, Float32s, Float64s, Int32s
+from tonearm.sources.ranges import RECENCY, Range, Space
+from tonearm.types import AnyArray, Bools, Float32s, Float64s, Int32s
 
 Confidence = Literal["plays", "log", "one"]
 
 
 @options
-class ALS:
+class ALS(Recipe):
     """Minimise Σ_ui c_ui (p_ui − x_u·y_i)² + λ (Σ_u |x_u|² + Σ_i |y_i|²); p = 1 where u played i, else 0 with c = 1.
 
     Names and meaning are those of the library implicit. Where every c is 1 the minimum itself is found, without
@@ -44,6 +46,16 @@ class ALS:
     side_information: whether genres, artists and albums count as listeners of the items that carry them
     """
 
+    name, title, always = "als", "ALS", True
+    ranges: ClassVar[Space] = {
+        "factors": Range(16, 256, log=True),
+        "regularization": Range(0.1, 300.0, log=True),
+        "alpha": Range(0.5, 100.0, log=True),
+        "iterations": Range(5, 20),
+        "frequency_exponent": Range(0.0, 1.0),
+        "recency": RECENCY,
+    }
+
     factors: Annotated[int, Field(ge=1, le=4096)] = 128
     regularization: Annotated[float, Field(ge=0)] = 80.0
     alpha: Annotated[float, Field(gt=0)] = 20.0
@@ -60,13 +72,15 @@ class ALS:
         data: Dataset,
         rng: np.random.Generator,
         progress: Progress = no_progress,
-        start: Float16s | Float32s | None = None,
+        fitted: Mapping[str, Source] = NOTHING,
     ) -> "ALSModel":
         """Learn the vectors.
 
-        start: (n_items, factors), the items of an earlier model to go on from; its users are not needed, as
-            they are solved first
+        fitted: with an earlier model of `als` the fit goes on from its items; its users are not needed, as they are
+            solved first
         """
+        earlier = fitted.get(self.name)
+        start = earlier.item_factors if isinstance(earlier, ALSModel) else None
         pairs = data.rows(self.side_information)
         by_user = Csr(pairs.indptr, pairs.item, values(pairs, self.confidence, self.recency), data.n_items)
         by_item = transpose_csr(by_user)
@@ -169,6 +183,11 @@ class ALSModel:
     def among(self, allowed: Bools) -> "ALSModel":
         """The same vectors, searched for the best of these items."""
         return replace(self, allowed=allowed)
+
+    def beginning(self) -> "ALSModel":
+        """The items alone with half of the digits, and in half of the memory."""
+        items: AnyArray = self.item_factors.astype(np.float16)
+        return replace(self, user_factors=self.user_factors[:0].copy(), item_factors=items)
 
     def vectors(self, block: Block) -> tuple[Float32s, Bools]:
         """Vectors (b, d) of a block's users, and which of them have any event (b,).

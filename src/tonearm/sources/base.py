@@ -1,13 +1,17 @@
-"""The one protocol that every candidate source follows."""
+"""What every candidate source is: a recipe of options, and the model that it makes."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Protocol, Self
+from types import MappingProxyType
+from typing import ClassVar, NamedTuple, Protocol, Self, runtime_checkable
 
 import numpy as np
 
 from tonearm.data.dataset import Block, Dataset
 from tonearm.data.lists import Lists
 from tonearm.progress import Progress, no_progress
+from tonearm.sources.left_out import LeftOut
+from tonearm.sources.ranges import Space
 from tonearm.types import AnyArray, Bools, Float32s, Float64s
 
 
@@ -60,9 +64,121 @@ class Source(Protocol):
         ...
 
 
-class Recipe(Protocol):
-    """A frozen set of options; defaults live here and nowhere else."""
+@runtime_checkable
+class Resumable(Protocol):
+    """A source that another fit of its recipe may go on from."""
 
-    def fit(self, data: Dataset, rng: np.random.Generator, progress: Progress = no_progress) -> Source:
-        """Learn from the events of a data set."""
+    def beginning(self) -> Source:
+        """What that needs of it and no more: neither lists nor scores."""
         ...
+
+
+@runtime_checkable
+class SimilarItems(Protocol):
+    """A source with vectors of items, the most alike of which it can tell."""
+
+    @property
+    def item_factors(self) -> Float32s:
+        """The vectors, (n_items, d) float32."""
+        ...
+
+    @property
+    def known_items(self) -> Bools:
+        """The items with an event in the fitted data, (n_items,) bool."""
+        ...
+
+    def similar_to_all(self, k: int, progress: Progress = no_progress) -> Lists:
+        """The k items most alike to each known one, never itself; a row for each item, empty for the others."""
+        ...
+
+    def similar_approximate(
+        self, k: int, rng: np.random.Generator, progress: Progress = no_progress
+    ) -> tuple[Lists, float]:
+        """Nearly the same for very many items, and the share of the exact entries that is found."""
+        ...
+
+
+class UnplayedLists(Protocol):
+    """Lists of items that nobody has played."""
+
+    def recommend_fresh(self, block: Block, k: int) -> Lists:
+        """At most k of them for each user of a block, best first."""
+        ...
+
+
+@runtime_checkable
+class Unplayed(Protocol):
+    """A source that can tell something of items that nobody has played."""
+
+    def of_unplayed(self, data: Dataset, allowed: Bools | None = None) -> UnplayedLists | None:
+        """Lists of them; None where there is nothing to list."""
+        ...
+
+
+@runtime_checkable
+class Learning(Protocol):
+    """A source that learns step by step."""
+
+    @property
+    def losses(self) -> Float64s:
+        """What it minimises, after each step."""
+        ...
+
+
+@runtime_checkable
+class Partial(Protocol):
+    """A source whose fit may leave something out."""
+
+    @property
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """What that was."""
+        ...
+
+
+NOTHING: Mapping[str, Source] = MappingProxyType({})
+"""No source fitted before."""
+
+
+class Lack(NamedTuple):
+    """Why data cannot carry a source, without a full stop, and what brings it back, as in `LeftOut`."""
+
+    why: str
+    option: str
+
+
+class Recipe(ABC):
+    """A source as it is entered in the registry: frozen options, whose defaults live here and nowhere else.
+
+    name: as in `<name>_score`; title: as people call it
+    always: whether it is in every run; repeats: whether it takes part only where heard items may come back
+    ranges: what `tonearm tune` may change
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    always: ClassVar[bool] = False
+    repeats: ClassVar[bool] = False
+    ranges: ClassVar[Space] = {}
+
+    @property
+    def bases(self) -> dict[str, str]:
+        """Sources without which this one cannot be, by the options that name them."""
+        return {}
+
+    def needs(self, data: Dataset) -> Lack | None:
+        """What the data lack for this source; None where they can carry it."""
+        del data
+        return None
+
+    @abstractmethod
+    def fit(
+        self,
+        data: Dataset,
+        rng: np.random.Generator,
+        progress: Progress = no_progress,
+        fitted: Mapping[str, Source] = NOTHING,
+    ) -> Source:
+        """Learn from the events of a data set.
+
+        fitted: sources fitted before it on the same data, by name, and what earlier models left as their `beginning`
+        """

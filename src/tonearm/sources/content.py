@@ -16,6 +16,7 @@ from tonearm.kernels import content as kernels
 from tonearm.kernels.machine.tile import WIDE
 from tonearm.options import options
 from tonearm.progress import Progress, no_progress
+from tonearm.sources.base import NOTHING, Lack, Recipe, Source
 from tonearm.types import AnyArray, Bools, Float32s, Float64s, Int32s, Int64s
 
 BUDGET = 1 << 28
@@ -23,20 +24,34 @@ BUDGET = 1 << 28
 
 
 @options
-class Content:
+class Content(Recipe):
     """Cosine of the listener's genre profile with each item's genres, ties by popularity.
 
     The profile shares log(1 + plays) of each item equally among its genres and sums; an item's vector is 1 for each of
     its genres.
     """
 
-    def fit(self, data: Dataset, rng: np.random.Generator, progress: Progress = no_progress) -> "ContentModel":
+    name, title = "content", "Content"
+
+    def needs(self, data: Dataset) -> Lack | None:
+        """Genres."""
+        if data.catalogue.genres is not None:
+            return None
+        return Lack("the catalogue has no genres", "a catalogue with genres")
+
+    def fit(
+        self,
+        data: Dataset,
+        rng: np.random.Generator,
+        progress: Progress = no_progress,
+        fitted: Mapping[str, Source] = NOTHING,
+    ) -> "ContentModel":
         """Gather the distinct genre sets and each set's items, most popular first.
 
         Raises:
             DataError: the catalogue has no genres.
         """
-        del rng, progress
+        del rng, progress, fitted
         genres = data.catalogue.genres
         if genres is None:
             raise DataError("the catalogue has no genres, so there is no content source. Leave it out of the run.")

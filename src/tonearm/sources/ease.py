@@ -1,7 +1,8 @@
 """EASE: the linear item-item model of least squares, in closed form, or by neighbourhoods in a wide catalogue."""
 
 import os
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
 
 import numpy as np
 import scipy.linalg
@@ -16,9 +17,11 @@ from tonearm.kernels.best.lists import best_of_rows
 from tonearm.kernels.machine.threads import blas_threads
 from tonearm.options import options
 from tonearm.progress import Progress, no_progress
+from tonearm.sources.base import NOTHING, Recipe, Source
 from tonearm.sources.history import cut_off, of_items, sampled
 from tonearm.sources.item_item import ItemItem, ItemItemModel, affordable
 from tonearm.sources.left_out import LeftOut
+from tonearm.sources.ranges import RECENCY, Choice, Range, Space
 from tonearm.types import AnyArray, Float32s, Int32s
 
 LISTENER = 8
@@ -26,7 +29,7 @@ LISTENER = 8
 
 
 @options
-class EASE:
+class EASE(Recipe):
     """min ‖X − X·B‖² + λ‖B‖², diag B = 0, over the most-heard items (Steck 2019, eq. 8).
 
     B = I − P / diag P,  P = (XᵀX + λI)⁻¹
@@ -48,6 +51,13 @@ class EASE:
         the least heard items left out, to stay below
     """
 
+    name, title = "ease", "EASE"
+    ranges: ClassVar[Space] = {
+        "regularization": Range(10.0, 5000.0, log=True),
+        "coverage": Choice((0.0, 0.75)),
+        "recency": RECENCY,
+    }
+
     regularization: Annotated[float, Field(gt=0)] = 500.0
     items: Annotated[int, Field(ge=2)] = 5000
     coverage: Annotated[float, Field(ge=0, le=1)] = 0.75
@@ -63,11 +73,11 @@ class EASE:
         data: Dataset,
         rng: np.random.Generator,
         progress: Progress = no_progress,
-        nearest: ItemItemModel | None = None,
+        fitted: Mapping[str, Source] = NOTHING,
     ) -> ItemItemModel:
         """Invert the items' Gram matrix, or the users' where they are fewer; or solve for item after item.
 
-        nearest: the model whose weights say which items are near; None fits one where it is needed
+        fitted: the weights of `item_item` say which items are near; without it one is fitted where it is needed
         """
         progress("EASE", 0, 1)
         order = np.argsort(-data.listeners, kind="stable")[: np.count_nonzero(data.listeners)].astype(np.int32)
@@ -76,9 +86,10 @@ class EASE:
         missing: tuple[LeftOut, ...] = ()
         countable = LISTENER * self.neighbours * total <= self.fit_work
         if countable and data.listeners[items].sum() < self.coverage * total:
-            nearest = nearest or ItemItem(
-                side_information=self.side_information, entries=self.neighbours * len(order)
-            ).fit(data, rng)
+            nearest = fitted.get("item_item")
+            if not isinstance(nearest, ItemItemModel):
+                narrow = ItemItem(side_information=self.side_information, entries=self.neighbours * len(order))
+                nearest = narrow.fit(data, rng)
             by_target, targets = self._of_neighbours(nearest, data)
         else:
             rows = of_items(data.rows(self.side_information), items)

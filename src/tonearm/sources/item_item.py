@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 import numpy as np
 from numba import get_num_threads
@@ -17,13 +17,15 @@ from tonearm.kernels import sums as sums_kernels
 from tonearm.kernels.als.csr import Csr, transpose_csr
 from tonearm.options import options
 from tonearm.progress import Progress, no_progress
+from tonearm.sources.base import NOTHING, Recipe, Source
 from tonearm.sources.history import cut_off, places, recency_weights, sampled
 from tonearm.sources.left_out import LeftOut
+from tonearm.sources.ranges import RECENCY, Range, Space
 from tonearm.types import AnyArray, Bools, Float32s, Float64s, Int32s, Int64s
 
 
 @options
-class ItemItem:
+class ItemItem(Recipe):
     """Normalised co-occurrence of items in histories.
 
     sim(j → i) = c_ji / (shrink + n_j^source_power · n_i^target_power),  c_ji = Σ_u with both 1 / |u|^user_power
@@ -42,6 +44,15 @@ class ItemItem:
     work: multiplications that scoring all users may take; fewer similarities are kept to stay below
     """
 
+    name, title = "item_item", "Item-item"
+    ranges: ClassVar[Space] = {
+        "user_power": Range(0.0, 1.5),
+        "source_power": Range(0.0, 1.0),
+        "target_power": Range(0.0, 1.0),
+        "shrink": Range(0.0, 50.0),
+        "recency": RECENCY,
+    }
+
     user_power: Annotated[float, Field(ge=0)] = 0.5
     source_power: Annotated[float, Field(ge=0)] = 0.5
     target_power: Annotated[float, Field(ge=0)] = 0.3
@@ -52,9 +63,15 @@ class ItemItem:
     fit_work: Annotated[float, Field(gt=0)] = 2e10
     work: Annotated[float, Field(gt=0)] = 2e10
 
-    def fit(self, data: Dataset, rng: np.random.Generator, progress: Progress = no_progress) -> "ItemItemModel":
+    def fit(
+        self,
+        data: Dataset,
+        rng: np.random.Generator,
+        progress: Progress = no_progress,
+        fitted: Mapping[str, Source] = NOTHING,
+    ) -> "ItemItemModel":
         """Count co-occurrences and keep the best sources of each target."""
-        del rng
+        del rng, fitted
         targets = np.argsort(-data.listeners, kind="stable")[: np.count_nonzero(data.listeners)].astype(np.int32)
         size = min(len(targets), max(1, int(self.entries) // max(len(targets), 1)))
         rows = data.rows(self.side_information)

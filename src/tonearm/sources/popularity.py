@@ -1,7 +1,7 @@
 """Popular items: what most listeners play."""
 
 from collections.abc import Mapping
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 import numpy as np
 from pydantic import Field
@@ -13,34 +13,62 @@ from tonearm.errors import DataError
 from tonearm.kernels.best import lists as kernels
 from tonearm.options import options
 from tonearm.progress import Progress, no_progress
+from tonearm.sources.base import NOTHING, Lack, Recipe, Source
+from tonearm.sources.ranges import Range, Space
 from tonearm.types import AnyArray, Bools, Float32s, Float64s, Int32s
 
 
 @options
-class Popularity:
+class Popularity(Recipe):
     """Items by plays, which are events or their summed weight; ties by ascending item index."""
 
-    def fit(self, data: Dataset, rng: np.random.Generator, progress: Progress = no_progress) -> "PopularityModel":
+    name, title, always = "popular", "Popular", True
+
+    def fit(
+        self,
+        data: Dataset,
+        rng: np.random.Generator,
+        progress: Progress = no_progress,
+        fitted: Mapping[str, Source] = NOTHING,
+    ) -> "PopularityModel":
         """Count plays."""
-        del rng, progress
+        del rng, progress, fitted
         return PopularityModel("popular", data.popularity_order, data.plays.astype(np.float32))
 
 
 @options
-class Recent:
+class Recent(Recipe):
     """Items by plays that count half as much for each half-life that they lie back; ties as in `Popularity`.
 
     half_life: days after which a play counts half
     """
 
+    name, title = "recent", "Recent"
+    ranges: ClassVar[Space] = {"half_life": Range(1.0, 90.0, log=True)}
+
     half_life: Annotated[float, Field(gt=0)] = 7.0
 
-    def fit(self, data: Dataset, rng: np.random.Generator, progress: Progress = no_progress) -> "PopularityModel":
+    def needs(self, data: Dataset) -> Lack | None:
+        """Time."""
+        return needs_time(data)
+
+    def fit(
+        self,
+        data: Dataset,
+        rng: np.random.Generator,
+        progress: Progress = no_progress,
+        fitted: Mapping[str, Source] = NOTHING,
+    ) -> "PopularityModel":
         """Count plays by their age; needs a log with time."""
-        del rng, progress
+        del rng, progress, fitted
         value = decayed_plays(data, self.half_life).astype(np.float32)
         order = np.argsort(-value, kind="stable")
         return PopularityModel("recent", order[data.plays[order] > 0].astype(np.int32), value)
+
+
+def needs_time(data: Dataset) -> Lack | None:
+    """What a log without time lacks."""
+    return Lack("the log has no started_at", "a log with started_at") if data.log.time is None else None
 
 
 def decayed_plays(data: Dataset, half_life: float) -> Float64s:

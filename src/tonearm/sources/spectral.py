@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 import numpy as np
 from pydantic import Field
@@ -15,12 +15,14 @@ from tonearm.kernels.als.svd import singular_triples
 from tonearm.kernels.nearest.topk import ItemIndex, index_items, score_pairs, top_k
 from tonearm.options import options
 from tonearm.progress import Progress, no_progress
+from tonearm.sources.base import NOTHING, Lack, Recipe, Source
 from tonearm.sources.history import recency_weights
+from tonearm.sources.ranges import RECENCY, Range, Space
 from tonearm.types import AnyArray, Bools, Float32s, Float64s, Int64s
 
 
 @options
-class Spectral:
+class Spectral(Recipe):
     """R̃ = D_u^−½ R D_i^−½ ≈ U Σ Vᵀ; score = W D_i^−½ V (Σ/σ₁)^(2·sharpness) Vᵀ D_i^½, W being R weighed by recency.
 
     D holds the size of every history and the listeners of every item, each plus `smoothing` times their mean. With
@@ -37,6 +39,14 @@ class Spectral:
     max_pairs: the source is left out of a log with more (user, item) pairs
     """
 
+    name, title = "spectral", "Spectral"
+    ranges: ClassVar[Space] = {
+        "factors": Range(16, 512, log=True),
+        "smoothing": Range(0.0, 4.0),
+        "sharpness": Range(0.0, 1.0),
+        "recency": RECENCY,
+    }
+
     factors: Annotated[int, Field(ge=1)] = 512
     smoothing: Annotated[float, Field(ge=0)] = 1.0
     sharpness: Annotated[float, Field(ge=0)] = 0.25
@@ -46,8 +56,25 @@ class Spectral:
     passes: Annotated[int, Field(ge=1)] = 4
     max_pairs: Annotated[int, Field(ge=0)] = 10_000_000
 
-    def fit(self, data: Dataset, rng: np.random.Generator, progress: Progress = no_progress) -> "SpectralModel":
+    def needs(self, data: Dataset) -> Lack | None:
+        """A log that is not too long."""
+        pairs = int(data.listeners.sum())
+        if pairs <= self.max_pairs:
+            return None
+        return Lack(
+            f"the log has {pairs:,} pairs of user and item, more than spectral.max_pairs = {self.max_pairs:,}",
+            f"spectral.max_pairs={pairs} (time and memory grow with it)",
+        )
+
+    def fit(
+        self,
+        data: Dataset,
+        rng: np.random.Generator,
+        progress: Progress = no_progress,
+        fitted: Mapping[str, Source] = NOTHING,
+    ) -> "SpectralModel":
         """Find the leading singular vectors of the normalised matrix."""
+        del fitted
         pairs = data.rows(self.side_information)
         sizes, listeners = np.diff(pairs.indptr), data.listeners
         n = min(int(np.count_nonzero(sizes)), int(np.count_nonzero(listeners)))

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -10,14 +10,16 @@ from pydantic import Field
 from tonearm.data.dataset import Dataset
 from tonearm.errors import ConfigError
 from tonearm.options import options
-from tonearm.sources.base import Source
+from tonearm.progress import Progress, no_progress
+from tonearm.sources.base import NOTHING, Lack, Recipe, Source
 from tonearm.sources.item_item import ItemItemModel
-from tonearm.sources.popularity import decayed_plays
+from tonearm.sources.popularity import decayed_plays, needs_time
+from tonearm.sources.ranges import Range, Space
 from tonearm.types import Float32s
 
 
 @options
-class Trend:
+class Trend(Recipe):
     """score_trend(u, i) = score(u, i) · (recent_i + prior · share) / (plays_i + prior)
 
     recent_i sums 2^(−age / half_life) over the plays of i; share is Σ recent / Σ plays.
@@ -27,16 +29,35 @@ class Trend:
     prior: plays that every item is taken to have had at the average trend
     """
 
+    name, title = "trend", "Trend"
+    ranges: ClassVar[Space] = {"half_life": Range(1.0, 90.0, log=True), "prior": Range(0.5, 50.0, log=True)}
+
     of: Literal["ease", "item_item"] = "ease"
     half_life: Annotated[float, Field(gt=0)] = 7.0
     prior: Annotated[float, Field(gt=0)] = 5.0
 
-    def derive(self, data: Dataset, fitted: Mapping[str, Source]) -> ItemItemModel:
+    @property
+    def bases(self) -> dict[str, str]:
+        """The other source."""
+        return {"of": self.of}
+
+    def needs(self, data: Dataset) -> Lack | None:
+        """Time."""
+        return needs_time(data)
+
+    def fit(
+        self,
+        data: Dataset,
+        rng: np.random.Generator,
+        progress: Progress = no_progress,
+        fitted: Mapping[str, Source] = NOTHING,
+    ) -> ItemItemModel:
         """The other source's model with its sums scaled by the trend of their target.
 
         Raises:
             ConfigError: `of` names no fitted item-item source.
         """
+        del rng, progress
         base = fitted.get(self.of)
         if not isinstance(base, ItemItemModel):
             raise ConfigError(f"trend.of = '{self.of}' names no item-item source. Use 'ease' or 'item_item'.")

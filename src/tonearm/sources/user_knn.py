@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 import numpy as np
 from numba import get_num_threads
@@ -14,12 +14,14 @@ from tonearm.kernels import sums as kernels
 from tonearm.kernels.als.csr import Csr, transpose_csr
 from tonearm.options import options
 from tonearm.progress import Progress, no_progress
+from tonearm.sources.base import NOTHING, Lack, Recipe, Source
 from tonearm.sources.history import places, recency_weights
+from tonearm.sources.ranges import RECENCY, Range, Space
 from tonearm.types import AnyArray, Bools, Float32s, Float64s, Int32s, Int64s
 
 
 @options
-class UserKNN:
+class UserKNN(Recipe):
     """Histories of the nearest other users N(u), summed (Herlocker et al. 1999).
 
     x_uj = w_uj n_j^−item_power,  sim(u, v) = cos(x_u, x_v),  score(u, i) = Σ_v∈N(u) sim(u, v) · w_vi n_i^−target_power
@@ -34,15 +36,39 @@ class UserKNN:
     work: the source is left out of a log where comparing all users with all takes more additions, Σ_j n_j²
     """
 
+    name, title = "user_knn", "User-kNN"
+    ranges: ClassVar[Space] = {
+        "neighbours": Range(50, 1000, log=True),
+        "item_power": Range(0.0, 1.0),
+        "target_power": Range(0.0, 1.0),
+        "recency": RECENCY,
+    }
+
     neighbours: Annotated[int, Field(ge=1)] = 150
     item_power: Annotated[float, Field(ge=0)] = 0.25
     target_power: Annotated[float, Field(ge=0)] = 0.3
     recency: Annotated[float, Field(ge=0)] = 20.0
     work: Annotated[float, Field(gt=0)] = 5e9
 
-    def fit(self, data: Dataset, rng: np.random.Generator, progress: Progress = no_progress) -> "UserKNNModel":
+    def needs(self, data: Dataset) -> Lack | None:
+        """A log that `work` allows."""
+        cost = self.cost(data)
+        if cost <= self.work:
+            return None
+        return Lack(
+            f"comparing all users takes {cost:.3g} additions, more than user_knn.work = {self.work:g}",
+            f"user_knn.work={cost:.3g} (time grows with it)",
+        )
+
+    def fit(
+        self,
+        data: Dataset,
+        rng: np.random.Generator,
+        progress: Progress = no_progress,
+        fitted: Mapping[str, Source] = NOTHING,
+    ) -> "UserKNNModel":
         """Weigh the histories by both their uses."""
-        del rng, progress
+        del rng, progress, fitted
         pairs, listeners = data.pairs, np.maximum(data.listeners, 1).astype(np.float64)
         rarity, worth = ((listeners**-power).astype(np.float32) for power in (self.item_power, self.target_power))
         weight = recency_weights(pairs, self.recency)
@@ -53,10 +79,6 @@ class UserKNN:
         place = places(targets, data.n_items)[pairs.item]
         heard = transpose_csr(transpose_csr(Csr(pairs.indptr, place, weight * worth[pairs.item], len(targets))))
         return UserKNNModel(alike, heard, targets, rarity, self.recency, self.neighbours)
-
-    def affords(self, data: Dataset) -> bool:
-        """Whether `work` allows the source on a log."""
-        return self.cost(data) <= self.work
 
     def cost(self, data: Dataset) -> float:
         """Additions that comparing all users with all takes."""

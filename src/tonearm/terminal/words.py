@@ -1,25 +1,4 @@
-"""Numbers with their nouns, and the names of lists and sources."""
-
-TITLES = {
-    "recommendations": "Final list",
-    "recommendations_unshaped": "Unshaped",
-    "top_popular": "Popular",
-    "popular": "Popular",
-    "personal_als": "ALS",
-    "als": "ALS",
-    "content": "Content",
-    "fresh": "Fresh",
-    "item_item": "Item-item",
-    "ease": "EASE",
-    "spectral": "Spectral",
-    "user_knn": "User-kNN",
-    "recent": "Recent",
-    "trend": "Trend",
-    "again": "Again",
-    "own_frequent": "Own most frequent",
-    "own_recent": "Own most recent",
-}
-"""Lists, and the sources behind them, as the report calls them; others go by their own names."""
+"""Numbers with their nouns."""
 
 ODD = {"entry": "entries"}
 VERBS = {"is": "are", "has": "have", "does": "do"}
@@ -37,8 +16,3 @@ def counted(n: float, noun: str, verb: str = "") -> str:
 def number(n: float) -> str:
     """With commas, and with digits after the point only where there are some."""
     return f"{n:,.0f}" if float(n).is_integer() or abs(n) >= 10_000 else f"{n:,.4g}"
-
-
-def title(name: str) -> str:
-    """A list or source as people call it."""
-    return TITLES.get(name, name)

@@ -20,7 +20,6 @@ from tonearm.ranking.features import Features
 from tonearm.ranking.recommender import Recommender
 from tonearm.ranking.training import join_tables
 from tonearm.sources import Source, fit_sources
-from tonearm.sources.trend import Trend
 from tonearm.split import InnerSplit, inner_splits
 from tonearm.types import Bools, Float32s, Int64s
 
@@ -66,7 +65,7 @@ def of_source(
 ) -> Iterator[Float32s]:
     """ndcg@focus of each user's list by one source: of a quarter of the first window, then of each window in turn.
 
-    bases: models that a trend is derived from, kept from one trial to the next
+    bases: models that others build on, kept from one trial to the next
     Yields all rows so far, (n,) float32, rows not yet measured being NaN; the last has every row of every window.
     """
     focus = focus_of(config.evaluation.ks)
@@ -128,12 +127,13 @@ def _ndcg(window: Window, rows: Int64s, config: Config, make: Callable[[Block], 
 
 
 def _fitted(name: str, config: Config, history: Dataset, bases: dict[tuple[str, int], Source], place: int) -> Source:
-    recipe = config.recipes()[name]
-    if not isinstance(recipe, Trend):
-        return fit_sources(history, {name: recipe}, config.seed)[0]
-    if (recipe.of, place) not in bases:
-        bases[recipe.of, place] = fit_sources(history, {recipe.of: config.recipes()[recipe.of]}, config.seed)[0]
-    return recipe.derive(history, {recipe.of: bases[recipe.of, place]})
+    recipes = config.recipes()
+    needed = [*recipes[name].bases.values()]
+    for base in needed:
+        if (base, place) not in bases:
+            bases[base, place] = fit_sources(history, {base: recipes[base]}, config.seed)[0]
+    earlier = {base: bases[base, place] for base in needed}
+    return fit_sources(history, {name: recipes[name]}, config.seed, earlier=earlier)[0]
 
 
 def _some_of(whole: Truth, n: int, rng: np.random.Generator) -> Truth:

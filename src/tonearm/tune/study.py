@@ -14,7 +14,8 @@ import numpy as np
 
 from tonearm.errors import ConfigError, MissingExtra, OutputError
 from tonearm.evaluation.bootstrap import interval, resample
-from tonearm.tune.space import Choice, Params, Range, Space
+from tonearm.sources.ranges import Choice, Range, Space
+from tonearm.tune.space import Params
 from tonearm.types import Bools, Float32s
 
 if TYPE_CHECKING:
