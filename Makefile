@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types format docs browser unit screenshots bench clean
+.PHONY: demo test lint types format docs browser unit lowest screenshots bench clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt tools/setup.sh
 	PYTHON=$(PYTHON) bash tools/setup.sh $(VENV) '.[dev]'
@@ -50,6 +50,9 @@ browser:
 unit: $(VENV)/.installed browser
 	$(BIN)/pytest -n 2
 
+lowest:
+	PYTHON=$(PYTHON) bash tools/lowest.sh $(VENV)-lowest
+
 screenshots: $(VENV)/.installed browser
 	$(BIN)/python tools/screenshots.py
 
@@ -67,4 +70,4 @@ bench: $(VENV)/.installed
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python benchmarks/pipeline.py build/bench/log/events.parquet build/bench/log/items.parquet 2022-12-16 build/bench/pipeline
 
 clean:
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) $(VENV)-lowest demo

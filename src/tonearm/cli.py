@@ -2,12 +2,13 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, Token
 
 from tonearm.errors import ConfigError, DataError, MissingExtra, OutputError, TonearmError
 from tonearm.terminal.printing import printing, say
@@ -28,6 +29,16 @@ app.command(prepare)
 
 GivenId = Annotated[str, Parameter(allow_leading_hyphen=True)]
 """An id may begin with a dash."""
+
+
+def _path(_type: object, tokens: Sequence[Token]) -> Path:
+    from tonearm.loading.files import local_path
+
+    return local_path(tokens[0].value)
+
+
+Place = Annotated[Path, Parameter(converter=_path)]
+"""A path, in which ~ is the home folder, also where the shell leaves it, as in --out=~/run."""
 
 Settings = Annotated[tuple[str, ...], Parameter(name="--set", negative="", consume_multiple=False, show_default=False)]
 
@@ -56,9 +67,9 @@ class LogOptions:
 @app.command
 def run(
     *,
-    out: Path,
+    out: Place,
     log: LogOptions = LogOptions(),
-    config: Path | None = None,
+    config: Place | None = None,
     preset: str = "default",
     settings: Settings = (),
     overwrite: bool = False,
@@ -106,7 +117,7 @@ def run(
 def check(
     *,
     log: LogOptions = LogOptions(),
-    config: Path | None = None,
+    config: Place | None = None,
     settings: Settings = (),
 ) -> None:
     """Say what is in the input and what is wrong with it; exits with 2 where `run` would refuse it.
@@ -124,7 +135,7 @@ def check(
     from tonearm.loading.check import check as check_inputs
     from tonearm.loading.check import render
 
-    options = _config(config, settings).data
+    options = _config(config, settings)
     logs = {name: path for name, path in (("events", log.events), ("train", log.train), ("test", log.test)) if path}
     checked = check_inputs(logs, log.items, None if log.test_from is None else parse_moment(log.test_from), options)
     say(render(checked))
@@ -135,7 +146,7 @@ def check(
 @app.command
 def synth(
     *,
-    out: Path,
+    out: Place,
     preset: Literal["tiny", "small", "medium", "yandex"] = "small",
     seed: int = 0,
     raw: bool = False,
@@ -160,7 +171,7 @@ def synth(
 
 
 @prepare.command(name="yandex")
-def prepare_yandex(*, tracks: Path, catalog: Path, interactions: Path, out: Path) -> None:
+def prepare_yandex(*, tracks: Place, catalog: Place, interactions: Place, out: Place) -> None:
     """Turn the raw Yandex Music dump of the course into events, items and genres.
 
     Parameters
@@ -183,14 +194,14 @@ def prepare_yandex(*, tracks: Path, catalog: Path, interactions: Path, out: Path
 @app.command
 def evaluate(
     *,
-    lists: Path,
-    truth: Path,
-    train: Path | None = None,
-    items: Path | None = None,
+    lists: Place,
+    truth: Place,
+    train: Place | None = None,
+    items: Place | None = None,
     k: Annotated[tuple[int, ...], Parameter(negative="")] = (5, 10, 20, 100),
     filter_seen: bool = True,
     seed: int = 0,
-    out: Path | None = None,
+    out: Place | None = None,
     verbose: bool = False,
 ) -> None:
     """Measure any lists against any truth.
@@ -229,7 +240,7 @@ def evaluate(
 
 
 @app.command
-def compare(run_a: Path, run_b: Path, /) -> None:
+def compare(run_a: Place, run_b: Place, /) -> None:
     """Set two runs side by side: settings, data, metrics, lists, costs.
 
     Parameters
@@ -245,7 +256,7 @@ def compare(run_a: Path, run_b: Path, /) -> None:
 
 
 @app.command
-def report(run: Path, /) -> None:
+def report(run: Place, /) -> None:
     """Write a run's report.html anew from its other files.
 
     Parameters
@@ -262,9 +273,9 @@ def report(run: Path, /) -> None:
 @app.command
 def tune(
     *,
-    out: Path,
+    out: Place,
     log: LogOptions = LogOptions(),
-    config: Path | None = None,
+    config: Place | None = None,
     preset: str = "default",
     settings: Settings = (),
     minutes: float | None = None,
@@ -310,7 +321,7 @@ def tune(
 
 
 @show.command(name="user")
-def show_user(user: GivenId, /, *, run: Path, events: str | None = None, k: int = 10) -> None:
+def show_user(user: GivenId, /, *, run: Place, events: str | None = None, k: int = 10) -> None:
     """A user's history next to each of their lists.
 
     Parameters
@@ -330,7 +341,7 @@ def show_user(user: GivenId, /, *, run: Path, events: str | None = None, k: int 
 
 
 @show.command(name="item")
-def show_item(item: GivenId, /, *, run: Path, k: int = 10) -> None:
+def show_item(item: GivenId, /, *, run: Place, k: int = 10) -> None:
     """An item and its similar ones.
 
     Parameters
@@ -353,7 +364,7 @@ def explain(
     item: GivenId,
     /,
     *,
-    run: Path,
+    run: Place,
     events: str | None = None,
     items: str | None = None,
     json: Annotated[bool, Parameter(negative="")] = False,
@@ -384,10 +395,10 @@ def explain(
 
 @app.command
 def explore(
-    run: Path,
+    run: Place,
     /,
     *,
-    against: Path | None = None,
+    against: Place | None = None,
     host: str = "127.0.0.1",
     port: int = 8000,
     events: str | None = None,

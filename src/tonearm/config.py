@@ -13,6 +13,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from tonearm.errors import ConfigError
 from tonearm.loading.count import DataOptions
+from tonearm.loading.files import local_path
 from tonearm.options import check_names, options, suggest, wrong_value
 from tonearm.ranking.features import feature_names
 from tonearm.ranking.ranker import Ranker
@@ -90,6 +91,11 @@ class Config(SourceOptions, GeneralOptions):  # in the file the last come first
     output: OutputOptions = field(default_factory=OutputOptions)
 
     def __post_init__(self) -> None:
+        if self.filter_seen and "again" in self.sources and set(self.sources) != set(RECIPES):
+            raise ConfigError(
+                "sources has 'again', which proposes what a user has heard, and filter_seen = true leaves just that "
+                "out. Set filter_seen = false, or leave 'again' out of sources."
+            )
         recipes = self.recipes()
         for name, recipe in recipes.items():
             for option, of in recipe.bases.items():
@@ -158,7 +164,7 @@ def load_config(path: Path | None = None, overrides: Sequence[str] = (), preset:
         raise ConfigError(f"there is no preset '{preset}'.{suggest(preset, PRESETS)}")
     tree: dict[str, Any] = copy.deepcopy(PRESETS[preset])
     if path is not None:
-        _merge(tree, _read(path))
+        _merge(tree, _read(local_path(str(path))))
         check_names(tree, Config, str(path))
     whole = copy.deepcopy(tree)
     for override in overrides:

@@ -36,6 +36,12 @@ def options(kind: type[T]) -> type[T]:
     return result
 
 
+def expect(value: object, kind: type, name: str, mend: str) -> None:
+    """Raises ConfigError where what is passed under a name is no instance of a class."""
+    if not isinstance(value, kind):
+        raise ConfigError(f"{name} is of type {type(value).__name__}, not {kind.__name__}. {mend}")
+
+
 def check_names(given: Mapping[str, Any], kind: Any, where: str, section: str = "") -> None:
     """Refuse a name that a class of options does not have, there or in the sections in it.
 

@@ -5,7 +5,7 @@ import warnings
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -28,6 +28,7 @@ from tonearm.kernels.machine.threads import threads
 from tonearm.loading.files import local_path
 from tonearm.loading.load import Loaded, load_events, load_ready_made
 from tonearm.loading.summary import in_a_line, undated
+from tonearm.options import expect, options
 from tonearm.progress import Progress
 from tonearm.ranking.candidates import gather, proposing
 from tonearm.ranking.features import Features, Scratch
@@ -48,7 +49,7 @@ NO_WINDOW = "train cannot be cut into a history and a label window"
 """Why there is no ranker where all events are of one moment or, without time, where no user has two items."""
 
 
-@dataclass(frozen=True)
+@options
 class Inputs:
     """Where the log is: events cut at `test_from`, or ready-made train and test; items where there is a catalogue."""
 
@@ -95,7 +96,10 @@ def run(
     Raises:
         TonearmError: the inputs, the configuration or the place of the output will not do.
     """
-    with directory.new_directory(Path(out), overwrite) as folder, threads(config.threads):
+    expect(inputs, Inputs, "inputs", 'Pass Inputs(events="events.parquet", test_from="2022-12-16") or the like.')
+    expect(config, Config, "config", 'Pass Config() or load_config(overrides=["als.factors=128"]) or the like.')
+    out = local_path(str(out))
+    with directory.new_directory(out, overwrite) as folder, threads(config.threads):
         stages = Stages(show)
         with stages.stage("load"):
             loaded = inputs.load(config, stages.progress)
@@ -145,7 +149,7 @@ def run(
         with stages.stage("report"):
             manifest = _manifest(inputs, loaded, config, ranker, sources, stages)
             manifest |= {"similar": similar, "left_out": metrics["left_out"]}
-            missing = report.attempt(folder, manifest, Path(out))
+            missing = report.attempt(folder, manifest, out)
             manifest["report_missing"] = missing
         directory.write_json(
             folder / directory.MANIFEST, manifest | {"stages": stages.rows, "files": directory.digests(folder)}

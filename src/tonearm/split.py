@@ -1,6 +1,7 @@
 """Cut train once more: a history to fit sources on, and a label window to train the ranker by."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -48,6 +49,13 @@ class InnerSplit:
     cutoff: int | None
 
 
+def check_window(train: Dataset, options: SplitOptions) -> None:
+    """Raises DataError where `label_days` cannot cut the latest label window, as `inner_splits` would."""
+    if options.label_days is not None:
+        with suppress(NoWindow):  # lists are made without a ranker then
+            inner_split(train, options, np.random.default_rng(0))
+
+
 def inner_split(train: Dataset, options: SplitOptions, rng: np.random.Generator) -> InnerSplit:
     """Cut train into history and label window: by time where there is one, else by a draw from each user's items.
 
@@ -85,8 +93,10 @@ def inner_splits(train: Dataset, options: SplitOptions, rng: np.random.Generator
 
     Raises:
         NoWindow: not even one window can be cut.
+        DataError: as `inner_split`.
     """
     if train.log.time is None:
+        check_window(train, options)
         yield from folds(train, max(2, round(1 / options.label_share)), rng)[: options.windows]
         return
     split = inner_split(train, options, rng)

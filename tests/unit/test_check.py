@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from rich.console import Console
 
+from tonearm.config import Config
 from tonearm.errors import DataError
 from tonearm.loading.check import Checked, check, render
 from tonearm.loading.count import DataOptions
@@ -225,16 +226,16 @@ class TestCheck:
         assert checked.errors == []
         assert [w.split(": ", 1)[-1] for w in checked.warnings] == [
             "3 of 12 rows are of items that the catalogue lacks; they are kept (data.on_orphan).",
-            "1 of 12 rows repeat another row's user, item, time and weight; they are left out (data.on_duplicate).",
+            "1 of 12 rows repeats another row's user, item, time and weight; it is left out (data.on_duplicate).",
             "has no albums; what needs them is switched off.",
-            "2 test events are of 1 items that neither train nor the catalogue knows; nothing can recommend them.",
+            "2 test events are of 1 item that neither train nor the catalogue knows; nothing can recommend it.",
         ]
 
     def test_duplicates_as_errors(self, save: Save, small_events: pl.DataFrame) -> None:
         options = DataOptions(on_duplicate="error")
-        checked = check({"events": save(small_events)}, None, CUT, options, TODAY)
+        checked = check({"events": save(small_events)}, None, CUT, Config(data=options), TODAY)
         assert len(checked.errors) == 1
-        assert "1 rows repeat another one's user, item" in checked.errors[0]
+        assert "1 row repeats another one's user, item" in checked.errors[0]
 
     def test_without_a_cut(self, save: Save, small_events: pl.DataFrame) -> None:
         checked = check({"events": save(small_events)}, None, today=TODAY)

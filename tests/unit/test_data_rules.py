@@ -7,6 +7,7 @@ from typing import Any, Literal
 import polars as pl
 import pytest
 
+from tonearm.config import Config
 from tonearm.data.times import DAY, parse_moment, to_seconds
 from tonearm.data.vocabulary import Vocabulary
 from tonearm.errors import ConfigError, DataError
@@ -144,7 +145,7 @@ class TestIds:
         with pytest.raises(DataError, match=words) as caught:
             load_events(events, items, CUT, DataOptions(on_orphan=rule), TODAY)
         assert f"{events} and {items}: " in str(caught.value)
-        assert check({"events": events}, items, CUT, DataOptions(on_orphan=rule), TODAY).errors
+        assert check({"events": events}, items, CUT, Config(data=DataOptions(on_orphan=rule)), TODAY).errors
 
     def test_the_example_is_the_likest(self, save: Save) -> None:
         events = pl.DataFrame({"user_id": [1, 2], "item_id": ["b", "b"], "started_at": [CUT, CUT]})

@@ -41,8 +41,8 @@ def warnings(metrics: Metrics) -> list[str]:
     orphans = funnel["final"]["hits_no_source_proposed"] if funnel is not None else 0
     if orphans > 0:
         found.append(
-            f"{orphans} hits of the final list were proposed by no source. Unless the list was filled up with popular "
-            "items, scores and items have come apart."
+            f"{counted(orphans, 'hit')} of the final list {'was' if orphans == 1 else 'were'} proposed by no source. "
+            "Unless the list was filled up with popular items, scores and items have come apart."
         )
     return found
 
@@ -96,12 +96,15 @@ def rule_lines(metrics: Mapping[str, Any]) -> list[str]:
         share = "" if cost["removed_share"] is None else f" ({cost['removed_share']:.1%})"
         changes = [f"{key} {_signed(v)}" for key, v in cost.items() if not key.startswith("removed") and v is not None]
         by_itself = "together" if rule == "all rules" else "alone"
-        found.append(f"shape {rule}: {cost['removed']:,} entries{share} gave way; {by_itself}: {', '.join(changes)}")
+        found.append(
+            f"shape {rule}: {counted(cost['removed'], 'entry')}{share} gave way; {by_itself}: {', '.join(changes)}"
+        )
     filled, above, short = shape["filled_by_popular"], shape["above_limits"], shape["short_lists"]
     if filled or above or short:
         found.append(
-            f"shape: of {shape['entries']:,} entries {filled:,} were filled in from the popular list, {above:,} stand "
-            f"above a limit, as nothing else was left; {short:,} lists are short"
+            f"shape: of {counted(shape['entries'], 'entry')} {filled:,} {'was' if filled == 1 else 'were'} filled "
+            f"in from the popular list, {above:,} {'stands' if above == 1 else 'stand'} above a limit, as nothing "
+            f"else was left; {counted(short, 'list', 'is')} short"
         )
     return found
 
@@ -132,7 +135,7 @@ def lines(metrics: Metrics, verbose: bool = False) -> list[str]:
         which = "retrieval and ranking limit" if funnel["limits"] == "both" else f"{funnel['limits']} limits"
         equally = " about equally" if funnel["limits"] == "both" else ""
         found.append(
-            f"{which} the result{equally}: of {funnel['possible_hits']:,} hits possible at {funnel['k']}, "
+            f"{which} the result{equally}: of {counted(funnel['possible_hits'], 'hit')} possible at {funnel['k']}, "
             f"{funnel['share_hit']:.1%} were made, {funnel['share_lost_by_retrieval']:.1%} no source found, "
             f"{funnel['share_lost_by_ranking']:.1%} the ranker buried"
         )

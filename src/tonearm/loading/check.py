@@ -8,12 +8,14 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tonearm.errors import DataError
-from tonearm.loading.count import DataOptions
+from tonearm.config import Config
+from tonearm.errors import TonearmError
 from tonearm.loading.items import CatalogueFound
 from tonearm.loading.load import gather, survey
 from tonearm.loading.summary import Found, LogFound, SideFound, TestFound, log_found, notes
 from tonearm.progress import Progress, no_progress
+from tonearm.split import check_window
+from tonearm.terminal.words import counted
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ def check(
     logs: dict[str, str],
     items: str | None,
     test_from: datetime | None = None,
-    options: DataOptions | None = None,
+    config: Config | None = None,
     today: datetime | None = None,
     progress: Progress = no_progress,
 ) -> Checked:
@@ -47,17 +49,19 @@ def check(
     logs: {"events": address}, or {"train": address, "test": address}
     test_from: look at the split at this moment too; None takes the whole of `events` as train
     """
-    seen = survey(logs, items, test_from, options, today)
+    config = config or Config()
+    seen = survey(logs, items, test_from, config.data, today)
     errors = list(seen.problems)
+    found = Found({name: log_found(*pair, seen.options, None) for name, pair in seen.logs.items()}, seen.catalogue)
     if not errors:
         try:
-            found = gather(seen, progress).found
-            return Checked(found, [], found.notes)
-        except DataError as error:
+            loaded = gather(seen, progress)
+            found = loaded.found
+            check_window(loaded.train, config.split)
+            config.shape.fit(loaded.train, items)
+        except TonearmError as error:
             errors += str(error).split("\n")
-    counted = {name: log_found(*pair, seen.options, None) for name, pair in seen.logs.items()}
-    found = Found(counted, seen.catalogue)
-    return Checked(found, errors, notes(found))
+    return Checked(found, errors, found.notes or notes(found))
 
 
 def render(checked: Checked) -> RenderableType:
@@ -74,7 +78,7 @@ def render(checked: Checked) -> RenderableType:
     parts += [Text.assemble(("error ", "bold red"), text) for text in checked.errors]
     n_errors, n_warnings = len(checked.errors), len(checked.warnings)
     verdict = "can be used" if n_errors == 0 else "cannot be used as it is"
-    parts.append(Text(f"{_plural(n_errors, 'error')}, {_plural(n_warnings, 'warning')}: the input {verdict}."))
+    parts.append(Text(f"{counted(n_errors, 'error')}, {counted(n_warnings, 'warning')}: the input {verdict}."))
     return Group(*parts)
 
 
@@ -152,7 +156,3 @@ def _row(table: Table, what: str, value: float | str | None) -> None:
     """A row; none where the value is unknown."""
     if value is not None:
         table.add_row(what, value if isinstance(value, str) else f"{value:,}")
-
-
-def _plural(n: int, word: str) -> str:
-    return f"{n} {word}" if n == 1 else f"{n} {word}s"

@@ -24,6 +24,7 @@ from tonearm.loading.items import CatalogueFound, Items, lay_out, open_items
 from tonearm.loading.sort_events import Room, pour, settle
 from tonearm.loading.summary import Found, log_found, notes, side_found, test_found
 from tonearm.progress import Progress, no_progress
+from tonearm.terminal.words import counted
 from tonearm.types import Int32s
 
 __all__ = ["DataOptions", "Loaded", "Survey", "Test", "gather", "load_all", "load_events", "load_ready_made", "survey"]
@@ -268,8 +269,9 @@ def _side_problems(found: Survey, learning: bool) -> list[str]:
         if learning and len(table) == 1:
             only, n = table.row(0)
             problems.append(
-                f"{address}: train holds one {what} only ({only}, {n:,} events), which leaves nothing to learn. "
-                f"Give a log of several {what}s" + (", or choose a later test_from." if found.cut is not None else ".")
+                f"{address}: train holds one {what} only ({only}, {counted(n, 'event')}), which leaves nothing to "
+                f"learn. Give a log of several {what}s"
+                + (", or choose a later test_from." if found.cut is not None else ".")
             )
     return problems if test is None or problems else _overlap_problems(train, test)
 
@@ -349,8 +351,8 @@ def _settle(found: Survey, side: _Side, rooms: list[Room], n_items: int) -> tupl
     duplicates = sum(n for _, n in settled)
     if duplicates and found.options.on_duplicate == "error":
         raise DataError(
-            f"{side.events.input.address}: {duplicates:,} rows repeat another one's user, item, time and weight. "
-            'Drop them, or set data.on_duplicate to "drop" or "keep".'
+            f"{side.events.input.address}: {counted(duplicates, 'row', 'repeats')} another one's user, item, time "
+            'and weight. Drop them, or set data.on_duplicate to "drop" or "keep".'
         )
     return [log for log, _ in settled], duplicates
 

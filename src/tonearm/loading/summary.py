@@ -185,8 +185,9 @@ def _span(first: str | None, last: str | None) -> str:
 def undated(found: Found) -> list[str]:
     """A sentence on each log with rows of 1970-01-01."""
     return [
-        f"{log.path}: {log.undated:,} of {log.rows:,} rows are of 1970-01-01, which a missing time often turns into; "
-        "they are kept, as the oldest. Give them their time, or drop them from the file."
+        f"{log.path}: {log.undated:,} of {counted(log.rows, 'row')} {'is' if log.undated == 1 else 'are'} of "
+        f"1970-01-01, which a missing time often turns into; {_they(log.undated)} kept, as the oldest. Give them their "
+        "time, or drop them from the file."
         for log in found.logs.values()
         if log.undated
     ]
@@ -197,29 +198,35 @@ def notes(found: Found) -> list[str]:
     said = []
     for log in found.logs.values():
         repeats = "day" if log.days else "time"
-        for n, what, rule in (
-            (log.null_rows, "lack a value that is needed", "on_null"),
-            (log.futures, "are later than now", "on_future"),
-            (log.orphans, "are of items that the catalogue lacks", "on_orphan"),
-            (log.duplicates, f"repeat another row's user, item, {repeats} and weight", "on_duplicate"),
+        for n, one, many, what, rule in (
+            (log.null_rows, "lacks", "lack", "a value that is needed", "on_null"),
+            (log.futures, "is", "are", "later than now", "on_future"),
+            (log.orphans, "is", "are", "of items that the catalogue lacks", "on_orphan"),
+            (log.duplicates, "repeats", "repeat", f"another row's user, item, {repeats} and weight", "on_duplicate"),
         ):
             if n:
+                what = f"{one if n == 1 else many} {what}"
                 done = "left out" if rule in log.dropped else "kept"
-                said.append(f"{log.path}: {n:,} of {log.rows:,} rows {what}; they are {done} (data.{rule}).")
+                said.append(f"{log.path}: {n:,} of {counted(log.rows, 'row')} {what}; {_they(n)} {done} (data.{rule}).")
     said += undated(found)
     catalogue = found.catalogue
     if catalogue is not None:
-        if catalogue.null_ids:
-            said.append(f"{catalogue.path}: {catalogue.null_ids:,} rows have no item_id; they are left out.")
+        if (n := catalogue.null_ids) > 0:
+            said.append(f"{catalogue.path}: {counted(n, 'row', 'has')} no item_id; {_they(n)} left out.")
         for columns, what in ((catalogue.missing, "has no"), (catalogue.empty, "has nothing in")):
             if columns:
                 said.append(f"{catalogue.path}: {what} {', '.join(columns)}; what needs them is switched off.")
     if found.test is not None and found.test.unknown_events:
+        events, items = found.test.unknown_events, found.test.unknown_items
         said.append(
-            f"{found.test.unknown_events:,} test events are of {found.test.unknown_items:,} items that neither train "
-            "nor the catalogue knows; nothing can recommend them."
+            f"{counted(events, 'test event', 'is')} of {counted(items, 'item')} that neither train nor the catalogue "
+            f"knows; nothing can recommend {'it' if items == 1 else 'them'}."
         )
     return said
+
+
+def _they(rows: int) -> str:
+    return "it is" if rows == 1 else "they are"
 
 
 def _text(seconds: int | None) -> str | None:

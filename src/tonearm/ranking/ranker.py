@@ -4,7 +4,6 @@ Users of the label window are split into folds. Each fold is scored by trees tha
 share of the trees in the final score is chosen. Little data therefore ends near a plain blend of the sources.
 """
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -283,9 +282,7 @@ class RankerModel:
             if name.endswith(("model_guid", "train_finish_time")):
                 about[name] = ""
         path.parent.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory() as folder:
-            self.trees.save_model(str(Path(folder) / "model.cbm"))
-            path.write_bytes((Path(folder) / "model.cbm").read_bytes())
+        path.write_bytes(self.trees._serialize_model())  # the bytes of save_model, whose errors hide what was wrong
 
     def save(self) -> dict[str, Any]:
         """All but the trees and the validation, for JSON."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from tonearm.evaluation.words import best_source
 from tonearm.runs.lists import POPULAR, key_of, title, within
+from tonearm.terminal.words import counted
 
 Metrics = Mapping[str, Any]
 
@@ -91,8 +92,8 @@ def _good(metrics: Metrics) -> Answer:
         return Answer(question, "Not known", "plain", "No user could be evaluated.", definition)
     limits = between(metrics["intervals"][final][f"hit_rate@{k}"], per_cent=True)
     sentence = (
-        f"{share:.1%}{limits} of the {users:,} evaluated users find something they went on to choose among their "
-        f"first {k}. These {k} hold {recall:.1%} of what they chose, on average."
+        f"{share:.1%}{limits} of the {counted(users, 'evaluated user', 'finds')} something they went on to choose "
+        f"among their first {k}. These {k} hold {recall:.1%} of what they chose, on average."
     )
     return Answer(question, f"{share:.0%}" if share >= 0.1 else f"{share:.1%}", "plain", sentence, definition)
 
@@ -130,8 +131,8 @@ def _limits(metrics: Metrics) -> Answer:
         "both": "Which of the two weighs more may be luck of the draw.",
     }[funnel["limits"]]
     sentence = (
-        f"{funnel['share_hit']:.1%} of {funnel['possible_hits']:,} hits possible in the first {funnel['k']} were made. "
-        f"{funnel['share_lost_by_retrieval']:.1%} no source found, and {funnel['share_lost_by_ranking']:.1%} the "
-        f"ranker buried. {advice}"
+        f"{funnel['share_hit']:.1%} of {counted(funnel['possible_hits'], 'hit')} possible in the first {funnel['k']} "
+        f"were made. {funnel['share_lost_by_retrieval']:.1%} no source found, and "
+        f"{funnel['share_lost_by_ranking']:.1%} the ranker buried. {advice}"
     )
     return Answer(question, funnel["limits"].capitalize(), "plain", sentence, definition)

@@ -15,6 +15,7 @@ import polars as pl
 from tonearm.data.times import parse_moment, to_seconds
 from tonearm.errors import DataError
 from tonearm.loading.count import DataOptions, kept_rows
+from tonearm.loading.files import local_path
 from tonearm.loading.inputs import find_column, is_id, open_events, open_input, reading
 from tonearm.loading.items import open_items
 from tonearm.runs import directory
@@ -45,6 +46,7 @@ class Run:
         Raises:
             DataError: the folder is not one.
         """
+        folder = local_path(str(folder))
         return cls(folder, directory.read_json(directory.open_run(folder) / directory.MANIFEST))
 
     @property

@@ -12,6 +12,7 @@ from rich.progress import track
 
 from tonearm.errors import ConfigError
 from tonearm.kernels import synth as kernels
+from tonearm.loading.files import local_path
 from tonearm.runs.directory import new_directory
 from tonearm.synth.catalogue import Catalogue, make_catalogue, period_of_day, period_weights
 from tonearm.synth.listeners import Listeners, daily_shares, day_rates, make_listeners
@@ -45,7 +46,7 @@ def generate(preset: str | Preset, out: Path | str, seed: int = 0, raw: bool = F
         if preset not in PRESETS:
             raise ConfigError(f"synth has no preset '{preset}'. Choose one of {', '.join(PRESETS)}.")
         preset = PRESETS[preset]
-    with new_directory(Path(out), empty=True) as folder:
+    with new_directory(local_path(str(out)), empty=True) as folder:
         world = _make_world(preset, seed)
         rng = np.random.default_rng([seed, 3])
         tracks, catalog = _raw_catalogue(world, rng)

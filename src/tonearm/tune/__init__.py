@@ -21,6 +21,7 @@ from tonearm.data.times import parse_moment
 from tonearm.errors import ConfigError
 from tonearm.evaluation.meters import focus_of
 from tonearm.kernels.machine.threads import threads
+from tonearm.loading.files import local_path
 from tonearm.pipeline import Inputs
 from tonearm.progress import no_progress
 from tonearm.runs import directory
@@ -72,7 +73,7 @@ def tune(
         OutputError: `out` cannot be written, or was not made by this.
         TonearmError: the inputs will not do.
     """
-    out = Path(out)
+    out = local_path(str(out))
     _check(out, minutes, trials)
     if minutes is None and trials is None:
         minutes = 30.0
