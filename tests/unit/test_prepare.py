@@ -7,6 +7,8 @@ import polars as pl
 import pytest
 
 from tonearm.errors import DataError, OutputError
+from tonearm.loading.load import load_all
+from tonearm.runs.write import genre_table
 from tonearm.synth import prepare
 
 TRACKS = pl.DataFrame(
@@ -83,13 +85,26 @@ def test_events_keep_rows_and_order(tmp_path: Path) -> None:
 
 def test_genres_are_counted_with_those_that_no_track_has(tmp_path: Path) -> None:
     genres = pl.read_parquet(_run(tmp_path) / "genres.parquet")
-    assert genres.columns == ["genre_id", "name", "items_count"]
-    assert genres.rows() == [(13, "pop", 1), (14, "metal", 2), (26, "rap", 0)]
+    assert genres.columns == ["genre_id", "name", "items_count", "score", "catalog_id"]
+    assert genres.rows() == [(0, "metal", 2, 2 / 3, 14), (1, "pop", 1, 1 / 3, 13), (2, "rap", 0, 0.0, 26)]
+
+
+def test_point_17_genres_are_those_of_a_run(tmp_path: Path) -> None:
+    """Point 17: `prepare yandex` and `run` gave genres.parquet different ids and columns."""
+    out = _run(tmp_path)
+    train = load_all(str(out / "events.parquet"), str(out / "items.parquet")).train
+    of_run, prepared = genre_table(train), pl.read_parquet(out / "genres.parquet")
+    assert of_run.rows() == prepared.filter(pl.col("items_count") > 0).select(of_run.columns).rows()
+    assert dict(of_run.schema).items() <= dict(prepared.schema).items()
 
 
 def test_genre_without_a_name_is_its_id(tmp_path: Path) -> None:
     out = _run(tmp_path, catalog=CATALOG.filter(pl.col("name") != "metal"))
-    assert pl.read_parquet(out / "genres.parquet").rows() == [(13, "pop", 1), (14, "#14", 2), (26, "rap", 0)]
+    assert pl.read_parquet(out / "genres.parquet").rows() == [
+        (0, "#14", 2, 2 / 3, 14),
+        (1, "pop", 1, 1 / 3, 13),
+        (2, "rap", 0, 0.0, 26),
+    ]
     assert pl.read_parquet(out / "items.parquet")["genres"].to_list() == [[], ["pop", "#14"], ["#14"]]
 
 

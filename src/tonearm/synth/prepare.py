@@ -29,8 +29,9 @@ def yandex(tracks: Path, catalog: Path, interactions: Path, out: Path) -> None:
 
     events: `user_id` int32, `item_id` int32, `started_at`; rows and their order as in the dump, other columns left
     out. items: `item_id`, `name`, `genres`, `artists`, `albums`, ascending ids, see `items_table` for the naming
-    rule. genres: `genre_id`, `name`, `items_count` (0 for a genre that no track carries), ascending ids. The
-    interactions are streamed, so memory does not grow with them. The folder `out` appears whole or not at all.
+    rule. genres: `genre_id`, `name`, `items_count`, `score`, as a run on these items numbers and orders them, genres
+    that no track carries after the others, and `catalog_id`, the dump's id. The interactions are streamed, so memory
+    does not grow with them. The folder `out` appears whole or not at all.
 
     Raises: DataError for a missing or unreadable file, a missing column or one of the wrong type;
     OutputError where `out` exists or cannot be written.
@@ -43,9 +44,10 @@ def yandex(tracks: Path, catalog: Path, interactions: Path, out: Path) -> None:
     with new_directory(out, empty=True) as folder:
         names = catalog_rows.select("id", "type", "name").collect()
         track_table = track_rows.select(*_TRACKS).collect()
-        items_table(track_table, names).write_parquet(folder / "items.parquet", row_group_size=ROW_GROUP)
-        _genres_table(track_table, names).write_parquet(folder / "genres.parquet")
-        del track_table, names
+        items = items_table(track_table, names)
+        items.write_parquet(folder / "items.parquet", row_group_size=ROW_GROUP)
+        _genres_table(items, names).write_parquet(folder / "genres.parquet")
+        del track_table, names, items
         try:
             events.sink_parquet(folder / "events.parquet", row_group_size=ROW_GROUP)
         except pl.exceptions.InvalidOperationError as error:
@@ -73,11 +75,17 @@ def items_table(tracks: pl.DataFrame, catalog: pl.DataFrame) -> pl.DataFrame:
     return table.select("item_id", "name", *(values.alias(f"{kind}s") for kind, values in columns.items()))
 
 
+def _labels(names: pl.DataFrame, kind: str) -> pl.DataFrame:
+    """id and label of every name of one kind; the id is part of a label that others would share."""
+    known = names.filter((pl.col("type") == kind) & pl.col("name").is_not_null())
+    of_kind = known.select(pl.col("id").cast(pl.Int64), "name").unique("id", keep="first", maintain_order=True)
+    label = pl.when(pl.len().over("name") > 1).then(pl.format("{} #{}", "name", "id")).otherwise("name")
+    return of_kind.select("id", label.alias("label"))
+
+
 def _named(lists: pl.Series, names: pl.DataFrame, kind: str) -> pl.Series:
     """Lists of ids of one kind as lists of unambiguous names; nulls become empty lists."""
-    of_kind = names.filter(pl.col("type") == kind).select(pl.col("id").cast(pl.Int64), "name")
-    label = pl.when(pl.len().over("name") > 1).then(pl.format("{} #{}", "name", "id")).otherwise("name")
-    labels = of_kind.select("id", label.alias("label"))
+    labels = _labels(names, kind)
     flat = (
         pl.DataFrame({"row": pl.int_range(len(lists), eager=True), "id": lists.cast(pl.List(pl.Int64))})
         .explode("id", empty_as_null=False, keep_nulls=False)
@@ -94,20 +102,31 @@ def _named(lists: pl.Series, names: pl.DataFrame, kind: str) -> pl.Series:
     )
 
 
-def _genres_table(tracks: pl.DataFrame, catalog: pl.DataFrame) -> pl.DataFrame:
+def _genres_table(items: pl.DataFrame, catalog: pl.DataFrame) -> pl.DataFrame:
+    """The genres as a run on these items counts and numbers them, and after those in use the others of the dump."""
+    labels = _labels(catalog, "genre").select(pl.col("id").alias("catalog_id"), pl.col("label").alias("name"))
     counts = (
-        tracks.select(pl.col("genres").cast(pl.List(pl.Int64)).list.unique())
+        items.select(pl.col("genres").list.unique())
         .explode("genres", empty_as_null=False, keep_nulls=False)
-        .group_by("genres")
+        .group_by(pl.col("genres").alias("name"))
         .agg(pl.len().cast(pl.Int64).alias("items_count"))
     )
+    table = counts.join(labels, on="name", how="full", coalesce=True).with_columns(
+        pl.col("items_count").fill_null(0),
+        pl.col("catalog_id").fill_null(pl.col("name").str.strip_prefix("#").cast(pl.Int64, strict=False)),
+    )
+    total = max(int(table["items_count"].sum()), 1)
     return (
-        catalog.filter(pl.col("type") == "genre")
-        .select(pl.col("id").cast(pl.Int64).alias("genre_id"), "name")
-        .unique("genre_id", keep="first")
-        .join(counts.rename({"genres": "genre_id"}), on="genre_id", how="full", coalesce=True)
-        .with_columns(pl.col("name").fill_null(pl.format("#{}", "genre_id")), pl.col("items_count").fill_null(0))
-        .sort("genre_id")
+        table.sort(pl.col("items_count") == 0, "name")
+        .with_row_index("genre_id")
+        .select(
+            pl.col("genre_id").cast(pl.Int32),
+            "name",
+            "items_count",
+            (pl.col("items_count") / total).alias("score"),
+            "catalog_id",
+        )
+        .sort("items_count", "name", descending=[True, False])
     )
 
 
