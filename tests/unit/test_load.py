@@ -229,7 +229,7 @@ class TestForms:
 class TestRules:
     def test_duplicates(self, save: Save, small_events: pl.DataFrame) -> None:
         assert load(save, small_events, on_duplicate="keep").train.log.n_events == 7
-        with pytest.raises(DataError, match="1 rows repeat another one's"):
+        with pytest.raises(DataError, match="1 row repeats another one's"):
             load(save, small_events, on_duplicate="error")
 
     def test_orphans(self, save: Save, small_events: pl.DataFrame, small_items: pl.DataFrame) -> None:
