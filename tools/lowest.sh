@@ -22,7 +22,7 @@ PYTHON
     -r "$venv/lowest.txt" httpx2 hypothesis pytest pytest-randomly pytest-xdist
 export NUMBA_CACHE_DIR=$PWD/$venv/kernels # kernels of another Numba must not take the place of the usual ones
 "$venv/bin/python" -m pytest -q -n 0 -p no:cacheprovider \
-    tests/unit/test_{config,data,load,check,store,metrics}.py
+    tests/project/test_config.py tests/data tests/loading/test_{load,check}.py tests/runs/test_directory.py tests/evaluation/test_meters.py
 rm -rf "$venv/try"
 "$venv/bin/tonearm" synth --preset tiny --out "$venv/try/log"
 "$venv/bin/tonearm" run --events "$venv/try/log/events.parquet" --items "$venv/try/log/items.parquet" \
