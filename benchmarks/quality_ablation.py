@@ -19,17 +19,16 @@ from tonearm.data.dataset import Block, Dataset
 from tonearm.data.lists import Lists
 from tonearm.data.truth import Truth, truth
 from tonearm.evaluation.meters import AccuracyMeter
-from tonearm.kernels.best.lists import best_of_rows
 from tonearm.pipeline import stage_rng
 from tonearm.progress import no_progress
-from tonearm.ranking.candidates import Candidates, gather
+from tonearm.ranking.candidates import Candidates, of_users
 from tonearm.ranking.features import Features
 from tonearm.ranking.ranker import Ranker, RankerModel
-from tonearm.ranking.recommender import depth
-from tonearm.ranking.training import WHOLE, TrainingTable, join_tables, label_candidates
+from tonearm.ranking.recommender import Recommender
+from tonearm.ranking.training import WHOLE, TrainingTable, join_tables, label_blocks
 from tonearm.sources import fit_sources, left_out
 from tonearm.split import inner_split, inner_splits
-from tonearm.types import Bools, Float32s, Int32s, Int64s
+from tonearm.types import Bools, Float32s, Int32s
 
 USERS = 20_000
 """Users of a window that variants are measured on, drawn at random where there are more."""
@@ -75,6 +74,10 @@ class Variant:
     ranker: Ranker
     source: int | None = None
     group: Callable[[str], bool] | None = None
+
+    def of(self, every: Candidates) -> Candidates:
+        """The candidates that it has of those of all sources."""
+        return every if self.source is None else without_source(every, self.source)
 
 
 @options_class(frozen=True)
@@ -137,29 +140,15 @@ def without_source(candidates: Candidates, place: int) -> Candidates:
     return Candidates(lists, np.ascontiguousarray(ranks[kept]), np.ascontiguousarray(scores[kept]))
 
 
-def rows_of_truth(whole: Truth, rows: Int64s) -> Truth:
-    """The truth of some of its users, ascending."""
-    sizes = np.diff(whole.indptr)[rows]
-    keep = np.zeros(len(whole), np.bool_)
-    keep[rows] = True
-    indptr = np.concatenate(([0], np.cumsum(sizes))).astype(np.int64)
-    return replace(
-        whole, users=whole.users[rows], indptr=indptr, item=whole.item[keep[whole.row]], history=whole.history[rows]
-    )
-
-
 def gathered(history: Dataset, answers: Truth, most: int, config: Config, recipes: dict[str, Any]) -> Gathered:
     """Fit the sources on a history and gather candidates of at most some users."""
     sources = fit_sources(history, recipes, config.seed)
     rows = np.arange(len(answers))
     if len(rows) > most:
         rows = np.sort(stage_rng(config.seed, "training table").choice(rows, most, replace=False))
-    some = rows_of_truth(answers, rows)
-    blocks = []
-    for lo in range(0, len(some), config.block):
-        block = history.block_of(some.users[lo : lo + config.block], config.filter_seen)
-        blocks.append((block, gather(block, sources, depth(config))[0]))
-    return Gathered(history, tuple(source.name for source in sources), some, tuple(blocks))
+    some = answers.of_rows(rows)
+    blocks = tuple(of_users(history, some.users, sources, config.search))
+    return Gathered(history, tuple(source.name for source in sources), some, blocks)
 
 
 @dataclass(frozen=True)
@@ -228,50 +217,26 @@ class Bench:
         return (np.bincount(row, np.concatenate(values)) / windows).astype(np.float32)
 
     def _measure(self, target: Gathered, model: RankerModel, variant: Variant) -> Float32s:
-        features, names = self._features(target, variant)
+        """ndcg@K of each user of a window by a ranker; the sources have made their candidates already."""
+        recommender = Recommender((), self._features(target, variant), model, None, self.config.search, K)
+        return _ndcg(target, lambda block, every: recommender.rank(block, variant.of(every), k=K).lists)
 
-        def best(block: Block, every: Candidates) -> Lists:
-            candidates = every if variant.source is None else without_source(every, variant.source)
-            matrix = features.compute(block, candidates)[:, names]
-            score = model.score(candidates.lists.indptr, matrix)
-            indptr, item, best, _ = best_of_rows(candidates.lists.indptr, candidates.lists.item, score, K)
-            return Lists(indptr, item, best)
-
-        return _ndcg(target, best)
-
-    def _features(self, part: Gathered, variant: Variant) -> tuple[Features, Int64s]:
-        """How features are made, and the columns that the variant keeps."""
+    def _features(self, part: Gathered, variant: Variant) -> Features:
+        """How the features that the variant keeps are made."""
         sources = [name for place, name in enumerate(part.names) if place != variant.source]
-        features = Features.fit(part.history, sources, self.config.filter_seen)
-        group = variant.group
-        kept = [i for i, name in enumerate(features.names) if group is None or not group(name)]
-        return features, np.array(kept, np.int64)
+        filter_seen, group = self.config.filter_seen, variant.group
+        every = Features.fit(part.history, sources, filter_seen)
+        if group is None:
+            return every
+        return Features.fit(part.history, sources, filter_seen, [name for name in every.names if not group(name)])
 
     def _table(self, part: Gathered, variant: Variant) -> TrainingTable:
-        """As `pipeline.training_table` makes it."""
-        features, columns = self._features(part, variant)
-        nothing = TrainingTable.empty(tuple(features.names[column] for column in columns))
+        """As `Ranker.training_table` makes it."""
         rng = stage_rng(self.config.seed, "training table")
         whole = np.zeros(len(part.answers), np.bool_)
         whole[rng.choice(len(whole), min(WHOLE, len(whole)), replace=False)] = True
-        tables, lo = [nothing], 0
-        for block, every in part.blocks:
-            candidates = every if variant.source is None else without_source(every, variant.source)
-            bounds = part.answers.indptr[lo : lo + len(block) + 1]
-            wanted = part.answers.item[bounds[0] : bounds[-1]]
-            lists = candidates.lists
-            table = replace(
-                nothing,
-                features=features.compute(block, candidates)[:, columns],
-                label=label_candidates(lists.indptr, lists.item, bounds - bounds[0], wanted),
-                indptr=lists.indptr,
-                user=block.users,
-                wanted=np.diff(bounds),
-                whole=whole[lo : lo + len(block)],
-            )
-            tables.append(table.thinned(variant.ranker.negatives, rng))
-            lo += len(block)
-        return join_tables(tables)
+        found = ((block, variant.of(every)) for block, every in part.blocks)
+        return label_blocks(self._features(part, variant), found, part.answers, whole, variant.ranker.negatives, rng)
 
 
 def _ndcg(target: Gathered, lists_of: Callable[[Block, Candidates], Lists]) -> Float32s:

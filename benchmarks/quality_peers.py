@@ -213,11 +213,12 @@ def row_of_blend(given: Inputs, run_folder: Path) -> Row:
     """The run's candidates in the order of its blend of sources, without the trees."""
     _, test = windows(given, Config())
     restored = restore(run_folder)
-    recommender = replace(restored.recommender, ranker=replace(restored.ranker, mix=0.0))
+    blend = replace(restored.recommender.ranker, mix=0.0)
+    recommender = replace(restored.recommender, ranker=blend, shaper=None, k=K)
 
     def lists_of(users: Int32s) -> Lists:
         block = restored.data.block_of(users, restored.config.filter_seen)
-        return recommender.rank(block, recommender.gather(block)[0], K)[0]
+        return recommender.lists(block).lists
 
     return against_final("our blend", {}, measure(test.truth, lists_of), run_folder, test)
 

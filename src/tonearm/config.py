@@ -15,6 +15,7 @@ from tonearm.errors import ConfigError
 from tonearm.loading.count import DataOptions
 from tonearm.loading.files import local_path
 from tonearm.options import check_names, options, suggest, wrong_value
+from tonearm.ranking.candidates import Search
 from tonearm.ranking.features import feature_names
 from tonearm.ranking.ranker import Ranker
 from tonearm.shaping.options import Shape
@@ -125,6 +126,11 @@ class Config(SourceOptions, GeneralOptions):  # in the file the last come first
             for name, recipe in self.every_recipe().items()
             if (recipe.always or name in self.sources) and not (recipe.repeats and self.filter_seen)
         }
+
+    @property
+    def search(self) -> Search:
+        """How candidates are found; from each source come at least as many as a list holds."""
+        return Search(max(self.candidates, self.output.k), self.proposers, self.filter_seen, self.block)
 
 
 PRESETS: dict[str, dict[str, Any]] = {

@@ -5,7 +5,6 @@ import warnings
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from datetime import date, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -30,11 +29,11 @@ from tonearm.loading.load import Loaded, load_events, load_ready_made
 from tonearm.loading.summary import in_a_line, undated
 from tonearm.options import expect, options
 from tonearm.progress import Progress
-from tonearm.ranking.candidates import gather, proposing
+from tonearm.ranking.candidates import proposing
 from tonearm.ranking.features import Features, Scratch
 from tonearm.ranking.ranker import RankerModel
-from tonearm.ranking.recommender import Recommender, depth
-from tonearm.ranking.training import WHOLE, TrainingTable, join_tables, label_candidates
+from tonearm.ranking.recommender import Recommender
+from tonearm.ranking.training import WHOLE, TrainingTable, join_tables
 from tonearm.runs import directory, write
 from tonearm.runs.lists import FILES, FINAL, FRESH, UNSHAPED, key_of
 from tonearm.runs.log_profile import profile
@@ -42,7 +41,7 @@ from tonearm.runs.omissions import omissions
 from tonearm.runs.write import ListWriter
 from tonearm.sources import among, fit_sources, left_out
 from tonearm.sources.base import Resumable, Source, Unplayed
-from tonearm.split import InnerSplit, NoWindow, inner_splits
+from tonearm.split import NoWindow, inner_splits
 from tonearm.terminal.stages import Stages
 
 NO_WINDOW = "train cannot be cut into a history and a label window"
@@ -122,8 +121,10 @@ def run(
             )
         truth_ = truth(loaded.train.log, loaded.test.log, config.filter_seen)
         with stages.stage("lists"):
-            recommender = Recommender.of(loaded.train, sources, ranker, shaper, config)
-            meters, funnel, costs = write_lists(folder, loaded.train, recommender, truth_, stages.progress)
+            recommender = Recommender.of(
+                loaded.train, sources, ranker, shaper, config.search, config.output.k, config.threads
+            )
+            meters, funnel, costs = write_lists(folder, loaded.train, recommender, config, truth_, stages.progress)
             popular = loaded.train.popular_of(allowed)
         with stages.stage("evaluate"):
             metrics = evaluate(
@@ -181,7 +182,14 @@ def learn_to_rank(train: Dataset, config: Config, stages: Stages) -> tuple[Ranke
                 earlier = {source.name: source.beginning() for source in sources if isinstance(source, Resumable)}
             with stages.stage(f"training table {len(tables) + 1}"):
                 left = WHOLE - sum(int(table.whole.sum()) for table in tables)
-                tables.append(training_table(split, sources, config, stages.progress, left, labelled))
+                answers = truth(split.history.log, split.labels, config.filter_seen)
+                labelled.append(len(answers))
+                rng = stage_rng(config.seed, "training table")
+                tables.append(
+                    config.ranker.training_table(
+                        split.history, answers, sources, config.search, rng, stages.progress, left
+                    )
+                )
             if sum(int(table.found.sum()) for table in tables) >= config.ranker.many:
                 break
     except NoWindow:
@@ -196,59 +204,12 @@ def learn_to_rank(train: Dataset, config: Config, stages: Stages) -> tuple[Ranke
         return ranker, earlier
 
 
-def training_table(
-    split: InnerSplit,
-    sources: Sequence[Source],
-    config: Config,
-    progress: Progress,
-    whole: int = WHOLE,
-    labelled: list[int] | None = None,
-) -> TrainingTable:
-    """Candidates made from the history, labelled by what their users went on to play in the label window.
-
-    whole: users whose candidates are all kept, drawn at random where there are more
-    labelled: takes up how many users have a label, of whom at most `ranker.users` are drawn
-    """
-    rng = stage_rng(config.seed, "training table")
-    history = split.history
-    labels = truth(history.log, split.labels, config.filter_seen)
-    rows = np.arange(len(labels))
-    if labelled is not None:
-        labelled.append(len(rows))
-    if len(rows) > config.ranker.users:
-        rows = np.sort(rng.choice(rows, config.ranker.users, replace=False))
-    kept = np.zeros(len(rows), np.bool_)
-    kept[rng.choice(len(rows), min(whole, len(rows)), replace=False)] = True
-    features = Features.fit(history, [source.name for source in sources], config.filter_seen, config.ranker.features)
-    scratch, nothing = Scratch(), TrainingTable.empty(features.names)
-    parts = [nothing]
-    for lo in range(0, len(rows), config.block):
-        progress("training table", lo, len(rows))
-        some = rows[lo : lo + config.block]
-        block = history.block_of(labels.users[some], config.filter_seen)
-        candidates, _ = gather(block, sources, depth(config), config.proposers)
-        wanted = [labels.item[labels.indptr[row] : labels.indptr[row + 1]] for row in some]
-        bounds = np.concatenate(([0], np.cumsum([len(w) for w in wanted]))).astype(np.int64)
-        indptr, item = candidates.lists.indptr, candidates.lists.item
-        every = replace(
-            nothing,
-            features=features.compute(block, candidates, scratch),
-            label=label_candidates(indptr, item, bounds, np.concatenate(wanted)),
-            indptr=indptr,
-            user=block.users,
-            wanted=np.diff(bounds),
-            whole=kept[lo : lo + config.block],
-        )
-        parts.append(every.thinned(config.ranker.negatives, rng))
-    return join_tables(parts)
-
-
 def write_lists(
-    folder: Path, train: Dataset, recommender: Recommender, truth_: Truth, progress: Progress
+    folder: Path, train: Dataset, recommender: Recommender, config: Config, truth_: Truth, progress: Progress
 ) -> tuple[dict[str, ListMeter], FunnelMeter, dict[str, Any] | None]:
     """Write every user's lists, block by block, and measure them as they pass; also what the rules cost."""
-    config, names = recommender.config, [source.name for source in recommender.fitted]
-    k, allowed = config.output.k, None if recommender.shaper is None else recommender.shaper.allowed
+    names = [source.name for source in recommender.fitted]
+    k, allowed = recommender.k, None if recommender.shaper is None else recommender.shaper.allowed
     items, ks = describe_items(train.plays, train.catalogue), measured_ks(train, config)
     shown_as = [key_of(name) for name in names]
     parts = {} if config.filter_seen else parts_of(truth_, train.pairs)
@@ -270,14 +231,15 @@ def write_lists(
         }
         for block in blocks(train, config, progress):
             made = recommender.lists(block, scratch)
+            ranked = made.ranked
             if costs is not None:
                 costs.add(block, made)
-            known = {f"{name}_score": column for name, column in zip(names, made.candidates.scores.T, strict=True)}
+            known = {f"{name}_score": column for name, column in zip(names, ranked.candidates.scores.T, strict=True)}
             known = {name: known[name] for name in write.SCORES if name in known}
-            known |= zip(recommender.features.names, made.features.T, strict=True)
+            known |= zip(recommender.features.names, ranked.features.T, strict=True)
             columns = write.final_columns(block, made.lists, known, made.place, config.output.features)
             writers[FINAL].write_lists(block, made.lists, columns)
-            for name, lists in zip(shown_as, made.own, strict=True):
+            for name, lists in zip(shown_as, ranked.own, strict=True):
                 shown = lists.head(k)
                 meters[name].add(block.users, shown, block.pairs)
                 if name in writers:
@@ -287,7 +249,7 @@ def write_lists(
             meters[FINAL].add(block.users, made.lists, block.pairs)
             for name, shown in (own_rules(block, popular, k, allowed) if rules else {}).items():
                 meters[name].add(block.users, shown, block.pairs)
-            funnel.add(block.users, made.candidates.lists, made.candidates.ranks > 0, made.ranked)
+            funnel.add(block.users, ranked.candidates.lists, ranked.candidates.ranks > 0, ranked.lists)
     return meters, funnel, None if costs is None else costs.summary(meters[FINAL])
 
 

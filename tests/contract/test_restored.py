@@ -59,7 +59,7 @@ def test_point_7_a_shaped_run_gives_its_shaped_lists_again(tiny_log: Log, tmp_pa
     check_same_lists(restored)
     block = restored.data.block(3, 8, restored.config.filter_seen)
     made, said = restored.lists(block), pl.read_parquet(run / "personal_als.parquet")
-    als = made.own[1].head(restored.config.output.k)
+    als = made.ranked.own[1].head(restored.config.output.k)
     mine = said.filter(pl.col("user_id").is_in(restored.data.users.decode(block.users).implode()))
     assert restored.data.catalogue.items.decode(als.item).to_list() == mine["item_id"].to_list()
     why = explain(restored.data.users.ids[3], some[0], restored)
@@ -103,9 +103,10 @@ def test_whatever_the_share_of_the_trees(tiny_run: Path, tmp_path: Path, share: 
     restored = restore(copied(tiny_run, tmp_path, {"mix": share}))
     assert restored.ranker.mix == share
     block = restored.data.block(0, 9, True)
-    ranked, features = restored.rank(block, restored.gather(block)[0], 20)
-    again = restored.ranker.score(ranked.indptr, features) if share in (0.0, 1.0) else ranked.score
-    assert again.tobytes() == ranked.score.tobytes()
+    ranked = restored.recommender.ranked(block, 20)
+    lists, features = ranked.lists, ranked.features[ranked.place]
+    again = restored.ranker.score(lists.indptr, features) if share in (0.0, 1.0) else lists.score
+    assert again.tobytes() == lists.score.tobytes()
 
 
 def test_a_ready_made_split_without_time_or_catalogue(tiny_log: Log, tmp_path: Path) -> None:

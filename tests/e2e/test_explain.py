@@ -108,8 +108,7 @@ def test_ranked_below_the_list(restored: Restored, final: pl.DataFrame) -> None:
     u = restored.data.users.place(user)
     assert u is not None
     block = restored.block(u)
-    candidates, _ = restored.gather(block)
-    every, _ = restored.rank(block, candidates, 10**6)
+    every = restored.recommender.ranked(block).lists
     assert len(every.item) > 22
     for place in (21, 22, len(every.item)):
         item = restored.data.catalogue.items.ids[int(every.item[place - 1])]
@@ -125,7 +124,7 @@ def test_proposed_by_no_source(restored: Restored, final: pl.DataFrame) -> None:
     u = restored.data.users.place(user)
     assert u is not None
     block = restored.block(u)
-    candidates, _ = restored.gather(block)
+    candidates = restored.recommender.ranked(block).candidates
     data = restored.data
     known = {*candidates.lists.item.tolist(), *block.pairs.item.tolist()}
     item = next(i for i in range(data.n_items) if i not in known and data.plays[i] > 0)

@@ -15,7 +15,6 @@ from tonearm.loading.load import load_events
 from tonearm.pipeline import stage_rng
 from tonearm.ranking.candidates import gather
 from tonearm.ranking.features import Features
-from tonearm.ranking.recommender import depth
 from tonearm.sources import fit_sources
 from tonearm.split import InnerSplit, inner_split
 
@@ -92,7 +91,7 @@ def history_stage(
     sources = fit_sources(split.history, config.recipes(), config.seed)
     found = {f"{s.name}/{name}": array.tobytes() for s in sources for name, array in s.save().items()}
     block = split.history.block(0, train.n_users, filter_seen)
-    candidates, _ = gather(block, sources, depth(config))
+    candidates, _ = gather(block, sources, config.search.depth)
     features = Features.fit(split.history, [source.name for source in sources], filter_seen)
     found["candidates"] = candidates.lists.item.tobytes()
     found["features"] = features.compute(block, candidates).tobytes()

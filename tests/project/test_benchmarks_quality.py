@@ -11,7 +11,7 @@ import pytest
 import scipy.sparse
 
 from quality import side_by_side
-from quality_ablation import GROUPS, own_list, rows_of_truth, without_source
+from quality_ablation import GROUPS, own_list, without_source
 from quality_more import listed, main
 from quality_peers import Peer, best, combinations, ease_scores, first_plays, search
 from quality_sets import Window, difference, inputs, measure, ndcg_of, padded, read_lists, rows_of
@@ -144,7 +144,7 @@ def test_the_list_of_a_source_alone_is_in_the_order_of_its_ranks() -> None:
 
 
 def test_some_users_of_a_truth() -> None:
-    some = rows_of_truth(make_truth([1, 4, 6], [[2, 3], [0], [5, 7]]), np.array([0, 2]))
+    some = make_truth([1, 4, 6], [[2, 3], [0], [5, 7]]).of_rows(np.array([0, 2]))
     assert some.users.tolist() == [1, 6]
     assert some.indptr.tolist() == [0, 2, 4]
     assert some.item.tolist() == [2, 3, 5, 7]

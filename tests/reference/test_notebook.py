@@ -17,9 +17,10 @@ from tests.quick import CUT, Log
 
 from tonearm import explore
 from tonearm.config import Config, load_config
+from tonearm.data.truth import truth
 from tonearm.explanation import explain
 from tonearm.explanation.view import render, to_json
-from tonearm.pipeline import Inputs, run, stage_rng, training_table
+from tonearm.pipeline import Inputs, run, stage_rng
 from tonearm.progress import no_progress
 from tonearm.runs.restore import restore
 from tonearm.sources import fit_sources
@@ -167,7 +168,9 @@ def test_candidates_labels_and_features_of_the_training_table_are_the_notebooks(
     train = inputs.load(config, no_progress).train
     (split,) = inner_splits(train, config.split, stage_rng(config.seed, "split"))
     sources = fit_sources(split.history, config.recipes(), config.seed)
-    table = training_table(split, sources, config, no_progress)
+    answers = truth(split.history.log, split.labels, config.filter_seen)
+    rng = stage_rng(config.seed, "training table")
+    table = config.ranker.training_table(split.history, answers, sources, config.search, rng)
 
     moments = tables.log.train["started_at"].sort()
     cut = moments[round(0.9 * len(moments))]

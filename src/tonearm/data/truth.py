@@ -1,6 +1,6 @@
 """What evaluated users went on to hear."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -36,6 +36,14 @@ class Truth:
     def row(self) -> Int64s:
         """The row of each truth item, (n_truth,)."""
         return np.repeat(np.arange(len(self), dtype=np.int64), np.diff(self.indptr))
+
+    def of_rows(self, rows: Int64s) -> "Truth":
+        """The truth of some of its users; `rows` ascends, and `population` stays what it was."""
+        keep = np.zeros(len(self), np.bool_)
+        keep[rows] = True
+        indptr = np.concatenate(([0], np.cumsum(np.diff(self.indptr)[rows]))).astype(np.int64)
+        item, users, history = self.item[keep[self.row]], self.users[rows], self.history[rows]
+        return replace(self, users=users, indptr=indptr, item=item, history=history)
 
     def rows_of(self, users: Int32s) -> Int64s:
         """The row of each of some users, −1 where a user is not evaluated; (b,) int64."""

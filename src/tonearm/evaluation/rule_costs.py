@@ -32,7 +32,7 @@ class RuleCosts:
     ) -> None:
         assert recommender.shaper is not None, "without rules nothing costs anything"
         focus = focus_of(check_ks(ks))
-        self.shaper, self.k = recommender.shaper, recommender.config.output.k
+        self.shaper, self.k = recommender.shaper, recommender.k
         self.unshaped = ListMeter(truth, items, ks, parts)
         self._free, self._scratch = recommender.under(None), Scratch()
         self._alone = {
@@ -44,7 +44,7 @@ class RuleCosts:
 
     def add(self, block: Block, made: Made) -> None:
         """Measure and count the lists of a block beside those without rules, and those of every rule alone."""
-        ranked = self._rank(self._free, block) if self.shaper.masks else made.ranked
+        ranked = self._rank(self._free, block) if self.shaper.masks else made.ranked.lists
         plain = ranked.head(self.k)
         self.unshaped.add(block.users, plain, block.pairs)
         self._entries += len(plain.item)
@@ -59,14 +59,14 @@ class RuleCosts:
                 assert alone.shaper is not None
                 found = ranked
                 if rule in self.shaper.masks:
-                    found = made.ranked if len(self.shaper.masks) == 1 else self._rank(alone, block)
+                    found = made.ranked.lists if len(self.shaper.masks) == 1 else self._rank(alone, block)
                 lists = alone.shaper.shape(block, found, self.k).lists
             meter.add(block.users, lists, block.pairs)
             self._removed[rule] += _removed(plain, lists, block.n_items)
 
     def _rank(self, recommender: Recommender, block: Block) -> Lists:
         """All candidates of a block, best first."""
-        return recommender.rank(block, recommender.gather(block)[0], None, self._scratch)[0]
+        return recommender.ranked(block, None, self._scratch).lists
 
     def summary(self, final: ListMeter) -> dict[str, Any]:
         """The `shape` part of metrics.json.

@@ -87,10 +87,10 @@ def explain(
         return Explanation(who, what, until, names, None, k, None, words)
     block = restored.block(u)
     names |= _names(restored, block.pairs.item.tolist())
-    candidates, own = restored.gather(block)
+    ranked = restored.recommender.ranked(block)
     facts = gather_facts(data, block, i)
-    sources = source_parts(restored, block, own, i)
-    placed = ranking(restored, block, candidates, i)
+    sources = source_parts(restored, block, ranked.own, i)
+    placed = ranking(restored.recommender.ranker, ranked, i)
     rank = _rank_in_list(restored, who, what)
     given, why_not = None, None
     if rank is not None:

@@ -1,5 +1,6 @@
 """What the models make of a listener and a track: each source's share of it, and the ranker's."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,12 +10,13 @@ from tonearm.data.dataset import Block
 from tonearm.data.lists import Lists
 from tonearm.kernels.features import standardize
 from tonearm.ranking.blend import blended
-from tonearm.ranking.candidates import Candidates
+from tonearm.ranking.candidates import Standing, place_in, standing
 from tonearm.ranking.ranker import RankerModel
+from tonearm.ranking.recommender import Ranked
 from tonearm.runs.read import Id
 from tonearm.runs.restore import Restored
 from tonearm.sources.base import Source
-from tonearm.types import Bools, Float32s
+from tonearm.types import Float32s
 
 
 @dataclass(frozen=True)
@@ -81,50 +83,27 @@ class Ranking:
     blend_parts: tuple[BlendPart, ...]
 
 
-def source_parts(restored: Restored, block: Block, own: list[Lists], item: int) -> tuple[SourcePart, ...]:
+def source_parts(restored: Restored, block: Block, own: Sequence[Lists], item: int) -> tuple[SourcePart, ...]:
     """What every source makes of an item for the one user of a block; `own`: the sources' lists for the user."""
     shaper = restored.recommender.shaper
     listable = (restored.data.plays > 0) & (shaper is None or shaper.allowed is None or shaper.allowed)
     listable[block.seen[1]] = False
     ids = restored.data.catalogue.items.decode(block.pairs.item)
-    pairs = zip(restored.sources, own, strict=True)
-    return tuple(_source_part(source, block, first, item, listable, ids) for source, first in pairs)
+    pairs = zip(restored.recommender.sources, own, strict=True)
+    return tuple(
+        _source_part(source, block, standing(source, block, first, item, listable), item, ids)
+        for source, first in pairs
+    )
 
 
-def _source_part(source: Source, block: Block, first: Lists, item: int, listable: Bools, ids: pl.Series) -> SourcePart:
-    rank = _rank(first, item)
-    found = rank is not None
-    score, rank = _beyond(source, block, item, listable) if rank is None else (float(first.score[rank - 1]), rank)
+def _source_part(source: Source, block: Block, stands: Standing, item: int, ids: pl.Series) -> SourcePart:
     values = source.contributions(block, item)
-    if values is None or np.isnan(score):
+    if values is None or stands.score is None:
         none = pl.DataFrame(schema={"item": ids.dtype, "value": pl.Float64})
-        return SourcePart(source.name, found, rank, None if np.isnan(score) else score, none, None)
+        return SourcePart(source.name, *stands, none, None)
     order = np.argsort(-values, kind="stable")
     history = pl.DataFrame({"item": ids.gather(order), "value": values[order]})
-    return SourcePart(source.name, found, rank, score, history, score - float(values.sum()))
-
-
-def _beyond(source: Source, block: Block, item: int, listable: Bools) -> tuple[float, int | None]:
-    """Score (NaN: none) of an item that is not among a source's first, and its rank were the list endless.
-
-    The list is made only where scores do not tell: whether it holds an item of no more than 0, and the order of equals.
-
-    listable: (n_items,) bool, what the list may hold at all
-    """
-    items = np.flatnonzero(listable).astype(np.int32) if listable[item] else np.array([item], np.int32)
-    scores = source.score(block, Lists(np.array([0, len(items)], np.int64), items, np.zeros(len(items), np.float32)))
-    score = float(scores[np.searchsorted(items, item)])
-    if np.isnan(score) or not listable[item]:
-        return score, None
-    above, equal = int((scores > score).sum()), int((scores == score).sum())
-    if score > 0 and equal == 1:
-        return score, above + 1
-    return score, _rank(source.recommend(block, above + equal), item)
-
-
-def _rank(lists: Lists, item: int) -> int | None:
-    places = np.flatnonzero(lists.item == item)
-    return int(places[0]) + 1 if len(places) else None
+    return SourcePart(source.name, *stands, history, stands.score - float(values.sum()))
 
 
 def near(parts: tuple[SourcePart, ...]) -> list[Id]:
@@ -143,13 +122,12 @@ def near(parts: tuple[SourcePart, ...]) -> list[Id]:
     return mean.filter(pl.col("value") > 0).sort("value", descending=True, maintain_order=True)["item"].to_list()
 
 
-def ranking(restored: Restored, block: Block, candidates: Candidates, item: int) -> Ranking | None:
-    """How the ranker placed an item among the candidates of the one user of a block; None where it is none of them."""
-    every, features = restored.rank(block, candidates, len(candidates))
-    place = _rank(every, item)
+def ranking(ranker: RankerModel, ranked: Ranked, item: int) -> Ranking | None:
+    """How the ranker placed an item among the candidates of a single user; None where it is none of them."""
+    place = place_in(ranked.lists, item)
     if place is None:
         return None
-    return explain_row(restored.ranker, features, every.score, place - 1)
+    return explain_row(ranker, ranked.features[ranked.place], ranked.lists.score, place - 1)
 
 
 def explain_row(ranker: RankerModel, features: Float32s, score: Float32s, row: int) -> Ranking:

@@ -13,11 +13,16 @@ import catboost
 import numpy as np
 from pydantic import Field
 
+from tonearm.data.dataset import Dataset
+from tonearm.data.truth import Truth
 from tonearm.kernels.features import standardize
 from tonearm.options import options
 from tonearm.progress import Progress, no_progress
 from tonearm.ranking.blend import K, alike, blended, fit_blend, ndcgs
-from tonearm.ranking.training import TrainingTable
+from tonearm.ranking.candidates import Search, of_users
+from tonearm.ranking.features import Features
+from tonearm.ranking.training import WHOLE, TrainingTable, label_blocks
+from tonearm.sources.base import Source
 from tonearm.types import Bools, Float32s, Float64s, Int64s
 
 MIXES = (0.0, 0.25, 0.5, 0.75)
@@ -65,6 +70,31 @@ class Ranker:
     repeats: Annotated[int, Field(ge=1)] = 4
     many: Annotated[int, Field(ge=0)] = 5_000
     features: tuple[str, ...] = ()
+
+    def training_table(
+        self,
+        history: Dataset,
+        answers: Truth,
+        sources: Sequence[Source],
+        search: Search,
+        rng: np.random.Generator,
+        progress: Progress = no_progress,
+        whole: int = WHOLE,
+    ) -> TrainingTable:
+        """Candidates made from a history, labelled by what at most `users` of its users went on to play.
+
+        sources: fitted on the history
+        whole: users whose candidates are all kept, drawn at random where there are more
+        """
+        rows = np.arange(len(answers))
+        if len(rows) > self.users:
+            rows = np.sort(rng.choice(rows, self.users, replace=False))
+        kept = np.zeros(len(rows), np.bool_)
+        kept[rng.choice(len(rows), min(whole, len(rows)), replace=False)] = True
+        some = answers.of_rows(rows)
+        features = Features.fit(history, [source.name for source in sources], search.filter_seen, self.features)
+        found = of_users(history, some.users, sources, search, progress)
+        return label_blocks(features, found, some, kept, self.negatives, rng)
 
     def fit(
         self,

@@ -6,11 +6,10 @@ from functools import cached_property
 
 import numpy as np
 
-from tonearm.config import Config
 from tonearm.data.dataset import Block, Dataset
 from tonearm.data.lists import Lists
 from tonearm.kernels.best.lists import best_of_rows
-from tonearm.ranking.candidates import Candidates, gather
+from tonearm.ranking.candidates import Candidates, Search, gather
 from tonearm.ranking.features import Features, Scratch
 from tonearm.ranking.ranker import RankerModel
 from tonearm.shaping.shaper import Shaper
@@ -19,21 +18,33 @@ from tonearm.types import Float32s, Int64s
 
 
 @dataclass(frozen=True)
-class Made:
-    """The lists of a block, and what they were made of.
+class Ranked:
+    """The candidates of a block in the order of the ranker, before any rule.
 
     candidates: what any source found among the items that may be shown; own: each source's own lists
     features: (n_candidates, n_features) float32
-    ranked: the candidates of each user, best first; where no rule follows only so many as the final list holds
+    lists: the candidates of each user, best first
+    place: (n_entries,) int64, the row of each of their entries among the candidates
+    """
+
+    candidates: Candidates
+    own: Sequence[Lists]
+    features: Float32s
+    lists: Lists
+    place: Int64s
+
+
+@dataclass(frozen=True)
+class Made:
+    """The lists of a block, and what they were made of.
+
+    ranked: where no rule follows only so many of each user as the final list holds
     lists: the final lists; an entry that was no candidate has score NaN
     place: (n_entries,) int64, the row of each of their entries among the candidates; −1 for one that was none
     relaxed: (b,) int64 entries of each list, the last ones, that stand above a limit
     """
 
-    candidates: Candidates
-    own: list[Lists]
-    features: Float32s
-    ranked: Lists
+    ranked: Ranked
     lists: Lists
     place: Int64s
     relaxed: Int64s
@@ -45,22 +56,32 @@ class Recommender:
 
     fitted: sources as they were fitted, in the order of their columns
     shaper: the rules; None where there are none
+    k: items in a list
+    threads: for the ranker; 0 takes all there are
     """
 
     fitted: Sequence[Source]
     features: Features
     ranker: RankerModel
     shaper: Shaper | None
-    config: Config
+    search: Search
+    k: int
+    threads: int = 0
 
     @classmethod
     def of(
-        cls, data: Dataset, fitted: Sequence[Source], ranker: RankerModel, shaper: Shaper | None, config: Config
+        cls,
+        data: Dataset,
+        fitted: Sequence[Source],
+        ranker: RankerModel,
+        shaper: Shaper | None,
+        search: Search,
+        k: int,
+        threads: int = 0,
     ) -> "Recommender":
         """A recommender for what was learnt from some data."""
-        names = [source.name for source in fitted]
-        features = Features.fit(data, names, config.filter_seen, config.ranker.features)
-        return cls(fitted, features, ranker, None if shaper is None else shaper.knowing(fitted), config)
+        features = Features.fit(data, [source.name for source in fitted], search.filter_seen, ranker.names)
+        return cls(fitted, features, ranker, None if shaper is None else shaper.knowing(fitted), search, k, threads)
 
     def under(self, shaper: Shaper | None) -> "Recommender":
         """The same under other rules."""
@@ -76,30 +97,29 @@ class Recommender:
 
         scratch: where features are written to, until its next use
         """
-        k = self.config.output.k
-        candidates, own = self.gather(block)
-        ranked, features, place = self.rank(block, candidates, k if self.shaper is None else None, scratch)
+        ranked = self.ranked(block, self.k if self.shaper is None else None, scratch)
+        place = ranked.place
         if self.shaper is None:
-            return Made(candidates, own, features, ranked, ranked, place, np.zeros(len(block), np.int64))
-        shaped = self.shaper.shape(block, ranked, k)
+            return Made(ranked, ranked.lists, place, np.zeros(len(block), np.int64))
+        shaped = self.shaper.shape(block, ranked.lists, self.k)
         place = np.where(shaped.place < 0, -1, place[shaped.place]) if len(place) else shaped.place
-        return Made(candidates, own, features, ranked, shaped.lists, place, shaped.relaxed)
+        return Made(ranked, shaped.lists, place, shaped.relaxed)
 
-    def gather(self, block: Block) -> tuple[Candidates, list[Lists]]:
-        """A block's candidates, and each source's own lists."""
-        return gather(block, self.sources, depth(self.config), self.config.proposers)
+    def ranked(self, block: Block, k: int | None = None, scratch: Scratch | None = None) -> Ranked:
+        """The k best candidates of each user by the ranker, before any rule; None: all of them."""
+        candidates, own = gather(block, self.sources, self.search.depth, self.search.proposers)
+        return self.rank(block, candidates, own, k, scratch)
 
     def rank(
-        self, block: Block, candidates: Candidates, k: int | None, scratch: Scratch | None = None
-    ) -> tuple[Lists, Float32s, Int64s]:
-        """The k best candidates of each user by the ranker (None: all), all features, and each entry's row in these."""
+        self,
+        block: Block,
+        candidates: Candidates,
+        own: Sequence[Lists] = (),
+        k: int | None = None,
+        scratch: Scratch | None = None,
+    ) -> Ranked:
+        """As `ranked`, for candidates that are there already."""
         features = self.features.compute(block, candidates, scratch)
-        threads = self.config.threads if self.config.threads > 0 else -1
-        score = self.ranker.score(candidates.lists.indptr, features, threads)
+        score = self.ranker.score(candidates.lists.indptr, features, self.threads or -1)
         found = best_of_rows(candidates.lists.indptr, candidates.lists.item, score, k or len(score))
-        return Lists(*found[:3]), features, found[3]
-
-
-def depth(config: Config) -> int:
-    """How many items are taken from each source for each user; at least as many as a list holds."""
-    return max(config.candidates, config.output.k)
+        return Ranked(candidates, own, features, Lists(*found[:3]), found[3])

@@ -1,12 +1,16 @@
 """What the ranker learns from: candidates of the users of label windows, and what became of each."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import catboost
 import numpy as np
 
+from tonearm.data.dataset import Block
+from tonearm.data.truth import Truth
+from tonearm.ranking.candidates import Candidates
+from tonearm.ranking.features import Features, Scratch
 from tonearm.types import Bools, Float32s, Int32s, Int64s
 
 WHOLE = 2_500
@@ -90,6 +94,40 @@ class TrainingTable:
         return catboost.Pool(
             self.features[rows], label=self.label[rows], group_id=group, feature_names=list(self.names)
         )
+
+
+def label_blocks(
+    features: Features,
+    found: Iterable[tuple[Block, Candidates]],
+    answers: Truth,
+    whole: Bools,
+    negatives: int,
+    rng: np.random.Generator,
+) -> TrainingTable:
+    """Candidates of some users, labelled by what they went on to play.
+
+    found: these users' blocks in the order of `answers`, each with its candidates
+    whole: (n_users,) bool, whose candidates are all kept
+    negatives: candidates without a play kept of each other user at most, drawn at random
+    """
+    scratch, nothing = Scratch(), TrainingTable.empty(features.names)
+    parts, lo = [nothing], 0
+    for block, candidates in found:
+        hi = lo + len(block)
+        bounds, indptr = answers.indptr[lo : hi + 1], candidates.lists.indptr
+        wanted = answers.item[bounds[0] : bounds[-1]]
+        every = replace(
+            nothing,
+            features=features.compute(block, candidates, scratch),
+            label=label_candidates(indptr, candidates.lists.item, bounds - bounds[0], wanted),
+            indptr=indptr,
+            user=block.users,
+            wanted=np.diff(bounds),
+            whole=whole[lo:hi],
+        )
+        parts.append(every.thinned(negatives, rng))
+        lo = hi
+    return join_tables(parts)
 
 
 def label_candidates(indptr: Int64s, item: Int32s, truth_indptr: Int64s, truth: Int32s) -> Float32s:

@@ -7,19 +7,16 @@ from typing import Any
 from tonearm import pipeline
 from tonearm.config import Config, load_config
 from tonearm.data.dataset import Block, Dataset
-from tonearm.data.lists import Lists
 from tonearm.errors import DataError
 from tonearm.loading.inputs import Fingerprint
 from tonearm.loading.load import Loaded
 from tonearm.progress import Progress, no_progress
-from tonearm.ranking.candidates import Candidates
 from tonearm.ranking.features import Features
 from tonearm.ranking.ranker import RankerModel
 from tonearm.ranking.recommender import Made, Recommender
 from tonearm.runs.read import Run
 from tonearm.runs.write import load_models
 from tonearm.sources.base import Source
-from tonearm.types import Float32s
 
 
 @dataclass(frozen=True)
@@ -59,15 +56,6 @@ class Restored:
         """The lists of a block, to the last bit those of the run's files."""
         return self.recommender.lists(block)
 
-    def gather(self, block: Block) -> tuple[Candidates, list[Lists]]:
-        """A block's candidates, and each source's own lists."""
-        return self.recommender.gather(block)
-
-    def rank(self, block: Block, candidates: Candidates, k: int) -> tuple[Lists, Float32s]:
-        """The k best candidates of each user by the ranker, before shaping, and the features of each entry."""
-        ranked, features, place = self.recommender.rank(block, candidates, k)
-        return ranked, features[place]
-
 
 def restore(
     folder: Path | str, events: str | None = None, items: str | None = None, progress: Progress = no_progress
@@ -87,7 +75,7 @@ def restore(
     loaded = _inputs(run.manifest, events, items).load(config, progress, run.today)
     _check_same(run, loaded)
     shaper = config.shape.fit(loaded.train, masks=masks)
-    recommender = Recommender.of(loaded.train, sources, ranker, shaper, config)
+    recommender = Recommender.of(loaded.train, sources, ranker, shaper, config.search, config.output.k, config.threads)
     if recommender.features.names != ranker.names:
         raise DataError(f"{run.folder}: this version makes other features than the ranker has seen. Make the run anew.")
     return Restored(run, config, loaded, recommender)

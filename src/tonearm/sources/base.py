@@ -1,7 +1,7 @@
 """What every candidate source is: a recipe of options, and the model that it makes."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import ClassVar, NamedTuple, Protocol, Self, runtime_checkable
 
@@ -70,6 +70,20 @@ class Resumable(Protocol):
 
     def beginning(self) -> Source:
         """What that needs of it and no more: neither lists nor scores."""
+        ...
+
+
+@runtime_checkable
+class Joint(Protocol):
+    """A source that searches and scores in one pass, together with others of its kind."""
+
+    def search_with(self, others: Sequence[Self], block: Block, k: int, wanted: Lists) -> tuple[list[Lists], Float32s]:
+        """The lists of this source and of each other, and what all of them say of the lists' and the wanted items.
+
+        wanted: items to score besides those of the lists, distinct in a row; their own scores are ignored
+        Returns the lists of each source, and every source's score, (n, n_sources), of the distinct items of all of
+        these and the wanted ones, ascending in each row; 0 for a wanted item that a source's lists cannot hold.
+        """
         ...
 
 

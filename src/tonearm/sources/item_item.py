@@ -167,8 +167,13 @@ class ItemItemModel:
 
     def recommend(self, block: Block, k: int) -> Lists:
         """The k items with the highest summed similarity to the history."""
-        (lists,), _ = search([self], block, k, Lists.empty(len(block)))
-        return lists
+        return self.search_with((), block, k, Lists.empty(len(block)))[0][0]
+
+    def search_with(
+        self, others: Sequence["ItemItemModel"], block: Block, k: int, wanted: Lists
+    ) -> tuple[list[Lists], Float32s]:
+        """What `recommend` and `score` of these models say, with the sums over a history taken once for both."""
+        return _search((self, *others), block, k, wanted)
 
     def score(self, block: Block, candidates: Lists) -> Float32s:
         """The summed similarity of each candidate to its user's history."""
@@ -228,13 +233,7 @@ class ItemItemModel:
         return self.scale if self.allowed is None else np.where(self.allowed[self.targets], self.scale, np.float32(0))
 
 
-def search(models: Sequence[ItemItemModel], block: Block, k: int, wanted: Lists) -> tuple[list[Lists], Float32s]:
-    """What `recommend` and `score` say of each of several models, with the sums over a history taken once for both.
-
-    wanted: items to score besides those of the lists, distinct in a row; their own scores are ignored
-    Returns the lists of each model, and every model's score, (n, n_models), of the distinct items of all of these and
-    the wanted ones, ascending in each row; 0 for a wanted item that a model's lists cannot hold.
-    """
+def _search(models: Sequence[ItemItemModel], block: Block, k: int, wanted: Lists) -> tuple[list[Lists], Float32s]:
     distinct = list({id(model.weight): model for model in models}.values())
     sums_of = [next(w for w, one in enumerate(distinct) if one.weight is model.weight) for model in models]
     pairs = block.pairs

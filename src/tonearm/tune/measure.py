@@ -14,9 +14,8 @@ from tonearm.data.dataset import Block, Dataset
 from tonearm.data.lists import Lists
 from tonearm.data.truth import Truth, truth
 from tonearm.evaluation.meters import AccuracyMeter, focus_of
-from tonearm.pipeline import stage_rng, training_table
+from tonearm.pipeline import stage_rng
 from tonearm.progress import Progress
-from tonearm.ranking.features import Features
 from tonearm.ranking.recommender import Recommender
 from tonearm.ranking.training import join_tables
 from tonearm.sources import Source, fit_sources
@@ -92,23 +91,24 @@ def of_ranker(
     Yields after each half of the users, as `of_source`.
     """
     last, focus = windows[0], focus_of(config.evaluation.ks)
-    names = [source.name for source in sources[0]]
-    features = Features.fit(last.split.history, names, config.filter_seen, config.ranker.features)
     values = np.full(len(last.truth), np.nan, np.float32)
     for side in (True, False):
         tables = []
         for window, fitted in zip(windows, sources, strict=True):
             labels = window.split.labels
             kept = replace(labels, start=np.where(window.fold == side, labels.start, labels.stop))
-            tables.append(training_table(replace(window.split, labels=kept), fitted, config, progress))
+            history = window.split.history
+            answers = truth(history.log, kept, config.filter_seen)
+            rng = stage_rng(config.seed, "training table")
+            tables.append(config.ranker.training_table(history, answers, fitted, config.search, rng, progress))
         rng = stage_rng(config.seed, "ranker")
         later = last.split.history.log.time is not None
         model = config.ranker.fit(join_tables(tables), rng, config.threads or -1, progress, later)
 
-        recommender = Recommender(sources[0], features, model, None, config)
+        recommender = Recommender.of(last.split.history, sources[0], model, None, config.search, focus, config.threads)
 
         def listed(block: Block, recommender: Recommender = recommender) -> Lists:
-            return recommender.rank(block, recommender.gather(block)[0], focus)[0]
+            return recommender.lists(block).lists
 
         rows = np.flatnonzero(last.fold[last.truth.users] != side)
         values[rows] = _ndcg(last, rows, config, listed)
@@ -140,13 +140,4 @@ def _some_of(whole: Truth, n: int, rng: np.random.Generator) -> Truth:
     """At most n users of a truth, drawn at random."""
     if len(whole) <= n:
         return whole
-    keep = np.zeros(len(whole), np.bool_)
-    keep[rng.choice(len(whole), n, replace=False)] = True
-    sizes = np.diff(whole.indptr)[keep]
-    return replace(
-        whole,
-        users=whole.users[keep],
-        indptr=np.concatenate(([0], np.cumsum(sizes))).astype(np.int64),
-        item=whole.item[keep[whole.row]],
-        history=whole.history[keep],
-    )
+    return whole.of_rows(np.sort(rng.choice(len(whole), n, replace=False)))
