@@ -26,9 +26,10 @@ from tonearm.ranking.features import Features
 from tonearm.ranking.ranker import Ranker, RankerModel
 from tonearm.ranking.recommender import Recommender
 from tonearm.ranking.training import WHOLE, TrainingTable, join_tables, label_blocks
+from tonearm.ranking.trees import Trees
 from tonearm.sources import fit_sources, left_out
 from tonearm.split import inner_split, inner_splits
-from tonearm.types import Bools, Float32s, Int32s
+from tonearm.types import Bools, Float32s, Float64s, Int32s
 
 USERS = 20_000
 """Users of a window that variants are measured on, drawn at random where there are more."""
@@ -84,7 +85,8 @@ class Variant:
 class LightGBM(Ranker):
     """The same ranker with LightGBM's lambdarank in place of CatBoost's trees, at the same settings."""
 
-    def _train(self, table: TrainingTable, fit: Bools, held: Bools, seed: int, threads: int) -> Any:
+    def grow(self, table: TrainingTable, fit: Bools, held: Bools, seed: int, threads: int) -> Trees:
+        """By the loss of its own; there is nothing that it refuses."""
         import lightgbm
 
         def pool(rows: Bools, reference: Any = None) -> Any:
@@ -101,34 +103,31 @@ class LightGBM(Ranker):
             "num_leaves": 2**self.depth,
             "lambda_l2": self.l2,
             "seed": seed,
-            "num_threads": max(threads, 0),
+            "num_threads": threads,
             "deterministic": True,
             "verbosity": -1,
         }
         stop = lightgbm.early_stopping(self.patience, verbose=False)
         booster = lightgbm.train(params, train, self.iterations, valid_sets=[pool(held, train)], callbacks=[stop])
-        return Boosters((booster,))
-
-    def _mean(self, models: Sequence[Any]) -> Any:
-        return Boosters(tuple(booster for model in models for booster in model.boosters))
+        return Boosters(table.names, (booster,))
 
 
-@dataclass(frozen=True)
-class Boosters:
-    """The mean of some LightGBM models, called as CatBoost's are."""
-
-    boosters: tuple[Any, ...]
+class Boosters(Trees):
+    """The mean of some LightGBM models, which are a tuple here."""
 
     @property
-    def tree_count_(self) -> int:
+    def count(self) -> int:
         """Trees in all of them."""
-        return sum(int(booster.best_iteration) for booster in self.boosters)
+        return sum(int(booster.best_iteration) for booster in self.model)
 
-    def predict(self, features: Float32s, thread_count: int) -> Float32s:
-        """The mean prediction, (n,) float32."""
-        threads = max(thread_count, 0)
-        total = sum(booster.predict(features, num_threads=threads) for booster in self.boosters)
-        return np.asarray(total / len(self.boosters), np.float32)
+    def mean_with(self, others: Sequence[Trees]) -> Trees:
+        """All of them, whose mean is taken when they are asked."""
+        return Boosters(self.names, (*self.model, *(booster for one in others for booster in one.model)))
+
+    def predict(self, features: Float32s, threads: int = 0) -> Float64s:
+        """The mean prediction, (n,) float64."""
+        total = sum(booster.predict(features, num_threads=threads) for booster in self.model)
+        return np.asarray(total / len(self.model), np.float64)
 
 
 def without_source(candidates: Candidates, place: int) -> Candidates:

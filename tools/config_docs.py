@@ -40,10 +40,13 @@ TYPES = {"integer": "whole number", "number": "number", "boolean": "true or fals
 
 
 def told(kind: Any) -> tuple[str, dict[str, str]]:
-    """What the docstring of a class says before its options, and of each option."""
+    """What the docstring of a class says before its options, and of each option, with those of what it extends."""
     known = {field.name for field in dataclasses.fields(kind)}
     prose: list[str] = []
     meanings: dict[str, str] = {}
+    for base in kind.__bases__:
+        if dataclasses.is_dataclass(base):
+            meanings |= told(base)[1]
     names: list[str] = []
     for line in TypeAdapter(kind).json_schema()["description"].splitlines():
         found = OPTION.fullmatch(line)

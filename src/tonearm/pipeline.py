@@ -29,6 +29,7 @@ from tonearm.loading.load import Loaded, load_events, load_ready_made
 from tonearm.loading.summary import in_a_line, undated
 from tonearm.options import expect, options
 from tonearm.progress import Progress
+from tonearm.ranking import trees
 from tonearm.ranking.candidates import proposing
 from tonearm.ranking.features import Features, Scratch
 from tonearm.ranking.ranker import RankerModel
@@ -199,7 +200,7 @@ def learn_to_rank(train: Dataset, config: Config, stages: Stages) -> tuple[Ranke
         rng = stage_rng(config.seed, "ranker")
         table = join_tables(tables)
         later = train.log.time is not None
-        ranker = config.ranker.fit(table, rng, threads=_threads(config), progress=stages.progress, later=later)
+        ranker = config.ranker.fit(table, rng, threads=config.threads, progress=stages.progress, later=later)
         ranker.validation["labelled_users"] = labelled
         return ranker, earlier
 
@@ -275,14 +276,10 @@ def stage_rng(seed: int, stage: str) -> np.random.Generator:
     return np.random.default_rng([seed, zlib.crc32(stage.encode())])
 
 
-def _threads(config: Config) -> int:
-    return config.threads if config.threads > 0 else -1
-
-
 def _manifest(
     inputs: Inputs, loaded: Loaded, config: Config, ranker: RankerModel, sources: Sequence[Source], stages: Stages
 ) -> dict[str, Any]:
-    packages = ("tonearm", "numpy", "numba", "scipy", "polars", "pyarrow", "catboost")
+    packages = ("tonearm", "numpy", "numba", "scipy", "polars", "pyarrow", trees.LIBRARY)
     cutoff = to_moment(loaded.train.now).isoformat() if loaded.train.log.time is not None else None
     return {
         "format": 1,

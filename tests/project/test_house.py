@@ -24,3 +24,7 @@ def test_nothing_but_the_recommender_composes_a_blocks_lists() -> None:
     # the ablation finds candidates once for many rankers
     assert outside(COMPOSED, "ranking/", "sources/", "kernels/") == ["benchmarks/quality_ablation.py"]
     assert "ranking/recommender.py" in outside(COMPOSED, "benchmarks/")
+
+
+def test_one_file_knows_the_library_of_the_trees() -> None:
+    assert outside(re.compile(r"import catboost|from catboost"), "benchmarks/") == ["ranking/trees.py"]

@@ -136,6 +136,7 @@ def test_the_rankers_parts_sum_to_its_score(seed: int, n: int, which: int) -> No
     score = model.score(np.array([0, n], np.int64), features, 1)
     row = int(rng.integers(n))
     found = explain_row(model, features, score, row)
+    assert model.trees is not None
     raw = float(model.trees.predict(features[row : row + 1])[0])
     assert found.expected + sum(feature.shap for feature in found.features) == pytest.approx(raw, rel=1e-9, abs=1e-9)
     assert found.trees == pytest.approx(raw, rel=1e-12)

@@ -8,7 +8,6 @@ import pytest
 from tests.quick import table_of
 
 from tonearm.ranking.training import TrainingTable, join_tables, label_candidates, sample_negatives
-from tonearm.types import Int64s
 
 NAMES = ("a_score", "a_z", "b_z", "secret")
 
@@ -109,13 +108,3 @@ def test_joined_tables_are_one_after_the_other() -> None:
     joined = join_tables([nothing, one, nothing, other])
     assert rows_of(joined) == rows_of(one) + rows_of(other)
     assert (joined.names, joined.z.tolist()) == (NAMES, [1, 2])
-
-
-def test_pools_are_grouped_by_user() -> None:
-    table = small(4, 1)
-    keep = np.repeat([True, False, True, True], np.diff(table.indptr))
-    pool = table.pool(keep)
-    lengths: Int64s = np.diff(table.indptr)[[0, 2, 3]]
-    assert pool.num_row() == lengths.sum()
-    assert len(set(pool.get_group_id_hash())) == 3
-    assert pool.get_feature_names() == list(NAMES)

@@ -136,9 +136,7 @@ def explain_row(ranker: RankerModel, features: Float32s, score: Float32s, row: i
     features: (n, n_features), score: (n,), those of all candidates of its user
     """
     shap = ranker.contributions(features[row : row + 1])[0]
-    trees = np.zeros(len(features))
-    if ranker.trees is not None:
-        trees = np.asarray(ranker.trees.predict(features, thread_count=1), np.float64)
+    trees = np.zeros(len(features)) if ranker.trees is None else ranker.trees.predict(features, threads=1)
     blend = blended(features[:, ranker.z], ranker.blend)
     bounds = np.array([0, len(features)], np.int64)
     z = standardize(bounds, np.stack([trees.astype(np.float32), blend], axis=1))[row]

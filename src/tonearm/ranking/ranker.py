@@ -6,10 +6,8 @@ share of the trees in the final score is chosen. Little data therefore ends near
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
-import catboost
 import numpy as np
 from pydantic import Field
 
@@ -22,6 +20,7 @@ from tonearm.ranking.blend import K, alike, blended, fit_blend, ndcgs
 from tonearm.ranking.candidates import Search, of_users
 from tonearm.ranking.features import Features
 from tonearm.ranking.training import WHOLE, TrainingTable, label_blocks
+from tonearm.ranking.trees import TreeOptions, Trees
 from tonearm.sources.base import Source
 from tonearm.types import Bools, Float32s, Float64s, Int64s
 
@@ -31,22 +30,11 @@ MIXES = (0.0, 0.25, 0.5, 0.75)
 USUAL = MIXES[-1]
 """The share that is taken where they cannot tell."""
 
-LEAST = 100
-"""Candidates that a tree is grown on at least, as far as there are as many; CatBoost refuses a draw of one."""
-
-NOTHING_TELLS = "nothing tells the played candidates of the label window from the others"
-
-LOSSES = {"logloss": "Logloss", "yetirank": "YetiRank", "querysoftmax": "QuerySoftMax", "pairlogit": "PairLogit"}
-
 
 @options
-class Ranker:
+class Ranker(TreeOptions):
     """Gradient boosting over candidates, grouped by user.
 
-    loss: what CatBoost minimises
-    iterations, depth, learning_rate, l2: trees at most, their depth, shrinkage, and the penalty on leaf values
-    subsample: share of the candidates that each tree is grown on, drawn at random; more where it would be few
-    patience: trees without a better held-out score before training stops
     users: users of the label window to train on, drawn at random where there are more
     negatives: candidates without a play kept for each user in training, drawn at random where there are more
     folds: parts of the users, each held out once, where there are fewer than `many` users; else one part is held out
@@ -57,13 +45,6 @@ class Ranker:
         with the standardised scores among them, and stand alone where those are none
     """
 
-    loss: Literal["logloss", "yetirank", "querysoftmax", "pairlogit"] = "logloss"
-    iterations: Annotated[int, Field(ge=1)] = 1_000
-    depth: Annotated[int, Field(ge=1, le=12)] = 6
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.2
-    l2: Annotated[float, Field(ge=0)] = 10.0
-    subsample: Annotated[float, Field(gt=0, le=1)] = 0.3
-    patience: Annotated[int, Field(ge=1)] = 25
     users: Annotated[int, Field(ge=2)] = 20_000
     negatives: Annotated[int, Field(ge=1)] = 30
     folds: Annotated[int, Field(ge=2)] = 5
@@ -100,7 +81,7 @@ class Ranker:
         self,
         table: TrainingTable,
         rng: np.random.Generator,
-        threads: int = -1,
+        threads: int = 0,
         progress: Progress = no_progress,
         later: bool = False,
     ) -> "RankerModel":
@@ -121,7 +102,7 @@ class Ranker:
         rounds = 1 if many else folds
         repeats = 1 if many else min(self.repeats, max(1, self.many // n_groups))
         total, times = np.zeros(len(table.label), np.float32), np.zeros(len(table.user), np.int64)
-        models: list[Any] = []
+        models: list[Trees] = []
         refused = ""
         for repeat in range(repeats):
             part_of = table.parts(folds, rng, one=many)
@@ -130,15 +111,15 @@ class Ranker:
             of_row = drawn.of_rows(part_of)
             for part, seed in enumerate(seeds):
                 progress("trees", repeat * rounds + part, repeats * rounds)
-                model = self._train(drawn, of_row != part, of_row == part, int(seed), threads)
-                if isinstance(model, str):
-                    refused = model
+                grown = self.grow(drawn, of_row != part, of_row == part, int(seed), threads)
+                if isinstance(grown, str):
+                    refused = grown
                     continue
                 judged = table.whole & (part_of == part)
                 rows = table.of_rows(judged)
-                total[rows] += model.predict(table.features[rows], thread_count=threads)
+                total[rows] += grown.predict(table.features[rows], threads)
                 times[judged] += 1
-                models.append(model)
+                models.append(grown)
         progress("trees", repeats * rounds, repeats * rounds)
         # A part held out for good is kept from the blend too; where every part takes its turn, the blend's few weights
         # gain nothing by having seen it.
@@ -150,8 +131,8 @@ class Ranker:
                 table.names, table.z, None, blend, 0.0, _fallback(refused, "weighted by what was played")
             )
             return judge.with_best_mix(table, table.whole, None, (0.0,))
-        trees = models[0] if len(models) == 1 else self._mean(models)
-        counts = [model.tree_count_ for model in models]
+        trees = models[0] if len(models) == 1 else models[0].mean_with(models[1:])
+        counts = [model.count for model in models]
         validation = {
             "rows": len(drawn.label),
             "positives": int(table.label.sum()),
@@ -164,45 +145,13 @@ class Ranker:
         shares = (1.0,) if len(table.z) == 0 else (*MIXES, 1.0) if many and later else MIXES
         return model.with_best_mix(table, times > 0, total / np.maximum(table.of_rows(times), 1), shares)
 
-    def _mean(self, models: Sequence[Any]) -> Any:
-        return catboost.sum_models(models, weights=[1 / len(models)] * len(models))
-
-    def _train(self, table: TrainingTable, fit: Bools, held: Bools, seed: int, threads: int) -> Any:
-        """Trees; where they cannot be grown, why in words."""
-        model = catboost.CatBoost(
-            {
-                "loss_function": LOSSES[self.loss],
-                "iterations": self.iterations,
-                "depth": self.depth,
-                "learning_rate": self.learning_rate,
-                "l2_leaf_reg": self.l2,
-                "bootstrap_type": "Bernoulli",
-                "subsample": min(1.0, max(self.subsample, LEAST / int(fit.sum()))),
-                "sampling_frequency": "PerTree",
-                "leaf_estimation_iterations": 1,
-                "random_strength": 0,
-                "random_seed": seed,
-                "thread_count": threads,
-                "eval_metric": "NDCG:top=20;type=Base" if self.loss != "logloss" else "Logloss",
-                "od_type": "Iter",
-                "od_wait": self.patience,
-                "allow_writing_files": False,
-                "verbose": False,
-            }
-        )
-        try:
-            model.fit(table.pool(fit), eval_set=table.pool(held), use_best_model=True)
-        except catboost.CatBoostError as error:
-            return _why_refused(table.features[fit], table.label[fit], str(error))
-        return model if any(model.get_feature_importance(type="PredictionValuesChange")) else NOTHING_TELLS
-
 
 @dataclass(frozen=True)
 class RankerModel:
     """Scores candidates: mix · trees + (1 − mix) · blend, each standardised within a user where both take part.
 
     names: features, in order; z: columns of the standardised source scores
-    trees: CatBoost model; None where none could be learnt, and their share is 0
+    trees: None where none could be learnt, and their share is 0
     blend: (n_sources,) float32 weights of the standardised source scores
     mix: share of the trees
     validation: what held-out users say of every share and source, and how it was trained; or why it was not
@@ -210,7 +159,7 @@ class RankerModel:
 
     names: tuple[str, ...]
     z: Int64s
-    trees: Any
+    trees: Trees | None
     blend: Float32s
     mix: float
     validation: dict[str, Any]
@@ -235,26 +184,23 @@ class RankerModel:
             )
         return notes
 
-    def score(self, indptr: Int64s, features: Float32s, threads: int = -1) -> Float32s:
+    def score(self, indptr: Int64s, features: Float32s, threads: int = 0) -> Float32s:
         """The final score of every candidate, (n,) float32."""
         if len(features) == 0:
             return np.empty(0, np.float32)
         trees = None
         if self.mix > 0 and self.trees is not None:
-            trees = self.trees.predict(features, thread_count=threads).astype(np.float32)
+            trees = self.trees.predict(features, threads).astype(np.float32)
         return mixed(indptr, trees, blended(features[:, self.z], self.blend), self.mix)
 
     def contributions(self, features: Float32s) -> Float64s:
-        """SHAP values of each feature in the trees, and last their expected value, (n, n_features + 1) float64.
+        """What each feature adds to the trees' value, and last the expected value, (n, n_features + 1) float64.
 
-        A row sums to the trees' value of that row; without trees all is 0.
-
-        Source: Lundberg, Erion, Lee 2018
+        As `Trees.contributions`; without trees all is 0.
         """
-        if self.trees is None:
-            return np.zeros((len(features), len(self.names) + 1))
-        pool = catboost.Pool(features, feature_names=list(self.names))
-        return np.asarray(self.trees.get_feature_importance(pool, type="ShapValues"), np.float64)
+        return (
+            np.zeros((len(features), len(self.names) + 1)) if self.trees is None else self.trees.contributions(features)
+        )
 
     def with_best_mix(
         self, table: TrainingTable, judged: Bools, unseen: Float32s | None, shares: Sequence[float] = MIXES
@@ -296,23 +242,8 @@ class RankerModel:
         return [self.names[column].removesuffix("_z") for column in self.z]
 
     def importances(self) -> dict[str, float]:
-        """CatBoost's share of each feature in the trees' predictions, in per cent, most important first."""
-        if self.trees is None:
-            return {}
-        values = self.trees.get_feature_importance(type="PredictionValuesChange")
-        pairs = zip(self.names, (float(v) for v in values), strict=True)
-        return dict(sorted(pairs, key=lambda pair: (-pair[1], pair[0])))
-
-    def save_trees(self, path: Path) -> None:
-        """Write the trees in CatBoost's own format, without what tells equal models apart; no file without trees."""
-        if self.trees is None:
-            return
-        about = self.trees.get_metadata()
-        for name in list(about.keys()):
-            if name.endswith(("model_guid", "train_finish_time")):
-                about[name] = ""
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(self.trees._serialize_model())  # the bytes of save_model, whose errors hide what was wrong
+        """The share of each feature in the trees' predictions, in per cent, most important first."""
+        return {} if self.trees is None else self.trees.importances()
 
     def save(self) -> dict[str, Any]:
         """All but the trees and the validation, for JSON."""
@@ -322,22 +253,14 @@ class RankerModel:
 
     @classmethod
     def load(cls, trees: bytes | None, rest: Mapping[str, Any], validation: Mapping[str, Any]) -> Self:
-        """The model that `save_trees` and `save` took apart."""
+        """The model that `save` and `Trees.save` took apart."""
         names, z, blend = tuple(rest["names"]), np.array(rest["z"], np.int64), np.array(rest["blend"], np.float32)
-        model = None if trees is None else catboost.CatBoost().load_model(blob=trees)
+        model = None if trees is None else Trees.load(names, trees)
         return cls(names, z, model, blend, float(rest["mix"]), dict(validation))
 
 
 def _fallback(reason: str, how: str) -> dict[str, Any]:
     return {"fallback": f"no ranker was learnt, as {reason}: lists are in the order of the sources' scores, {how}"}
-
-
-def _why_refused(features: Float32s, label: Float32s, error: str) -> str:
-    if label.min() == label.max():
-        return "every candidate of the label window was played"
-    if all(len(np.unique(column)) < 2 for column in features.T):
-        return NOTHING_TELLS
-    return f"CatBoost cannot grow trees on it ({error.strip()})"
 
 
 def mixed(indptr: Int64s, trees: Float32s | None, blend: Float32s, mix: float) -> Float32s:

@@ -120,6 +120,6 @@ class Recommender:
     ) -> Ranked:
         """As `ranked`, for candidates that are there already."""
         features = self.features.compute(block, candidates, scratch)
-        score = self.ranker.score(candidates.lists.indptr, features, self.threads or -1)
+        score = self.ranker.score(candidates.lists.indptr, features, self.threads)
         found = best_of_rows(candidates.lists.indptr, candidates.lists.item, score, k or len(score))
         return Ranked(candidates, own, features, Lists(*found[:3]), found[3])

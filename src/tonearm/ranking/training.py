@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import catboost
 import numpy as np
 
 from tonearm.data.dataset import Block
@@ -87,13 +86,6 @@ class TrainingTable:
         place = np.arange(len(users))
         part[order] = np.minimum(place // max(1, len(users) // n), n - 1) if one else place % n
         return np.asarray(part[of_group])
-
-    def pool(self, rows: Bools) -> Any:
-        """Some rows as CatBoost takes them, grouped."""
-        group = self.of_rows(np.arange(len(self.user)))[rows]
-        return catboost.Pool(
-            self.features[rows], label=self.label[rows], group_id=group, feature_names=list(self.names)
-        )
 
 
 def label_blocks(

@@ -163,7 +163,8 @@ def write_models(
         directory.write_table(models / f"{name}.parquet", table)
     if masks:
         directory.save_arrays(models / MASKS, dict(masks))
-    ranker.save_trees(models / "cb_model.cbm")
+    if ranker.trees is not None:
+        ranker.trees.save(models / "cb_model.cbm")
     directory.write_json(models / "ranker.json", ranker.save())
 
 
