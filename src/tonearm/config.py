@@ -19,7 +19,7 @@ from tonearm.ranking.candidates import Search
 from tonearm.ranking.features import feature_names
 from tonearm.ranking.ranker import Ranker
 from tonearm.shaping.options import Shape
-from tonearm.sources.base import Recipe
+from tonearm.sources.base import Recipe, Source
 from tonearm.sources.registry import RECIPES, SourceName, SourceOptions
 from tonearm.split import SplitOptions
 
@@ -119,7 +119,7 @@ class Config(SourceOptions, GeneralOptions):  # in the file the last come first
             if feature not in known:
                 raise ConfigError(f"ranker.features has '{feature}', which is not made here.{suggest(feature, known)}")
 
-    def recipes(self) -> dict[str, Recipe]:
+    def recipes(self) -> dict[str, Recipe[Source]]:
         """The candidate sources, in the order of their columns."""
         return {
             name: recipe

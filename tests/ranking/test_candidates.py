@@ -102,7 +102,7 @@ def test_the_rows_of_a_user_do_not_depend_on_the_block() -> None:
 def test_only_proposers_propose_and_every_source_scores() -> None:
     """Point 18: the notebook's candidates are those of ALS and content, and popular tracks have a list beside them."""
     data = some_data()
-    recipes: dict[str, Recipe] = {"popular": Popularity(), "item_item": ItemItem(shrink=0), "again": Again()}
+    recipes: dict[str, Recipe[Source]] = {"popular": Popularity(), "item_item": ItemItem(shrink=0), "again": Again()}
     sources = fit_sources(data, recipes, seed=0)
     block = data.block(0, 4, False)
     every, lists = gather(block, sources, 3)

@@ -1,7 +1,6 @@
 """The registry: what a source is entered with, and that nothing else has to know it."""
 
 import dataclasses
-from collections.abc import Mapping
 
 import numpy as np
 import polars as pl
@@ -13,30 +12,23 @@ from tonearm.data.dataset import Dataset
 from tonearm.data.log import Log
 from tonearm.data.vocabulary import Vocabulary
 from tonearm.options import options
-from tonearm.progress import Progress, no_progress
-from tonearm.sources import MODELS, RECIPES, Recipe, Source, fit_sources, left_out
-from tonearm.sources.base import NOTHING
+from tonearm.sources import MODELS, RECIPES, Recipe, fit_sources, left_out
+from tonearm.sources.base import Given
 from tonearm.sources.popularity import Popularity, PopularityModel
 from tonearm.types import Float32s
 
 
 @options
-class LeastPlayed(Recipe):
+class LeastPlayed(Recipe[PopularityModel]):
     """Items by plays, fewest first."""
 
     name, title = "least", "Least played"
 
-    def fit(
-        self,
-        data: Dataset,
-        rng: np.random.Generator,
-        progress: Progress = no_progress,
-        fitted: Mapping[str, Source] = NOTHING,
-    ) -> PopularityModel:
+    def learn(self, given: Given) -> PopularityModel:
         """Turn the popular list around."""
-        del data, rng, progress
-        popular = fitted["popular"]
-        assert isinstance(popular, PopularityModel)
+        assert given.base("popular", str) is None
+        popular = given.base("popular", PopularityModel)
+        assert popular is not None
         value: Float32s = -popular.value
         return PopularityModel(self.name, popular.order[::-1].copy(), value)
 

@@ -15,7 +15,7 @@ from tonearm.data.vocabulary import Vocabulary
 from tonearm.errors import ConfigError
 from tonearm.kernels import item_item as kernels
 from tonearm.ranking.candidates import gather
-from tonearm.sources import Recipe, fit_sources, left_out
+from tonearm.sources import Recipe, Source, fit_sources, left_out
 from tonearm.sources.als import ALS
 from tonearm.sources.ease import EASE
 from tonearm.sources.history import longest_history, recency_weights, sampled
@@ -210,7 +210,7 @@ def test_trend_scales_by_recent_over_all_plays() -> None:
 
 def test_models_searched_together_give_what_each_gives_alone() -> None:
     data = some_data()
-    recipes: dict[str, Recipe] = {
+    recipes: dict[str, Recipe[Source]] = {
         "popular": Popularity(),
         "item_item": ItemItem(),
         "ease": EASE(regularization=3.0),

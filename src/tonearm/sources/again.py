@@ -7,19 +7,18 @@ from typing import Annotated, ClassVar, Self
 import numpy as np
 from pydantic import Field
 
-from tonearm.data.dataset import Block, Dataset
+from tonearm.data.dataset import Block
 from tonearm.data.lists import Lists
 from tonearm.kernels import own as kernels
 from tonearm.kernels.best.lists import best_of_rows
 from tonearm.options import options
-from tonearm.progress import Progress, no_progress
-from tonearm.sources.base import NOTHING, Recipe, Source
+from tonearm.sources.base import Given, Recipe
 from tonearm.sources.ranges import Range, Space
 from tonearm.types import AnyArray, Bools, Float32s, Float64s
 
 
 @options
-class Again(Recipe):
+class Again(Recipe["AgainModel"]):
     """score(u, i) = Σ over u's plays of i of weight · (1 + days since)^−decay; 0 for what u never played.
 
     Frequency and recency in one sum: the base-level activation of memory. Without time every play counts alike.
@@ -33,16 +32,9 @@ class Again(Recipe):
 
     decay: Annotated[float, Field(ge=0, le=5)] = 0.3
 
-    def fit(
-        self,
-        data: Dataset,
-        rng: np.random.Generator,
-        progress: Progress = no_progress,
-        fitted: Mapping[str, Source] = NOTHING,
-    ) -> "AgainModel":
+    def learn(self, given: Given) -> "AgainModel":
         """Note which items were played at all; everything else is in the user's history."""
-        del rng, progress, fitted
-        return AgainModel(data.plays > 0, self.decay)
+        return AgainModel(given.data.plays > 0, self.decay)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal, Self, get_args
 import numpy as np
 from pydantic import Field
 
-from tonearm.data.dataset import Block, Dataset
+from tonearm.data.dataset import Block
 from tonearm.data.lists import Lists
 from tonearm.data.log import Pairs
 from tonearm.kernels.als.csr import Csr, transpose_csr
@@ -19,7 +19,7 @@ from tonearm.kernels.nearest.similar import similar_to_all
 from tonearm.kernels.nearest.topk import ItemIndex, index_items, score_pairs, similar_top_k, top_k, unit_vectors
 from tonearm.options import options
 from tonearm.progress import Progress, no_progress
-from tonearm.sources.base import NOTHING, Recipe, Source
+from tonearm.sources.base import Given, Recipe
 from tonearm.sources.history import recency_weights
 from tonearm.sources.ranges import RECENCY, Range, Space
 from tonearm.types import AnyArray, Bools, Float32s, Float64s, Int32s
@@ -28,7 +28,7 @@ Confidence = Literal["plays", "log", "one"]
 
 
 @options
-class ALS(Recipe):
+class ALS(Recipe["ALSModel"]):
     """Minimise Σ_ui c_ui (p_ui − x_u·y_i)² + λ (Σ_u |x_u|² + Σ_i |y_i|²); p = 1 where u played i, else 0 with c = 1.
 
     Names and meaning are those of the library implicit. Where every c is 1 the minimum itself is found, without
@@ -67,20 +67,15 @@ class ALS(Recipe):
     frequency_exponent: Annotated[float, Field(ge=0, le=2)] = 0.0
     side_information: bool = True
 
-    def fit(
-        self,
-        data: Dataset,
-        rng: np.random.Generator,
-        progress: Progress = no_progress,
-        fitted: Mapping[str, Source] = NOTHING,
-    ) -> "ALSModel":
+    def learn(self, given: Given) -> "ALSModel":
         """Learn the vectors.
 
-        fitted: with an earlier model of `als` the fit goes on from its items; its users are not needed, as they are
-            solved first
+        With an earlier model of `als` the fit goes on from its items; its users are not needed, as they are solved
+        first.
         """
-        earlier = fitted.get(self.name)
-        start = earlier.item_factors if isinstance(earlier, ALSModel) else None
+        data, rng, progress, _ = given
+        earlier = given.base(self.name, ALSModel)
+        start = None if earlier is None else earlier.item_factors
         pairs = data.rows(self.side_information)
         by_user = Csr(pairs.indptr, pairs.item, values(pairs, self.confidence, self.recency), data.n_items)
         by_item = transpose_csr(by_user)

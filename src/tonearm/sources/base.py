@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import ClassVar, NamedTuple, Protocol, Self, runtime_checkable
+from typing import ClassVar, Generic, NamedTuple, Protocol, Self, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -149,6 +149,9 @@ class Partial(Protocol):
         ...
 
 
+S = TypeVar("S")
+M = TypeVar("M", bound=Source, covariant=True)
+
 NOTHING: Mapping[str, Source] = MappingProxyType({})
 """No source fitted before."""
 
@@ -160,7 +163,25 @@ class Lack(NamedTuple):
     option: str
 
 
-class Recipe(ABC):
+class Given(NamedTuple):
+    """What a source learns from.
+
+    rng: its own, which no other source draws from
+    fitted: sources fitted before it on the same data, by name, and what earlier models left as their `beginning`
+    """
+
+    data: Dataset
+    rng: np.random.Generator
+    progress: Progress
+    fitted: Mapping[str, Source]
+
+    def base(self, name: str, kind: type[S]) -> S | None:
+        """A source fitted before, where there is one of that kind."""
+        found = self.fitted.get(name)
+        return found if isinstance(found, kind) else None
+
+
+class Recipe(ABC, Generic[M]):
     """A source as it is entered in the registry: frozen options, whose defaults live here and nowhere else.
 
     name: as in `<name>_score`; title: as people call it
@@ -185,14 +206,15 @@ class Recipe(ABC):
         return None
 
     @abstractmethod
+    def learn(self, given: Given) -> M:
+        """The model that the options make of a data set."""
+
     def fit(
         self,
         data: Dataset,
         rng: np.random.Generator,
         progress: Progress = no_progress,
         fitted: Mapping[str, Source] = NOTHING,
-    ) -> Source:
-        """Learn from the events of a data set.
-
-        fitted: sources fitted before it on the same data, by name, and what earlier models left as their `beginning`
-        """
+    ) -> M:
+        """Learn from the events of a data set; `rng` and `fitted` as in `Given`."""
+        return self.learn(Given(data, rng, progress, fitted))

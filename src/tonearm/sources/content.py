@@ -15,8 +15,7 @@ from tonearm.errors import DataError
 from tonearm.kernels import content as kernels
 from tonearm.kernels.machine.tile import WIDE
 from tonearm.options import options
-from tonearm.progress import Progress, no_progress
-from tonearm.sources.base import NOTHING, Lack, Recipe, Source
+from tonearm.sources.base import Given, Lack, Recipe
 from tonearm.types import AnyArray, Bools, Float32s, Float64s, Int32s, Int64s
 
 BUDGET = 1 << 28
@@ -24,7 +23,7 @@ BUDGET = 1 << 28
 
 
 @options
-class Content(Recipe):
+class Content(Recipe["ContentModel"]):
     """Cosine of the listener's genre profile with each item's genres, ties by popularity.
 
     The profile shares log(1 + plays) of each item equally among its genres and sums; an item's vector is 1 for each of
@@ -39,23 +38,16 @@ class Content(Recipe):
             return None
         return Lack("the catalogue has no genres", "a catalogue with genres")
 
-    def fit(
-        self,
-        data: Dataset,
-        rng: np.random.Generator,
-        progress: Progress = no_progress,
-        fitted: Mapping[str, Source] = NOTHING,
-    ) -> "ContentModel":
+    def learn(self, given: Given) -> "ContentModel":
         """Gather the distinct genre sets and each set's items, most popular first.
 
         Raises:
             DataError: the catalogue has no genres.
         """
-        del rng, progress, fitted
-        genres = data.catalogue.genres
+        genres = given.data.catalogue.genres
         if genres is None:
             raise DataError("the catalogue has no genres, so there is no content source. Leave it out of the run.")
-        return ContentModel(genres, data.popularity_order)
+        return ContentModel(genres, given.data.popularity_order)
 
 
 class ContentModel:

@@ -1,7 +1,6 @@
 """EASE: the linear item-item model of least squares, in closed form, or by neighbourhoods in a wide catalogue."""
 
 import os
-from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -16,8 +15,7 @@ from tonearm.kernels.als.csr import Csr, transpose_csr
 from tonearm.kernels.best.lists import best_of_rows
 from tonearm.kernels.machine.threads import blas_threads
 from tonearm.options import options
-from tonearm.progress import Progress, no_progress
-from tonearm.sources.base import NOTHING, Recipe, Source
+from tonearm.sources.base import Given, Recipe
 from tonearm.sources.history import cut_off, of_items, sampled
 from tonearm.sources.item_item import ItemItem, ItemItemModel, affordable
 from tonearm.sources.left_out import LeftOut
@@ -29,7 +27,7 @@ LISTENER = 8
 
 
 @options
-class EASE(Recipe):
+class EASE(Recipe["ItemItemModel"]):
     """min ‖X − X·B‖² + λ‖B‖², diag B = 0, over the most-heard items (Steck 2019, eq. 8).
 
     B = I − P / diag P,  P = (XᵀX + λI)⁻¹
@@ -68,17 +66,12 @@ class EASE(Recipe):
     fit_work: Annotated[float, Field(gt=0)] = 2e10
     work: Annotated[float, Field(gt=0)] = 2e10
 
-    def fit(
-        self,
-        data: Dataset,
-        rng: np.random.Generator,
-        progress: Progress = no_progress,
-        fitted: Mapping[str, Source] = NOTHING,
-    ) -> ItemItemModel:
+    def learn(self, given: Given) -> "ItemItemModel":
         """Invert the items' Gram matrix, or the users' where they are fewer; or solve for item after item.
 
-        fitted: the weights of `item_item` say which items are near; without it one is fitted where it is needed
+        The weights of `item_item` say which items are near; without it one is fitted where it is needed.
         """
+        data, progress = given.data, given.progress
         progress("EASE", 0, 1)
         order = np.argsort(-data.listeners, kind="stable")[: np.count_nonzero(data.listeners)].astype(np.int32)
         items = np.sort(order[: self.items])
@@ -86,10 +79,8 @@ class EASE(Recipe):
         missing: tuple[LeftOut, ...] = ()
         countable = LISTENER * self.neighbours * total <= self.fit_work
         if countable and data.listeners[items].sum() < self.coverage * total:
-            nearest = fitted.get("item_item")
-            if not isinstance(nearest, ItemItemModel):
-                narrow = ItemItem(side_information=self.side_information, entries=self.neighbours * len(order))
-                nearest = narrow.fit(data, rng)
+            narrow = ItemItem(side_information=self.side_information, entries=self.neighbours * len(order))
+            nearest = given.base("item_item", ItemItemModel) or narrow.fit(data, given.rng)
             by_target, targets = self._of_neighbours(nearest, data)
         else:
             rows = of_items(data.rows(self.side_information), items)

@@ -10,14 +10,13 @@ import numpy as np
 from numba import get_num_threads
 from pydantic import Field
 
-from tonearm.data.dataset import Block, Dataset
+from tonearm.data.dataset import Block
 from tonearm.data.lists import Lists
 from tonearm.kernels import item_item as kernels
 from tonearm.kernels import sums as sums_kernels
 from tonearm.kernels.als.csr import Csr, transpose_csr
 from tonearm.options import options
-from tonearm.progress import Progress, no_progress
-from tonearm.sources.base import NOTHING, Recipe, Source
+from tonearm.sources.base import Given, Recipe
 from tonearm.sources.history import cut_off, places, recency_weights, sampled
 from tonearm.sources.left_out import LeftOut
 from tonearm.sources.ranges import RECENCY, Range, Space
@@ -25,7 +24,7 @@ from tonearm.types import AnyArray, Bools, Float32s, Float64s, Int32s, Int64s
 
 
 @options
-class ItemItem(Recipe):
+class ItemItem(Recipe["ItemItemModel"]):
     """Normalised co-occurrence of items in histories.
 
     sim(j → i) = c_ji / (shrink + n_j^source_power · n_i^target_power),  c_ji = Σ_u with both 1 / |u|^user_power
@@ -63,15 +62,9 @@ class ItemItem(Recipe):
     fit_work: Annotated[float, Field(gt=0)] = 2e10
     work: Annotated[float, Field(gt=0)] = 2e10
 
-    def fit(
-        self,
-        data: Dataset,
-        rng: np.random.Generator,
-        progress: Progress = no_progress,
-        fitted: Mapping[str, Source] = NOTHING,
-    ) -> "ItemItemModel":
+    def learn(self, given: Given) -> "ItemItemModel":
         """Count co-occurrences and keep the best sources of each target."""
-        del rng, fitted
+        data, _, progress, _ = given
         targets = np.argsort(-data.listeners, kind="stable")[: np.count_nonzero(data.listeners)].astype(np.int32)
         size = min(len(targets), max(1, int(self.entries) // max(len(targets), 1)))
         rows = data.rows(self.side_information)

@@ -12,32 +12,24 @@ from tonearm.data.times import DAY
 from tonearm.errors import DataError
 from tonearm.kernels.best import lists as kernels
 from tonearm.options import options
-from tonearm.progress import Progress, no_progress
-from tonearm.sources.base import NOTHING, Lack, Recipe, Source
+from tonearm.sources.base import Given, Lack, Recipe
 from tonearm.sources.ranges import Range, Space
 from tonearm.types import AnyArray, Bools, Float32s, Float64s, Int32s
 
 
 @options
-class Popularity(Recipe):
+class Popularity(Recipe["PopularityModel"]):
     """Items by plays, which are events or their summed weight; ties by ascending item index."""
 
     name, title, always = "popular", "Popular", True
 
-    def fit(
-        self,
-        data: Dataset,
-        rng: np.random.Generator,
-        progress: Progress = no_progress,
-        fitted: Mapping[str, Source] = NOTHING,
-    ) -> "PopularityModel":
+    def learn(self, given: Given) -> "PopularityModel":
         """Count plays."""
-        del rng, progress, fitted
-        return PopularityModel("popular", data.popularity_order, data.plays.astype(np.float32))
+        return PopularityModel("popular", given.data.popularity_order, given.data.plays.astype(np.float32))
 
 
 @options
-class Recent(Recipe):
+class Recent(Recipe["PopularityModel"]):
     """Items by plays that count half as much for each half-life that they lie back; ties as in `Popularity`.
 
     half_life: days after which a play counts half
@@ -52,15 +44,9 @@ class Recent(Recipe):
         """Time."""
         return needs_time(data)
 
-    def fit(
-        self,
-        data: Dataset,
-        rng: np.random.Generator,
-        progress: Progress = no_progress,
-        fitted: Mapping[str, Source] = NOTHING,
-    ) -> "PopularityModel":
+    def learn(self, given: Given) -> "PopularityModel":
         """Count plays by their age; needs a log with time."""
-        del rng, progress, fitted
+        data = given.data
         value = decayed_plays(data, self.half_life).astype(np.float32)
         order = np.argsort(-value, kind="stable")
         return PopularityModel("recent", order[data.plays[order] > 0].astype(np.int32), value)

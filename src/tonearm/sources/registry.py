@@ -40,20 +40,20 @@ class SourceOptions:
     trend: Trend = field(default_factory=Trend)
     again: Again = field(default_factory=Again)
 
-    def every_recipe(self) -> dict[str, Recipe]:
+    def every_recipe(self) -> dict[str, Recipe[Source]]:
         """All sources by name."""
         return {name: getattr(self, section) for name, section in SECTIONS.items()}
 
 
-_SECTION_TYPES = {f.name: cast(type[Recipe], f.type) for f in dataclasses.fields(SourceOptions)}
+_SECTION_TYPES = {f.name: cast(type[Recipe[Source]], f.type) for f in dataclasses.fields(SourceOptions)}
 
-RECIPES: dict[str, type[Recipe]] = {recipe.name: recipe for recipe in _SECTION_TYPES.values()}
+RECIPES: dict[str, type[Recipe[Source]]] = {recipe.name: recipe for recipe in _SECTION_TYPES.values()}
 """Each source's recipe by the source's name."""
 
 SECTIONS = {recipe.name: section for section, recipe in _SECTION_TYPES.items()}
 """The section of the configuration with each source's options."""
 
-MODELS: dict[str, type[Source]] = {name: get_type_hints(recipe.fit)["return"] for name, recipe in RECIPES.items()}
+MODELS: dict[str, type[Source]] = {name: get_type_hints(recipe.learn)["return"] for name, recipe in RECIPES.items()}
 """What each source's `fit` returns, to be loaded again by its `load`."""
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ else:
 
 def fit_sources(
     data: Dataset,
-    recipes: Mapping[str, Recipe],
+    recipes: Mapping[str, Recipe[Source]],
     seed: int,
     progress: Progress = no_progress,
     earlier: Mapping[str, Source] = NOTHING,
@@ -89,7 +89,7 @@ def among(sources: Sequence[Source], allowed: Bools | None) -> list[Source]:
     return list(sources) if allowed is None else [source.among(allowed) for source in sources]
 
 
-def left_out(data: Dataset, recipes: Mapping[str, Recipe]) -> dict[str, LeftOut]:
+def left_out(data: Dataset, recipes: Mapping[str, Recipe[Source]]) -> dict[str, LeftOut]:
     """Sources that the data cannot carry, with the reason."""
     cost = "the final list lacks its candidates and its score"
     lacks = {name: recipe.needs(data) for name, recipe in recipes.items()}

@@ -14,15 +14,14 @@ from tonearm.kernels.als.csr import Csr, multiply, transpose_csr
 from tonearm.kernels.als.svd import singular_triples
 from tonearm.kernels.nearest.topk import ItemIndex, index_items, score_pairs, top_k
 from tonearm.options import options
-from tonearm.progress import Progress, no_progress
-from tonearm.sources.base import NOTHING, Lack, Recipe, Source
+from tonearm.sources.base import Given, Lack, Recipe
 from tonearm.sources.history import recency_weights
 from tonearm.sources.ranges import RECENCY, Range, Space
 from tonearm.types import AnyArray, Bools, Float32s, Float64s, Int64s
 
 
 @options
-class Spectral(Recipe):
+class Spectral(Recipe["SpectralModel"]):
     """R̃ = D_u^−½ R D_i^−½ ≈ U Σ Vᵀ; score = W D_i^−½ V (Σ/σ₁)^(2·sharpness) Vᵀ D_i^½, W being R weighed by recency.
 
     D holds the size of every history and the listeners of every item, each plus `smoothing` times their mean. With
@@ -66,15 +65,9 @@ class Spectral(Recipe):
             f"spectral.max_pairs={pairs} (time and memory grow with it)",
         )
 
-    def fit(
-        self,
-        data: Dataset,
-        rng: np.random.Generator,
-        progress: Progress = no_progress,
-        fitted: Mapping[str, Source] = NOTHING,
-    ) -> "SpectralModel":
+    def learn(self, given: Given) -> "SpectralModel":
         """Find the leading singular vectors of the normalised matrix."""
-        del fitted
+        data, rng, progress, _ = given
         pairs = data.rows(self.side_information)
         sizes, listeners = np.diff(pairs.indptr), data.listeners
         n = min(int(np.count_nonzero(sizes)), int(np.count_nonzero(listeners)))

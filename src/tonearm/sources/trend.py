@@ -1,6 +1,5 @@
 """Trend: another source's scores, raised for items that are being played more now than over their lifetime."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, ClassVar, Literal
 
@@ -10,8 +9,7 @@ from pydantic import Field
 from tonearm.data.dataset import Dataset
 from tonearm.errors import ConfigError
 from tonearm.options import options
-from tonearm.progress import Progress, no_progress
-from tonearm.sources.base import NOTHING, Lack, Recipe, Source
+from tonearm.sources.base import Given, Lack, Recipe
 from tonearm.sources.item_item import ItemItemModel
 from tonearm.sources.popularity import decayed_plays, needs_time
 from tonearm.sources.ranges import Range, Space
@@ -19,7 +17,7 @@ from tonearm.types import Float32s
 
 
 @options
-class Trend(Recipe):
+class Trend(Recipe["ItemItemModel"]):
     """score_trend(u, i) = score(u, i) · (recent_i + prior · share) / (plays_i + prior)
 
     recent_i sums 2^(−age / half_life) over the plays of i; share is Σ recent / Σ plays.
@@ -45,23 +43,16 @@ class Trend(Recipe):
         """Time."""
         return needs_time(data)
 
-    def fit(
-        self,
-        data: Dataset,
-        rng: np.random.Generator,
-        progress: Progress = no_progress,
-        fitted: Mapping[str, Source] = NOTHING,
-    ) -> ItemItemModel:
+    def learn(self, given: Given) -> "ItemItemModel":
         """The other source's model with its sums scaled by the trend of their target.
 
         Raises:
             ConfigError: `of` names no fitted item-item source.
         """
-        del rng, progress
-        base = fitted.get(self.of)
-        if not isinstance(base, ItemItemModel):
+        base = given.base(self.of, ItemItemModel)
+        if base is None:
             raise ConfigError(f"trend.of = '{self.of}' names no item-item source. Use 'ease' or 'item_item'.")
-        ratio = trend_ratio(data, self.half_life, self.prior)
+        ratio = trend_ratio(given.data, self.half_life, self.prior)
         return replace(base, name="trend", scale=base.scale * ratio[base.targets], left_out=())
 
 

@@ -13,15 +13,14 @@ from tonearm.data.lists import Lists
 from tonearm.kernels import sums as kernels
 from tonearm.kernels.als.csr import Csr, transpose_csr
 from tonearm.options import options
-from tonearm.progress import Progress, no_progress
-from tonearm.sources.base import NOTHING, Lack, Recipe, Source
+from tonearm.sources.base import Given, Lack, Recipe
 from tonearm.sources.history import places, recency_weights
 from tonearm.sources.ranges import RECENCY, Range, Space
 from tonearm.types import AnyArray, Bools, Float32s, Float64s, Int32s, Int64s
 
 
 @options
-class UserKNN(Recipe):
+class UserKNN(Recipe["UserKNNModel"]):
     """Histories of the nearest other users N(u), summed (Herlocker et al. 1999).
 
     x_uj = w_uj n_j^−item_power,  sim(u, v) = cos(x_u, x_v),  score(u, i) = Σ_v∈N(u) sim(u, v) · w_vi n_i^−target_power
@@ -60,15 +59,9 @@ class UserKNN(Recipe):
             f"user_knn.work={cost:.3g} (time grows with it)",
         )
 
-    def fit(
-        self,
-        data: Dataset,
-        rng: np.random.Generator,
-        progress: Progress = no_progress,
-        fitted: Mapping[str, Source] = NOTHING,
-    ) -> "UserKNNModel":
+    def learn(self, given: Given) -> "UserKNNModel":
         """Weigh the histories by both their uses."""
-        del rng, progress, fitted
+        data = given.data
         pairs, listeners = data.pairs, np.maximum(data.listeners, 1).astype(np.float64)
         rarity, worth = ((listeners**-power).astype(np.float32) for power in (self.item_power, self.target_power))
         weight = recency_weights(pairs, self.recency)
