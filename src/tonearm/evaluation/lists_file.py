@@ -63,7 +63,7 @@ def read_lists(address: str) -> Listed:
         DataError: a column is missing or of the wrong type, an id, rank or score is null, a list holds an item twice,
             or the ranks of a list are not 1, 2, 3 and so on.
     """
-    source = open_input(address)
+    source = open_input(address, ("user_id", "item_id", "rank", "score"))
     place, ranked = _place(source)
     columns = {"item_id": _id(source, "item_id"), "place": place}
     if find_column(source, "user_id") is not None:

@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from zoneinfo import available_timezones
 
@@ -12,6 +12,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tonearm.errors import DataError
+
+FORMS = {
+    "parquet": (".parquet",),
+    "CSV": (".csv",),
+    "TSV": (".tsv", ".tab"),
+    "JSON lines": (".jsonl", ".ndjson", ".json"),
+    "Arrow": (".arrow", ".feather", ".ipc"),
+}
+"""The forms of a table, and how their files' names end."""
+
+PACKED = (".gz", ".zst")
+"""How the names of packed files end; only text is packed as a whole."""
+
+TEXTS = ("CSV", "TSV", "JSON lines")
+
+STORES = {"s3": "AWS_", "gs": "GOOGLE_", "az": "AZURE_", "https": "", "http": ""}
+"""The addresses that are read: how they begin, and how the settings for them in the environment do."""
 
 _PATTERN = re.compile(r"[*?\[]")
 
@@ -22,16 +39,25 @@ class Parts:
 
     files: local paths or addresses, in order of name
     schema: the columns of all files, in the order they come up, then the keys; a file without one holds nulls there
+    form: one of `FORMS`
     keys: columns that stand in the names of folders, as in `date=2022-01-01/`
     clashes: columns that are of types that do not go together, with words on which files hold which
     uniform: every file has the columns of the first, so that nothing needs to be filled in or widened
+    separator: what stands between the fields of CSV and TSV
     """
 
     files: tuple[str, ...]
     schema: pl.Schema
+    form: str = "parquet"
     keys: tuple[str, ...] = ()
     clashes: dict[str, str] = field(default_factory=dict)
     uniform: bool = True
+    separator: str = ","
+
+    @property
+    def strings(self) -> tuple[str, ...]:
+        """Columns of JSON lines that are strings, whatever they look like."""
+        return tuple(c for c, dtype in self.schema.items() if self.form == "JSON lines" and dtype == pl.String)
 
 
 def local_path(address: str) -> Path:
@@ -56,19 +82,29 @@ def check_name(address: str) -> None:
         raise DataError(f"{shown}: the name of the file is not UTF-8. Rename it.") from error
 
 
-def local_files(address: str) -> tuple[str, ...]:
-    """The files of a local path, folder or pattern.
+def form_of(name: str) -> str | None:
+    """The form of a file by how its name ends; None where that tells nothing."""
+    name = name.lower()
+    plain = next((name.removesuffix(ending) for ending in PACKED if name.endswith(ending)), name)
+    for form, endings in FORMS.items():
+        if plain.endswith(endings) and (plain == name or form in TEXTS):
+            return form
+    return None
+
+
+def local_files(address: str) -> tuple[tuple[str, ...], str]:
+    """The files of a local path, folder or pattern, and the form that all of them have.
 
     In folders, files and folders whose names begin with _ or . are not data and are passed over, as `_temporary/`.
 
     Raises:
-        DataError: there is none, or one is a pipe, empty, cut off or no parquet.
+        DataError: there is none, they are of several forms, or one is a pipe, empty, cut off or of no form.
     """
     path = local_path(address)
     if path.is_dir():
-        files = _data(path.rglob("*.parquet"), path, ())
+        files = [file for file in _data(path.rglob("*"), path, ()) if form_of(file)]
         if not files:
-            raise DataError(f"{address}: the folder holds no .parquet file. Point at the folder that does.")
+            raise DataError(f"{address}: the folder holds no {_any_form()} file. Point at the folder that does.")
     elif path.is_file():
         files = [str(path)]
     elif path.exists():
@@ -82,31 +118,42 @@ def local_files(address: str) -> tuple[str, ...]:
             raise DataError(f"{address}: no file matches. Check the pattern, and quote it in the shell.")
     else:
         raise DataError(f"{address}: no such file or folder. Check the path.")
+    forms: dict[str, str] = {}
     for file in files:
         check_name(file)
-        _check_magic(address, file)
-        _allow_zones(file)
-    return tuple(files)
+        forms.setdefault(_form_within(address, file), file)
+        if "parquet" in forms:
+            _allow_zones(file)
+    return tuple(files), _one_form(address, forms)
 
 
-def remote_files(address: str, scan: Callable[[Sequence[str]], pl.LazyFrame]) -> tuple[str, ...]:
-    """The files of a remote address: itself, or what its pattern or folder holds, as the store tells."""
-    if address.endswith(".parquet") and not _PATTERN.search(address):
-        return (address,)
+def remote_files(address: str, scan: Callable[[Sequence[str], str], pl.LazyFrame]) -> tuple[tuple[str, ...], str]:
+    """The files of a remote address, itself or what its pattern or folder holds, as the store tells; and their form.
+
+    scan: rows of some files of a form, with a column `path` for the file that each row is of
+    """
+    form = form_of(address)
+    if form is not None and not _PATTERN.search(address):
+        return (address,), form
+    if address.startswith("http"):
+        raise DataError(f"{address}: its name must end as a table's does, in {_any_form()}. Name one such file.")
     pattern = address if _PATTERN.search(address) else address.rstrip("/") + "/**/*.parquet"
-    found = scan([pattern]).select(pl.col("path").unique()).collect(engine="streaming")["path"].to_list()
+    form = form_of(pattern) or "parquet"
+    found = scan([pattern], form).select(pl.col("path").unique()).collect(engine="streaming")["path"].to_list()
     root = _root(pattern)
     files = sorted(file for file in found if not _hidden(file.removeprefix(root).split("/"), pattern.split("/")))
     if not files:
         raise DataError(f"{address}: no .parquet file is there. Check the address.")
-    return tuple(files)
+    return tuple(files), form
 
 
-def fit(address: str, files: tuple[str, ...], schema_of: Callable[[str], pl.Schema]) -> Parts:
+def fit(address: str, bare: Parts, schema_of: Callable[[str], pl.Schema]) -> Parts:
     """How files go together: the union of their columns, widened where numbers are of several widths.
 
+    bare: the files, nothing known of their columns
     schema_of: the columns of one file
     """
+    files = bare.files
     schema = dict(schema_of(files[0]))
     owner = dict.fromkeys(schema, files[0])
     clashes: dict[str, str] = {}
@@ -125,7 +172,7 @@ def fit(address: str, files: tuple[str, ...], schema_of: Callable[[str], pl.Sche
             else:
                 schema[name] = wider
             owner.setdefault(name, file)
-    return Parts(files, pl.Schema(schema), _keys(address, files), clashes, uniform)
+    return replace(bare, schema=pl.Schema(schema), keys=_keys(address, files), clashes=clashes, uniform=uniform)
 
 
 def inside(address: str, file: str) -> str:
@@ -173,19 +220,38 @@ def _wider(one: pl.DataType, other: pl.DataType) -> pl.DataType | None:
     return wider if wider.is_integer() == one.is_integer() else None
 
 
-def _check_magic(address: str, file: str) -> None:
+def _any_form() -> str:
+    endings = [ending for some in FORMS.values() for ending in some]
+    return f"{', '.join(endings[:-1])} or {endings[-1]}"
+
+
+def _one_form(address: str, forms: dict[str, str]) -> str:
+    """The only form; forms: a file of each."""
+    if len(forms) > 1:
+        mix = " and ".join(f"{form} ({inside(address, file)})" for form, file in forms.items())
+        raise DataError(f"{address}: the files are of several forms, {mix}. Name those of one, as by a pattern.")
+    return next(iter(forms))
+
+
+def _form_within(address: str, file: str) -> str:
+    """The form of a file by its name, and by its first bytes where the name tells nothing."""
+    form = form_of(file)
     with Path(file).open("rb") as stream:
-        start = stream.read(4)
+        start = stream.read(6)
         size = stream.seek(0, os.SEEK_END)
         stream.seek(max(0, size - 4))
         end = stream.read(4)
-    if size >= 12 and start == end == b"PAR1":
-        return
     where = address if file == address else f"{address} ({inside(address, file)})"
+    if form is None and start == b"ARROW1":
+        return "Arrow"
     if size == 0:
-        what = "the file is empty"
-    elif start == b"PAR1":
+        raise DataError(f"{where}: the file is empty. Write the table anew, with its columns.")
+    if form not in (None, "parquet") or (size >= 12 and start[:4] == end == b"PAR1"):
+        return form or "parquet"
+    if start[:4] == b"PAR1":
         what = "the parquet file is cut off before its end"
+    elif form is None:
+        raise DataError(f"{where}: no table that is read here, as far as its name tells. End it in {_any_form()}.")
     else:
         what = "not a parquet file"
     raise DataError(f"{where}: {what}. Write the table as parquet, for instance with polars' write_parquet.")

@@ -1,22 +1,25 @@
-"""Open what the caller points at, a parquet file, a folder, a glob or an s3:// address, as one lazy table."""
+"""Open what the caller points at, files here or in a store, or a table in memory, as one lazy table."""
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from zoneinfo import available_timezones
 
 import polars as pl
 
 from tonearm.data.times import DAY, EPOCH
 from tonearm.errors import DataError
-from tonearm.loading.files import Parts, check_name, fit, inside, local_files, remote_files
-
-ALIASES = {"item_id": ("track_id",), "started_at": ("timestamp", "datetime")}
-"""Other names that a column may come under; the first name is preferred where both are there."""
+from tonearm.loading.casts import SAMPLE, apply, casts_for, misread
+from tonearm.loading.columns import ALIASES, EVENTS, KINDS, full_names
+from tonearm.loading.convert import convert
+from tonearm.loading.files import STORES, TEXTS, Parts, check_name, fit, inside, local_files, remote_files
+from tonearm.loading.malformed import malformed
+from tonearm.loading.open_files import scan, schema_of, separator_of
 
 BATCH = 4_000_000
 """Rows that are read at a time."""
@@ -24,25 +27,62 @@ BATCH = 4_000_000
 WHOLE_HASH_BELOW = 256 * 1024 * 1024
 """Files up to this many bytes are hashed whole, larger ones by size, footer and the last MiB."""
 
+UNITS = {"seconds": 1, "milliseconds": 1_000, "microseconds": 1_000_000, "nanoseconds": 1_000_000_000}
+"""What a number since 1970 may count, and how many make a second."""
+
 _UNIT = {"ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 
 
 @dataclass(frozen=True)
+class Table:
+    """A table in memory.
+
+    name: what messages call it
+    """
+
+    name: str
+    rows: pl.LazyFrame
+
+
+Source = str | Table
+"""Where a table is: a path, folder, pattern or address, or in memory."""
+
+
+@dataclass(frozen=True)
 class Input:
-    """One address, resolved.
+    """One source, resolved.
 
     address: as the caller wrote it
+    parts: its files; none for a table in memory
     schema: the columns of all files, and the keys in the names of their folders
+    columns: the caller's column for some of ours, where it goes by another name
+    rows: of a table in memory
+    made: parquet files in place of its own, one for each, which later passes read; they go with `folder`
+    fixes: what columns are read as
     """
 
     address: str
     parts: Parts
-    remote: bool
     schema: pl.Schema
+    columns: Mapping[str, str] = field(default_factory=dict)
+    rows: pl.LazyFrame | None = None
+    made: Parts | None = None
+    folder: TemporaryDirectory[str] | None = None
+    fixes: tuple[pl.Expr, ...] = ()
 
-    def scan(self, files: Sequence[str] | None = None) -> pl.LazyFrame:
-        """All rows, or those of some of the files, lazily."""
-        return _open(files or self.parts.files, self.remote, self.parts)
+    def scan(self, place: int | None = None) -> pl.LazyFrame:
+        """All rows, or those of one file, lazily."""
+        if self.rows is not None:
+            return self.rows.with_columns(self.fixes)
+        parts = self.made or self.parts
+        return scan(parts.files if place is None else (parts.files[place],), parts).with_columns(self.fixes)
+
+    def fixed(self, fixes: Sequence[pl.Expr]) -> "Input":
+        """The same, some columns read as other types."""
+        if not fixes:
+            return self
+        schema = pl.Schema({**self.schema, **pl.LazyFrame(schema=self.schema).select(fixes).collect_schema()})
+        return replace(self, fixes=(*self.fixes, *fixes), schema=schema)
 
 
 @dataclass(frozen=True)
@@ -66,10 +106,12 @@ class Events:
     """A log as the caller gave it, its columns found.
 
     columns: our name of each used column -> the caller's
+    unit: of times that are numbers since 1970, one of `UNITS`
     """
 
     input: Input
     columns: dict[str, str]
+    unit: str | None = None
 
     @property
     def timed(self) -> bool:
@@ -100,8 +142,8 @@ class Events:
         schema = self.input.schema
         picked = [_id(name, self.columns[name], schema) for name in ("user_id", "item_id")]
         if self.timed:
-            picked.append(seconds(self.columns["started_at"], schema).alias("time"))
-            picked.append(_clock(self.columns["started_at"], schema).alias("clock"))
+            picked.append(seconds(self.columns["started_at"], schema, self.unit).alias("time"))
+            picked.append(_clock(self.columns["started_at"], schema, self.unit).alias("clock"))
         if self.weighted:
             picked.append(pl.col(self.columns["weight"]).cast(pl.Float32).alias("weight"))
         return scan.select(picked)
@@ -109,11 +151,12 @@ class Events:
     def first_row(self, condition: pl.Expr) -> str:
         """Where the condition holds first: 'row 317', or 'row 3 of part-2.parquet' in a folder; rows count from 1."""
         files = self.input.parts.files
-        for file in files:
-            part = self.canonical(self.input.scan((file,))).with_row_index("row").filter(condition)
+        for place in range(max(1, len(files))):
+            rows = self.input.scan(place if files else None)
+            part = self.canonical(rows).with_row_index("row").filter(condition)
             found = part.select("row").head(1).collect()["row"]
             if len(found):
-                where = f" of {inside(self.input.address, file)}" if len(files) > 1 else ""
+                where = f" of {inside(self.input.address, files[place])}" if len(files) > 1 else ""
                 return f"row {found[0] + 1:,}{where}"
         return "row unknown"
 
@@ -137,52 +180,128 @@ def reading(address: str) -> Iterator[None]:
         raise DataError(f"{address}: no permission to read it. Change its mode, or run as a user who may.") from error
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        hint = " and the AWS_* settings in the environment" if "://" in address else ""
+        settings = STORES.get(address.partition("://")[0])
+        hint = f" and the {settings}* settings in the environment" if settings else ""
         raise DataError(f"{address}: cannot be read ({reason}). Check the file{hint}.") from error
 
 
-def open_input(address: str) -> Input:
-    """Resolve an address and read its schema.
+def open_input(source: Source, wanted: Sequence[str], columns: Mapping[str, str] | None = None) -> Input:
+    """Resolve a source and read its schema; text is read once, into parquet files in a temporary folder.
+
+    wanted: our names of the columns that will be read; others stand in the schema, perhaps as text
+    columns: what the caller calls some of them, as `parse_columns` gives it
 
     Raises:
-        DataError: nothing there, not parquet, no permission, or files of one folder that do not fit together.
+        DataError: nothing there, of no form, no permission, files of one folder that do not fit together, or text
+            that cannot be read.
     """
+    names = full_names(columns or {})
+    if isinstance(source, Table):
+        with reading(source.name):
+            schema = source.rows.collect_schema()
+        opened = Input(source.name, Parts((), schema, "memory"), schema, names, source.rows)
+    else:
+        opened = _files(source, names)
+    kinds = {column: KINDS[name] for name in wanted if (column := _present(opened, name)) is not None}
+    with reading(opened.address):
+        opened = _texts_read(opened, kinds)
+        return opened.fixed([_bytes_as_text(opened, c) for c in kinds if opened.schema[c] == pl.Binary])
+
+
+def _files(address: str, names: dict[str, str]) -> Input:
+    """Local or remote files, as they are."""
     check_name(address)
     remote = "://" in address
-    if remote and not address.startswith("s3://"):
-        raise DataError(f"{address}: only local paths and s3:// addresses can be read. Copy the file, or use s3://.")
+    if remote and address.partition("://")[0] not in STORES:
+        known = ", ".join(f"{store}://" for store in STORES if store != "http")
+        raise DataError(f"{address}: only local paths and {known} addresses can be read. Copy the file.")
     with reading(address):
-        files = (
-            remote_files(address, lambda some: _open(some, remote, paths="path")) if remote else local_files(address)
-        )
-        parts = fit(address, files, lambda file: _open((file,), remote).collect_schema())
-        schema = _open(files, remote, parts).collect_schema()
-    return Input(address, parts, remote, schema)
+        files, form = remote_files(address, _paths) if remote else local_files(address)
+        bare = Parts(files, pl.Schema(), form)
+        try:
+            bare = replace(bare, separator=separator_of(bare))
+            parts = fit(address, bare, lambda file: schema_of(file, bare))
+        except pl.exceptions.PolarsError as error:
+            if form in TEXTS:
+                raise malformed(address, bare, error) from error
+            raise
+        schema = scan(files, parts).collect_schema() if form == "parquet" else parts.schema
+    return Input(address, parts, schema, names)
 
 
-def open_events(address: str) -> Events:
+def _paths(files: Sequence[str], form: str) -> pl.LazyFrame:
+    return scan(files, Parts(tuple(files), pl.Schema(), form), paths="path")
+
+
+def _texts_read(opened: Input, kinds: Mapping[str, str]) -> Input:
+    """Text as what its columns hold."""
+    texts = {c: kind for c, kind in kinds.items() if opened.schema[c] == pl.String and kind in ("time", "number")}
+    if opened.parts.form == "parquet" and not texts:
+        return opened
+    if opened.rows is not None:
+        named = opened.rows.select(texts)
+        casts = casts_for(texts, named.filter(pl.any_horizontal(pl.all().is_not_null())).head(SAMPLE).collect())
+        problems = misread(casts, opened.address, [(opened.address, named)])
+        if problems:
+            raise DataError("\n".join(problems.values()))
+        return opened.fixed(apply(casts, list(casts)))
+    parts = opened.parts
+    folder, files = convert(opened.address, parts, kinds, lambda file: scan((file,), parts))
+    bare = Parts(files, pl.Schema())
+    made = fit(folder.name, bare, lambda file: schema_of(file, bare))
+    schema = pl.Schema({**opened.schema, **scan(files, made).collect_schema()})
+    return replace(opened, schema=schema, made=made, folder=folder)
+
+
+def _present(source: Input, name: str) -> str | None:
+    """The column that `find_column` would find, None where it would raise."""
+    try:
+        return find_column(source, name)
+    except DataError:
+        return None
+
+
+def _bytes_as_text(source: Input, column: str) -> pl.Expr:
+    """Bytes as the text that they are, as a UUID where there are 16, else as hexadecimal; a sample decides."""
+    sample = source.scan().select(pl.col(column)).filter(pl.col(column).is_not_null()).head(SAMPLE).collect()[column]
+    try:
+        sample.cast(pl.String)
+    except pl.exceptions.PolarsError:
+        code = pl.col(column).bin.encode("hex")
+        if not (sample.bin.size() == 16).all():
+            return code
+        pieces = [code.str.slice(start, length) for start, length in ((0, 8), (8, 4), (12, 4), (16, 4), (20, 12))]
+        return pl.concat_str(pieces, separator="-").alias(column)
+    return pl.col(column).cast(pl.String)
+
+
+def open_events(source: Source, columns: Mapping[str, str] | None = None) -> Events:
     """Open a log and find its columns.
+
+    columns: as `open_input`
 
     Raises:
         DataError: as `open_input`; or user_id or item_id is missing, two columns compete for one role, or a type
             is none that we read. All problems with the columns stand in one message, a line each.
     """
-    source = open_input(address)
-    columns: dict[str, str] = {}
+    opened = open_input(source, EVENTS, columns)
+    found: dict[str, str] = {}
     problems = []
-    for name in ("user_id", "item_id", "started_at", "weight"):
+    for name in EVENTS:
         try:
-            found = find_column(source, name)
-            if found is not None:
-                _check_type(source, name, found)
-                columns[name] = found
+            column = find_column(opened, name)
+            if column is not None:
+                _check_type(opened, name, column)
+                found[name] = column
             elif name in ("user_id", "item_id"):
-                raise DataError(_missing(source, name))
+                raise DataError(missing(opened, name))
         except DataError as error:
             problems.append(str(error))
     if problems:
         raise DataError("\n".join(problems))
-    return Events(source, columns)
+    time = found.get("started_at")
+    numbers = time is not None and opened.schema[time].is_numeric()
+    return Events(opened, found, unit_of(opened, time) if numbers and time is not None else None)
 
 
 def find_column(source: Input, name: str) -> str | None:
@@ -202,6 +321,8 @@ def find_column(source: Input, name: str) -> str | None:
 
 
 def _named(source: Input, name: str) -> str | None:
+    if source.columns.get(name) in source.schema:
+        return source.columns[name]
     if name in source.schema:
         return name
     found = [alias for alias in ALIASES.get(name, ()) if alias in source.schema]
@@ -214,13 +335,15 @@ def _named(source: Input, name: str) -> str | None:
 def require_time(events: Events) -> bool:
     """True; raises DataError where a cut by time is asked of a log without time."""
     if not events.timed:
-        raise DataError(_missing(events.input, "started_at"))
+        raise DataError(missing(events.input, "started_at"))
     return True
 
 
 def fingerprint(source: Input, rows: int) -> Fingerprint:
     """Digest of an input: all bytes of small files; size and last MiB (which holds the footer) of large ones."""
-    if source.remote:
+    if not source.parts.files:
+        return Fingerprint(source.address, rows, None, None, "nothing: a table in memory, told by its rows only")
+    if "://" in source.address:
         return Fingerprint(source.address, rows, None, None, "nothing: a remote address, told by its rows only")
     digest, total, whole = hashlib.sha256(), 0, True
     for file in source.parts.files:
@@ -237,40 +360,20 @@ def fingerprint(source: Input, rows: int) -> Fingerprint:
     return Fingerprint(source.address, rows, total, digest.hexdigest(), hashed)
 
 
-def storage_options() -> dict[str, str]:
-    """The AWS_* settings of the environment, for s3:// addresses."""
-    return {name.lower(): value for name, value in os.environ.items() if name.startswith("AWS_") and value}
-
-
 def shown(moment: datetime) -> str:
     """A moment as messages show it: the date alone at midnight."""
     return moment.date().isoformat() if moment.time() == datetime.min.time() else moment.isoformat(sep=" ")
 
 
-def _open(files: Sequence[str], remote: bool, parts: Parts | None = None, paths: str | None = None) -> pl.LazyFrame:
-    """The rows of some files, with the columns and types that all of them together have.
-
-    paths: a column for the file that each row is of
-    """
-    several = parts is not None and not parts.uniform
-    widen = pl.ScanCastOptions(integer_cast="upcast", float_cast="upcast") if several else None
-    return pl.scan_parquet(
-        list(files),
-        hive_partitioning=parts is not None and len(parts.keys) > 0,
-        glob=remote,
-        schema=parts.schema if parts is not None and several else None,
-        missing_columns="insert" if several else "raise",
-        extra_columns="ignore",
-        cast_options=widen,
-        include_file_paths=paths,
-        storage_options=storage_options() if remote else None,
-    )
-
-
-def _missing(source: Input, name: str) -> str:
+def missing(source: Input, name: str) -> str:
+    """A sentence on a column that is not there."""
     aliases = ALIASES.get(name, ())
     also = f" (or {' or '.join(aliases)})" if aliases else ""
-    return f"{source.address}: no column {name}{also}. It has {', '.join(source.schema)}. Rename the one that is meant."
+    has = ", ".join(source.schema)
+    mend = "Rename the one that is meant."
+    if source.parts.form in ("CSV", "TSV") and not any(column[:1].isalpha() for column in source.schema):
+        mend = "Its first line is taken for the names of columns: write them there."
+    return f"{source.address}: no column {name}{also}. It has {has}. {mend}"
 
 
 def _check_type(source: Input, name: str, column: str) -> None:
@@ -279,8 +382,8 @@ def _check_type(source: Input, name: str, column: str) -> None:
         right = is_id(dtype)
         wanted = "an integer of at most 64 bits or a string"
     elif name == "started_at":
-        right = isinstance(dtype, pl.Date | pl.Datetime) or dtype in (pl.Date, pl.Datetime)
-        wanted = "a date or a datetime"
+        right = isinstance(dtype, pl.Date | pl.Datetime) or dtype in (pl.Date, pl.Datetime) or dtype.is_numeric()
+        wanted = "a date, a datetime, or a number since 1970"
     else:
         right = dtype.is_numeric()
         wanted = "a number"
@@ -299,19 +402,30 @@ def _id(name: str, column: str, schema: pl.Schema) -> pl.Expr:
     return (values if schema[column].is_integer() else values.cast(pl.String)).alias(name)
 
 
-def seconds(column: str, schema: pl.Schema) -> pl.Expr:
-    """A column of dates or datetimes as whole seconds since `EPOCH`; int64."""
+def unit_of(source: Input, column: str) -> str:
+    """What numbers since 1970 count, by how large most of the first are; seconds reach to the year 5138."""
+    some = source.scan().select(pl.col(column).abs()).filter(pl.col(column).is_finite()).head(SAMPLE).collect()
+    size = some[column].median() or 0
+    assert isinstance(size, float | int)
+    return next((unit for unit, per_second in UNITS.items() if size < 1e11 * per_second), "nanoseconds")
+
+
+def seconds(column: str, schema: pl.Schema, unit: str | None = None) -> pl.Expr:
+    """A column of dates, datetimes or numbers of a unit as whole seconds since `EPOCH`; int64."""
     dtype = schema[column]
-    number = pl.col(column).cast(pl.Int64)
     start = int((EPOCH - datetime(1970, 1, 1)).total_seconds())
+    if unit is not None:
+        number = pl.col(column) if dtype.is_integer() else pl.col(column).floor()
+        return (number // UNITS[unit]).cast(pl.Int64, strict=False) - start
+    number = pl.col(column).cast(pl.Int64)
     if isinstance(dtype, pl.Datetime):
         return number // _UNIT[dtype.time_unit] - start
     return number * DAY - start
 
 
-def _clock(column: str, schema: pl.Schema) -> pl.Expr:
+def _clock(column: str, schema: pl.Schema, unit: str | None) -> pl.Expr:
     """The time of day in the column's own zone, in seconds; what nobody selects is not computed."""
     dtype = schema[column]
     if isinstance(dtype, pl.Datetime) and dtype.time_zone in available_timezones() - {"UTC"}:
         return pl.col(column).dt.replace_time_zone(None).dt.epoch("s") % DAY
-    return seconds(column, schema) % DAY
+    return seconds(column, schema, unit) % DAY

@@ -1,5 +1,6 @@
 """Read the catalogue and lay it out by item index."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,10 +9,14 @@ import polars as pl
 from tonearm.data.catalogue import Catalogue, Tags
 from tonearm.data.vocabulary import Vocabulary
 from tonearm.errors import DataError
-from tonearm.loading.inputs import Input, find_column, first_row, is_id, open_input, reading
+from tonearm.loading.columns import ITEMS
+from tonearm.loading.inputs import Input, Source, find_column, first_row, is_id, missing, open_input, reading
 from tonearm.types import Int32s
 
 TAGS = ("genres", "artists", "albums")
+
+DELIMITERS = {"genres": ("|", ";", ",", ":"), "artists": ("|", ";"), "albums": ("|", ";")}
+"""What may stand between the labels of one string, the surest first; names of artists and albums hold commas."""
 
 
 @dataclass(frozen=True)
@@ -44,21 +49,22 @@ class CatalogueFound:
     empty: list[str]
 
 
-def open_items(address: str, like: pl.DataType | None, drop_nulls: bool) -> tuple[Items, CatalogueFound]:
+def open_items(
+    given: Source, like: pl.DataType | None, drop_nulls: bool, columns: Mapping[str, str] | None = None
+) -> tuple[Items, CatalogueFound]:
     """Read a catalogue.
 
     like: the type of the log's item ids, which the catalogue's are cast to; None to keep their own
     drop_nulls: leave rows without item_id out instead of raising
+    columns: as `open_input`
 
     Raises:
         DataError: not readable; no item_id; wrong types; null or repeated ids; ids that the log's type cannot hold.
             All problems with the columns stand in one message, a line each.
     """
-    source = open_input(address)
-    columns = _columns(source)
-    scan = source.scan().select(
-        [pl.col(columns["item_id"]).alias("item_id"), *(pl.col(c) for c in ("name", *TAGS) if c in columns)]
-    )
+    source = open_input(given, ITEMS, columns)
+    address, columns = source.address, _columns(source)
+    scan = source.scan().select(pl.col(theirs).alias(ours) for ours, theirs in columns.items())
     with reading(address):
         table = scan.collect()
     nulls = table["item_id"].null_count()
@@ -73,7 +79,7 @@ def open_items(address: str, like: pl.DataType | None, drop_nulls: bool) -> tupl
     table = table.with_columns(_like(address, table["item_id"], like)).sort("item_id")
     if table["item_id"].dtype == pl.UInt64 and len(table) and int(table["item_id"][-1]) > 2**63 - 1:
         raise DataError(f"{address}: item_id goes up to {table['item_id'][-1]}, above 2^63 - 1. Cast it to strings.")
-    table = table.with_columns(_cleaned(name) for name in TAGS if name in columns)
+    table = table.with_columns(_cleaned(table[name]) for name in TAGS if name in columns)
     filled = {name: _filled(table[name]) for name in ("name", *TAGS) if name in columns}
     found = CatalogueFound(
         path=address,
@@ -107,10 +113,7 @@ def _columns(source: Input) -> dict[str, str]:
     columns, problems = {}, []
     item = find_column(source, "item_id")
     if item is None:
-        has = ", ".join(source.schema)
-        problems.append(
-            f"{source.address}: no column item_id (or track_id). It has {has}. Rename the one that is meant."
-        )
+        problems.append(missing(source, "item_id"))
     else:
         columns["item_id"] = item
         if not is_id(source.schema[item]):
@@ -118,18 +121,19 @@ def _columns(source: Input) -> dict[str, str]:
                 f"{source.address}: {item} is of type {source.schema[item]}, and item_id must be an integer of at most "
                 "64 bits or a string. Cast it first."
             )
-    for name, wanted in (("name", pl.String()), *((tag, pl.List(pl.String)) for tag in TAGS)):
-        dtype = source.schema.get(name)
-        if dtype is None:
+    for name in ("name", *TAGS):
+        try:
+            column = find_column(source, name)
+        except DataError as error:
+            problems.append(str(error))
             continue
-        columns[name] = name
-        if name in source.parts.clashes:
-            problems.append(source.parts.clashes[name])
+        if column is None:
             continue
-        if dtype not in (wanted, pl.Null, pl.List(pl.Null)):
-            words = "a string" if name == "name" else "a list of strings, of one string where an item has one"
+        columns[name], dtype = column, source.schema[column]
+        if dtype not in (pl.String, pl.Null, *(() if name == "name" else (pl.List(pl.String), pl.List(pl.Null)))):
+            words = "a string" if name == "name" else "a list of strings, or a string of several with | or ; between"
             problems.append(
-                f"{source.address}: {name} is of type {dtype}, and must be {words}. Cast it, or leave it out."
+                f"{source.address}: {column} is of type {dtype}, and must be {words}. Cast it, or leave it out."
             )
     if problems:
         raise DataError("\n".join(problems))
@@ -167,11 +171,27 @@ def _check_distinct(address: str, table: pl.DataFrame) -> None:
     )
 
 
-def _cleaned(name: str) -> pl.Expr:
+def _cleaned(column: pl.Series) -> pl.Expr:
     """Lists of strings without nulls and empty strings; a null list is an empty one."""
-    lists = pl.col(name).cast(pl.List(pl.String))
+    lists = pl.col(column.name)
+    if column.dtype == pl.String:
+        lists = _split(column)
+    lists = lists.cast(pl.List(pl.String))
     kept = lists.list.eval(pl.element().filter(pl.element().is_not_null() & (pl.element() != "")))
     return kept.fill_null(pl.lit([], dtype=pl.List(pl.String)))
+
+
+def _split(column: pl.Series) -> pl.Expr:
+    """Strings of several labels as lists: cut at the one of `DELIMITERS` that most of them hold."""
+    listed = column.str.starts_with("[") & column.str.ends_with("]")
+    if listed.all() and listed.any():  # a list as Python or JSON prints it
+        between, around = ",", " '\"[]"
+    else:
+        held = {sign: column.str.contains(sign, literal=True).sum() for sign in DELIMITERS[column.name]}
+        between, around = max(held, key=lambda sign: held[sign]), " "
+        if not held[between]:
+            return pl.concat_list(pl.col(column.name))
+    return pl.col(column.name).str.split(between).list.eval(pl.element().str.strip_chars(around))
 
 
 def _filled(column: pl.Series) -> int:

@@ -247,7 +247,7 @@ def as_id(value: Id, dtype: pl.DataType) -> Id | None:
 
 
 def _facts(address: str, ids: list[Id]) -> dict[Id, dict[str, Any]]:
-    source = open_input(address)
+    source = open_input(address, ("item_id", *FACTS))
     column = find_column(source, "item_id")
     if column is None or not is_id(source.schema[column]):
         raise DataError(f"{address}: no column item_id")

@@ -59,7 +59,7 @@ def bounds_of(address: str, at: int) -> tuple[pl.Series, Bools]:
 
 def _table(address: str, times: list[str]) -> pl.DataFrame:
     """item_id of a parquet file as strings, and some times in seconds, null where a column is missing."""
-    source = open_input(address)
+    source = open_input(address, ("item_id", *times))
     item = find_column(source, "item_id")
     if item is None or not is_id(source.schema[item]):
         raise DataError(f"{address}: no column item_id of integers or strings. It has {', '.join(source.schema)}.")
