@@ -71,6 +71,8 @@ def kind_of(schema: Mapping[str, Any]) -> str:
     if schema["type"] == "array":
         least = f"; at least {schema['minItems']} of them" if "minItems" in schema else ""
         return f"list of: {kind_of(schema['items'])}{least}"
+    if schema["type"] == "object":
+        return f"table of: {kind_of(schema['additionalProperties'])}"
     bounds = [words.format(f"{schema[bound]:,}") for bound, words in BOUNDS.items() if bound in schema]
     return ", ".join([TYPES[schema["type"]], *bounds])
 
@@ -89,7 +91,7 @@ def rows(kind: Any) -> Iterator[str]:
     for field in dataclasses.fields(kind):
         if dataclasses.is_dataclass(field.type):
             continue
-        default = schema[field.name]["default"]
+        default = schema[field.name].get("default", {})
         cells = [
             f"`{field.name}`",
             kind_of(schema[field.name]),

@@ -209,6 +209,8 @@ def to_toml(config: Config) -> str:
 def _toml(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_toml(v) for v in value) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(key)} = {_toml(v)}" for key, v in value.items()) + "}"
     if isinstance(value, float):
         return repr(value)  # inf, where JSON says Infinity
     return json.dumps(value, ensure_ascii=False)

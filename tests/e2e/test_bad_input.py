@@ -111,13 +111,16 @@ def null_at(column: str, row: int) -> Callable[[pl.DataFrame], pl.DataFrame]:
 LATE = timedelta(days=400)
 CASES: dict[str, tuple[Make, list[str]]] = {
     "missing file": (address("nowhere.parquet"), ["DataError", "nowhere.parquet", "no such file", "Check the path"]),
-    "empty folder": (empty_folder, ["DataError", "empty: the folder holds no .parquet file", "Point at"]),
+    "empty folder": (empty_folder, ["DataError", "empty: the folder holds no .parquet, ", "Point at"]),
     "glob without match": (address("part-*.parquet"), ["DataError", "part-*.parquet: no file matches", "Check"]),
     "another scheme": (
-        lambda *_: ["--events", "https://x/y.parquet", "--test-from", "2022-12-16"],
-        ["DataError", "https://x/y.parquet: only local paths and s3://", "Copy"],
+        lambda *_: ["--events", "ftp://x/y.parquet", "--test-from", "2022-12-16"],
+        ["DataError", "ftp://x/y.parquet: only local paths and s3://", "Copy"],
     ),
-    "not parquet": (file("log.csv", b"user_id,item_id\n1,2\n3,4\n"), ["DataError", "log.csv: not a parquet", "Write"]),
+    "not parquet": (
+        file("log.parquet", b"user_id,item_id\n1,2\n3,4\n"),
+        ["DataError", "log.parquet: not a parquet", "Write"],
+    ),
     "empty file": (file("log.parquet", b""), ["DataError", "log.parquet: the file is empty"]),
     "cut off": (cut_off, ["DataError", "plays.parquet: the parquet file is cut off", "Write"]),
     "missing column": (
@@ -126,8 +129,8 @@ CASES: dict[str, tuple[Make, list[str]]] = {
     ),
     "no time": (events(lambda t: t.drop("started_at")), ["DataError", "plays.parquet: no column started_at", "Rename"]),
     "wrong type": (
-        events(lambda t: t.with_columns(pl.col("started_at").cast(pl.String))),
-        ["DataError", "plays.parquet: started_at is of type String", "must be a date", "Cast"],
+        events(lambda t: t.with_columns(pl.col("started_at").dt.strftime("%d.%m.%Y"))),
+        ["DataError", "plays.parquet: ", "have a started_at that is not a date", "Correct"],
     ),
     "fractional id": (
         events(lambda t: t.with_columns(pl.col("user_id") + 0.5)),

@@ -36,11 +36,18 @@ BAD_EVENTS: dict[str, tuple[Callable[[pl.DataFrame], pl.DataFrame], str]] = {
         lambda t: t.with_columns(pl.col("user_id").cast(pl.Float64)),
         r"user_id is of type Float64, and user_id must be an integer",
     ),
-    "time as text": (
-        lambda t: t.with_columns(TIME.cast(pl.String)),
-        r"started_at is of type String, and started_at must be a date or a datetime\. Cast",
+    "no time as text": (
+        lambda t: t.with_columns(TIME.dt.strftime("%d.%m.%Y")),
+        r"12 of 12 rows have a started_at that is not a date such as 2022-12-16 \(first: row 1, '03\.01\.2021'\)",
     ),
-    "weight as text": (lambda t: t.with_columns(weight=pl.lit("1")), r"weight is of type String.*must be a number"),
+    "time as truth": (
+        lambda t: t.with_columns(started_at=pl.lit(True)),
+        r"started_at is of type Boolean, and started_at must be a date, a datetime, or a number since 1970\. Cast",
+    ),
+    "no weight as text": (
+        lambda t: t.with_columns(weight=pl.lit("much")),
+        r"12 of 12 rows have a weight that is not a number \(first: row 1, 'much'\)",
+    ),
     "null user": (
         lambda t: t.with_columns(user_id=pl.when(pl.int_range(12).is_in([4, 7])).then(None).otherwise("user_id")),
         r'2 of 12 rows have no user_id \(first: row 5\)\. Drop them, or set data\.on_null = "drop"',
@@ -101,9 +108,9 @@ BAD_ITEMS: dict[str, tuple[Callable[[pl.DataFrame], pl.DataFrame], str]] = {
         lambda t: t.with_columns(pl.col("item_id").cast(pl.String)),
         r"item_id is of type String, but Int64 in the log",
     ),
-    "genres as one string": (
-        lambda t: t.with_columns(genres=pl.lit("pop")),
-        r"genres is of type String, and must be a list of strings",
+    "genres as a number": (
+        lambda t: t.with_columns(genres=pl.lit(3)),
+        r"genres is of type Int32, and must be a list of strings, or a string of several",
     ),
     "name of numbers": (lambda t: t.with_columns(name=pl.lit(3)), r"name is of type Int32, and must be a string"),
 }
@@ -154,9 +161,9 @@ def test_places_with_nothing_in_them(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for address, message in (
         (f"{tmp_path}/nowhere.parquet", "no such file or folder"),
-        (f"{tmp_path}/empty", r"the folder holds no \.parquet file"),
+        (f"{tmp_path}/empty", r"the folder holds no \.parquet, \.csv, .*\.ipc file"),
         (f"{tmp_path}/*.parquet", "no file matches"),
-        ("gs://bucket/plays.parquet", "only local paths and s3:// addresses"),
+        ("ftp://bucket/plays.parquet", "only local paths and s3://, gs://, az://, https:// addresses"),
     ):
         with pytest.raises(DataError, match=message) as caught:
             load_events(address, None, CUT, today=TODAY)

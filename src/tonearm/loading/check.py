@@ -1,5 +1,6 @@
 """Look at the inputs without running anything: what was counted, what is worth knowing, what is wrong."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -10,6 +11,7 @@ from rich.text import Text
 
 from tonearm.config import Config
 from tonearm.errors import TonearmError
+from tonearm.loading.inputs import Source
 from tonearm.loading.items import CatalogueFound
 from tonearm.loading.load import gather, survey
 from tonearm.loading.summary import Found, LogFound, SideFound, TestFound, log_found, notes
@@ -37,8 +39,8 @@ class Checked:
 
 
 def check(
-    logs: dict[str, str],
-    items: str | None,
+    logs: Mapping[str, Source],
+    items: Source | None,
     test_from: datetime | None = None,
     config: Config | None = None,
     today: datetime | None = None,
@@ -46,7 +48,7 @@ def check(
 ) -> Checked:
     """Read the inputs as a run would and report everything found, all errors at once.
 
-    logs: {"events": address}, or {"train": address, "test": address}
+    logs: {"events": source}, or {"train": source, "test": source}
     test_from: look at the split at this moment too; None takes the whole of `events` as train
     """
     config = config or Config()

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from shutil import rmtree
+from tempfile import mkdtemp
+from weakref import finalize
 
 import polars as pl
 
@@ -14,9 +16,15 @@ from tonearm.loading.malformed import malformed
 Open = Callable[[str], pl.LazyFrame]
 
 
-def convert(
-    address: str, parts: Parts, kinds: Mapping[str, str], open_one: Open
-) -> tuple[TemporaryDirectory[str], tuple[str, ...]]:
+class Scratch:
+    """A folder for files that are needed for a while; it goes when nothing refers to it, or when Python ends."""
+
+    def __init__(self) -> None:
+        self.path = Path(mkdtemp(prefix="tonearm-"))
+        finalize(self, rmtree, self.path, ignore_errors=True)
+
+
+def convert(address: str, parts: Parts, kinds: Mapping[str, str], open_one: Open) -> tuple[Scratch, tuple[str, ...]]:
     """The wanted columns of every file in a parquet file of its own; the folder goes when nothing refers to it.
 
     kinds: what each wanted column is to hold, as `columns.KINDS` says
@@ -25,8 +33,8 @@ def convert(
     Raises:
         DataError: the text is malformed, or holds values that cannot be read.
     """
-    folder = TemporaryDirectory(prefix="tonearm-", ignore_cleanup_errors=True)
-    made = tuple(str(Path(folder.name) / inside(address, file)) + ".parquet" for file in parts.files)
+    folder = Scratch()
+    made = tuple(str(folder.path / inside(address, file)) + ".parquet" for file in parts.files)
     try:
         columns = {file: [c for c in kinds if c in open_one(file).collect_schema()] for file in parts.files}
         casts = casts_for(kinds, _sample(parts, columns, open_one), parts.strings)

@@ -1,12 +1,13 @@
 """Count a log: how many events each user and item has, and what is wrong with the rows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
 import polars as pl
 
 from tonearm.data.times import DAY, to_moment, to_seconds
+from tonearm.loading.columns import full_names
 from tonearm.loading.count_ids import count_ids
 from tonearm.loading.inputs import Events, reading
 from tonearm.options import options
@@ -24,8 +25,10 @@ ZERO = to_seconds(datetime(1970, 1, 1))
 
 @options
 class DataOptions:
-    """What becomes of rows that are not as they should be.
+    """What the columns are called, and what becomes of rows that are not as they should be.
 
+    columns: the caller's names of user, item, time, weight, name, genres, artists and albums, where they are others,
+        as in { user = "UserID", item = "sku" }; they hold in every table that has such a column
     on_null: rows without a user, an item, a time (in a log with time) or a weight (in a log with weights)
     on_duplicate: rows that repeat another one's user, item, time (to the second) and weight. "auto" drops them, but for
         a log whose times are days, where they are repeat listens; in a log without time they are always kept
@@ -33,10 +36,14 @@ class DataOptions:
     on_future: events later than the moment of the run
     """
 
+    columns: dict[str, str] = field(default_factory=dict)
     on_null: Literal["error", "drop"] = "error"
     on_duplicate: Literal["auto", "drop", "keep", "error"] = "auto"
     on_orphan: Rule = "keep"
     on_future: Rule = "drop"
+
+    def __post_init__(self) -> None:
+        full_names(self.columns)
 
     def drops_repeats(self, days: bool) -> bool:
         """Whether repeated rows go; days: the log's times are days."""

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from zoneinfo import available_timezones
 
 import polars as pl
@@ -16,7 +15,7 @@ from tonearm.data.times import DAY, EPOCH
 from tonearm.errors import DataError
 from tonearm.loading.casts import SAMPLE, apply, casts_for, misread
 from tonearm.loading.columns import ALIASES, EVENTS, KINDS, full_names
-from tonearm.loading.convert import convert
+from tonearm.loading.convert import Scratch, convert
 from tonearm.loading.files import STORES, TEXTS, Parts, check_name, fit, inside, local_files, remote_files
 from tonearm.loading.malformed import malformed
 from tonearm.loading.open_files import scan, schema_of, separator_of
@@ -67,7 +66,7 @@ class Input:
     columns: Mapping[str, str] = field(default_factory=dict)
     rows: pl.LazyFrame | None = None
     made: Parts | None = None
-    folder: TemporaryDirectory[str] | None = None
+    folder: Scratch | None = None
     fixes: tuple[pl.Expr, ...] = ()
 
     def scan(self, place: int | None = None) -> pl.LazyFrame:
@@ -185,7 +184,7 @@ def reading(address: str) -> Iterator[None]:
         raise DataError(f"{address}: cannot be read ({reason}). Check the file{hint}.") from error
 
 
-def open_input(source: Source, wanted: Sequence[str], columns: Mapping[str, str] | None = None) -> Input:
+def open_input(source: Source, wanted: Sequence[str] = tuple(KINDS), columns: Mapping[str, str] | None = None) -> Input:
     """Resolve a source and read its schema; text is read once, into parquet files in a temporary folder.
 
     wanted: our names of the columns that will be read; others stand in the schema, perhaps as text
@@ -248,7 +247,7 @@ def _texts_read(opened: Input, kinds: Mapping[str, str]) -> Input:
     parts = opened.parts
     folder, files = convert(opened.address, parts, kinds, lambda file: scan((file,), parts))
     bare = Parts(files, pl.Schema())
-    made = fit(folder.name, bare, lambda file: schema_of(file, bare))
+    made = fit(str(folder.path), bare, lambda file: schema_of(file, bare))
     schema = pl.Schema({**opened.schema, **scan(files, made).collect_schema()})
     return replace(opened, schema=schema, made=made, folder=folder)
 

@@ -4,7 +4,7 @@ A log is read in batches, first to count the events of each user and item, then 
 place. At no time is there a table of all events beside the one array of 64-bit keys that they are ordered by.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -18,8 +18,9 @@ from tonearm.data.log import Log
 from tonearm.data.times import DAY, to_moment, to_seconds
 from tonearm.data.vocabulary import Vocabulary
 from tonearm.errors import ConfigError, DataError
+from tonearm.loading.columns import unused
 from tonearm.loading.count import EARLIEST, LATEST, Census, DataOptions, census_problems, kept_rows, take_census
-from tonearm.loading.inputs import Events, Fingerprint, fingerprint, open_events, require_time, shown
+from tonearm.loading.inputs import Events, Fingerprint, Source, fingerprint, open_events, require_time, shown
 from tonearm.loading.items import CatalogueFound, Items, lay_out, open_items
 from tonearm.loading.sort_events import Room, pour, settle
 from tonearm.loading.summary import Found, log_found, notes, side_found, test_found
@@ -87,8 +88,8 @@ class Survey:
 
 
 def load_events(
-    events: str,
-    items: str | None,
+    events: Source,
+    items: Source | None,
     test_from: datetime,
     options: DataOptions | None = None,
     today: datetime | None = None,
@@ -96,7 +97,7 @@ def load_events(
 ) -> Loaded:
     """Load a log and cut it by time: train is everything before `test_from`, test is the rest.
 
-    events, items: a parquet file, a folder, a glob or an s3:// address
+    events, items: a file, a folder, a glob, an address in a store, or a table in memory
     test_from: a whole second, UTC or the zone of a log without one
     today: events later than this are in the future; by default now, in the zone farthest ahead of UTC
 
@@ -107,9 +108,9 @@ def load_events(
 
 
 def load_ready_made(
-    train: str,
-    test: str,
-    items: str | None,
+    train: Source,
+    test: Source,
+    items: Source | None,
     options: DataOptions | None = None,
     today: datetime | None = None,
     progress: Progress = no_progress,
@@ -119,8 +120,8 @@ def load_ready_made(
 
 
 def load_all(
-    events: str,
-    items: str | None,
+    events: Source,
+    items: Source | None,
     options: DataOptions | None = None,
     today: datetime | None = None,
     progress: Progress = no_progress,
@@ -130,8 +131,8 @@ def load_all(
 
 
 def survey(
-    logs: dict[str, str],
-    items: str | None,
+    logs: Mapping[str, Source],
+    items: Source | None,
     test_from: datetime | None,
     options: DataOptions | None = None,
     today: datetime | None = None,
@@ -139,7 +140,7 @@ def survey(
 ) -> Survey:
     """Open and count the inputs; whatever is wrong with them is listed in the result.
 
-    logs: {"events": address}, or {"train": address, "test": address}
+    logs: {"events": source}, or {"train": source, "test": source}
     learning: train must be enough to learn from, and not only to measure by
 
     Raises:
@@ -156,10 +157,15 @@ def survey(
         raise ConfigError(f"test_from is {test_from}, and times reach from 1932 to 2068. Choose one within the log.")
     now = to_seconds(today or datetime.now(UTC) + timedelta(hours=14))
     problems: list[str] = []
-    opened = {name: _try(problems, partial(open_events, address)) for name, address in logs.items()}
+    columns = options.columns
+    opened = {name: _try(problems, partial(open_events, source, columns)) for name, source in logs.items()}
     leading = next(iter(opened.values()))
     like = leading.item_type if leading is not None else None
-    read = _try(problems, partial(open_items, items, like, options.on_null == "drop")) if items is not None else None
+    drop = options.on_null == "drop"
+    read = _try(problems, partial(open_items, items, like, drop, columns)) if items is not None else None
+    if not problems:
+        tables = [*(events.input for events in opened.values() if events), *([read[0].input] if read else [])]
+        problems += unused(columns, [table.schema for table in tables])
     catalogue = read[0].ids if read is not None else None
     counted: dict[str, tuple[Events, Census]] = {}
     for name, events in opened.items():
@@ -398,8 +404,8 @@ def _try(problems: list[str], step: Callable[[], T]) -> T | None:
 
 
 def _load(
-    logs: dict[str, str],
-    items: str | None,
+    logs: Mapping[str, Source],
+    items: Source | None,
     test_from: datetime | None,
     options: DataOptions | None,
     today: datetime | None,

@@ -9,7 +9,7 @@ from tonearm.data.catalogue import Tags
 from tonearm.data.vocabulary import Vocabulary
 from tonearm.errors import DataError
 from tonearm.loading.files import local_path
-from tonearm.loading.inputs import find_column, is_id, open_input, reading, seconds
+from tonearm.loading.inputs import Source, find_column, is_id, open_input, reading, seconds
 from tonearm.types import Bools, Int32s
 
 
@@ -50,31 +50,32 @@ def ids_of(address: str, option: str) -> pl.Series:
     return _table(address, []).to_series()
 
 
-def bounds_of(address: str, at: int) -> tuple[pl.Series, Bools]:
-    """Ids of a file, and whether a moment (in seconds) lies within the bounds of each."""
-    table = _table(address, ["available_from", "available_until"])
+def bounds_of(source: Source, at: int) -> tuple[pl.Series, Bools]:
+    """Ids of a table, and whether a moment (in seconds) lies within the bounds of each."""
+    table = _table(source, ["available_from", "available_until"])
     lower, upper = (table[name] for name in ("available_from", "available_until"))
     return table["item_id"], ((lower <= at).fill_null(True) & (upper > at).fill_null(True)).to_numpy()
 
 
-def _table(address: str, times: list[str]) -> pl.DataFrame:
-    """item_id of a parquet file as strings, and some times in seconds, null where a column is missing."""
-    source = open_input(address, ("item_id", *times))
-    item = find_column(source, "item_id")
-    if item is None or not is_id(source.schema[item]):
-        raise DataError(f"{address}: no column item_id of integers or strings. It has {', '.join(source.schema)}.")
-    given = [name for name in times if name in source.schema]
+def _table(source: Source, times: list[str]) -> pl.DataFrame:
+    """item_id of a table as strings, and some times in seconds, null where a column is missing."""
+    opened = open_input(source, ("item_id", *times))
+    address = opened.address
+    item = find_column(opened, "item_id")
+    if item is None or not is_id(opened.schema[item]):
+        raise DataError(f"{address}: no column item_id of integers or strings. It has {', '.join(opened.schema)}.")
+    given = [name for name in times if name in opened.schema]
     if times and not given:
         raise DataError(
-            f"{address}: neither {' nor '.join(times)}. It has {', '.join(source.schema)}. Add one, or unset "
+            f"{address}: neither {' nor '.join(times)}. It has {', '.join(opened.schema)}. Add one, or unset "
             "shape.availability."
         )
     for name in given:
-        if not isinstance(source.schema[name], pl.Date | pl.Datetime):
-            raise DataError(f"{address}: {name} is of type {source.schema[name]}, and must be a date or a datetime.")
+        if not isinstance(opened.schema[name], pl.Date | pl.Datetime):
+            raise DataError(f"{address}: {name} is of type {opened.schema[name]}, and must be a date or a datetime.")
     columns = [
-        (seconds(name, source.schema) if name in given else pl.lit(None, dtype=pl.Int64)).alias(name) for name in times
+        (seconds(name, opened.schema) if name in given else pl.lit(None, dtype=pl.Int64)).alias(name) for name in times
     ]
     with reading(address):
-        rows = source.scan().select(pl.col(item).cast(pl.String).alias("item_id"), *columns).collect()
+        rows = opened.scan().select(pl.col(item).cast(pl.String).alias("item_id"), *columns).collect()
     return rows.filter(pl.col("item_id").is_not_null())

@@ -13,6 +13,7 @@ from tonearm.data.dataset import Dataset
 from tonearm.data.times import DAY, parse_moment, to_seconds
 from tonearm.errors import ConfigError
 from tonearm.kernels.features import item_times
+from tonearm.loading.inputs import Source
 from tonearm.options import options
 from tonearm.shaping.id_files import bounds_of, count_unknown, encode, ids_of, with_label
 from tonearm.shaping.shaper import Shaper
@@ -80,10 +81,12 @@ class Shape:
                 raise ConfigError("shape.available_at means nothing without shape.availability. Set both, or neither.")
             parse_moment(self.available_at)
 
-    def fit(self, data: Dataset, items: str | None = None, masks: Mapping[str, Bools] | None = None) -> "Shaper | None":
+    def fit(
+        self, data: Dataset, items: Source | None = None, masks: Mapping[str, Bools] | None = None
+    ) -> "Shaper | None":
         """What the rules mean for each item; None where no rule is set.
 
-        items: the address of the catalogue, for availability = "items"
+        items: the catalogue, for availability = "items"
         masks: those of an earlier shaper, so that no file is read; None makes them
 
         Raises:
@@ -119,7 +122,7 @@ class Shape:
             shaper = replace(shaper, notes=(*notes, "shape.diversity goes by ALS factors: no item has a genre"))
         return shaper if shaper.rules or shaper.notes else None
 
-    def _masks(self, data: Dataset, items: str | None, notes: list[str]) -> dict[str, Bools]:
+    def _masks(self, data: Dataset, items: Source | None, notes: list[str]) -> dict[str, Bools]:
         """hard rule -> (n_items,) bool, what it lets pass."""
         found = {
             "blocked": self._blocked(data.catalogue, notes),
@@ -179,19 +182,19 @@ class Shape:
             named[index[index >= 0]] = True
         return named
 
-    def _available(self, data: Dataset, items: str | None, notes: list[str]) -> Bools | None:
+    def _available(self, data: Dataset, items: Source | None, notes: list[str]) -> Bools | None:
         """(n_items,) whether an item may be shown at the moment; None where there are no bounds."""
         if self.availability is None:
             return None
-        address = items if self.availability == "items" else self.availability
-        if address is None:
+        source = items if self.availability == "items" else self.availability
+        if source is None:
             raise ConfigError('shape.availability = "items" needs a catalogue. Name one by --items, or name a file.')
         if self.available_at is None and data.log.time is None:
             raise ConfigError(
                 "shape.availability needs a moment, and the log has no started_at. Set shape.available_at to one."
             )
         at = data.now if self.available_at is None else to_seconds(parse_moment(self.available_at))
-        ids, inside = bounds_of(address, at)
+        ids, inside = bounds_of(source, at)
         index = encode(data.catalogue.items, ids)
         count_unknown("shape.availability", ids, index < 0, "ids", notes)
         bounded, allowed = np.zeros(data.n_items, np.bool_), np.zeros(data.n_items, np.bool_)
