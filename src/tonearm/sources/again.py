@@ -1,8 +1,7 @@
 """Again: what a user has played before, most often and most lately first."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar, Self
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -12,9 +11,9 @@ from tonearm.data.lists import Lists
 from tonearm.kernels import own as kernels
 from tonearm.kernels.best.lists import best_of_rows
 from tonearm.options import options
-from tonearm.sources.base import Given, Recipe
+from tonearm.sources.base import ArrayModel, Given, Recipe
 from tonearm.sources.ranges import Range, Space
-from tonearm.types import AnyArray, Bools, Float32s, Float64s
+from tonearm.types import Bools, Float32s, Float64s
 
 
 @options
@@ -38,17 +37,15 @@ class Again(Recipe["AgainModel"]):
 
 
 @dataclass(frozen=True)
-class AgainModel:
+class AgainModel(ArrayModel):
     """Scores a history by itself; it has lists only where heard items may come back.
 
     played: (n_items,) bool, those with an event in the fitted data
-    allowed: (n_items,) bool, which of these lists hold; None for all
     """
 
     played: Bools
     decay: float
     name: str = "again"
-    allowed: Bools | None = None
 
     def recommend(self, block: Block, k: int) -> Lists:
         """The k items of highest score of each user's own; empty rows where `block.filter_seen`."""
@@ -69,23 +66,10 @@ class AgainModel:
         scores[known] = self._activation(block)[own[known]]
         return scores
 
-    def among(self, allowed: Bools) -> "AgainModel":
-        """The same, listing these items alone."""
-        return replace(self, allowed=allowed)
-
-    def save(self) -> dict[str, AnyArray]:
-        """The items and the decay."""
-        return {"played": self.played, "decay": np.array(self.decay)}
-
     def contributions(self, block: Block, item: int) -> Float64s | None:
         """The whole score at the item's own entry, 0 at every other one."""
         pairs = block.pairs
         return np.where((pairs.item == item) & self.played[item], self._activation(block), 0).astype(np.float64)
-
-    @classmethod
-    def load(cls, arrays: Mapping[str, AnyArray]) -> Self:
-        """The model that `save` took apart."""
-        return cls(arrays["played"], float(arrays["decay"]))
 
     def _activation(self, block: Block) -> Float32s:
         log, pairs = block.log, block.pairs

@@ -1,9 +1,8 @@
 """Personal lists from implicit-feedback ALS: users and items as vectors, a score as their product."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Annotated, ClassVar, Literal, Self, get_args
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -19,7 +18,7 @@ from tonearm.kernels.nearest.similar import similar_to_all
 from tonearm.kernels.nearest.topk import ItemIndex, index_items, score_pairs, similar_top_k, top_k, unit_vectors
 from tonearm.options import options
 from tonearm.progress import Progress, no_progress
-from tonearm.sources.base import Given, Recipe
+from tonearm.sources.base import ArrayModel, Given, Recipe
 from tonearm.sources.history import recency_weights
 from tonearm.sources.ranges import RECENCY, Range, Space
 from tonearm.types import AnyArray, Bools, Float32s, Float64s, Int32s
@@ -134,12 +133,11 @@ def values(pairs: Pairs, confidence: Confidence, recency: float) -> Float32s | N
 
 
 @dataclass(frozen=True)
-class ALSModel:
+class ALSModel(ArrayModel):
     """Vectors of users and items.
 
     user_factors: (n_users, d) float32, item_factors: (n_items, d) float32
     known_users: (n_users,), known_items: (n_items,) bool, those with an event in the fitted data
-    allowed: (n_items,) bool, which of these lists hold; None for all
     losses: (iterations,) float64, the objective after each iteration
     """
 
@@ -153,7 +151,6 @@ class ALSModel:
     confidence: Confidence
     recency: float
     name: str = "als"
-    allowed: Bools | None = None
 
     def recommend(self, block: Block, k: int) -> Lists:
         """The k items with the largest product; an empty row for a user without events."""
@@ -174,10 +171,6 @@ class ALSModel:
         scores = score_pairs(vectors, self.item_factors, candidates.indptr, candidates.item)
         scores[~(known[candidates.row] & self.known_items[candidates.item])] = np.nan
         return scores
-
-    def among(self, allowed: Bools) -> "ALSModel":
-        """The same vectors, searched for the best of these items."""
-        return replace(self, allowed=allowed)
 
     def beginning(self) -> "ALSModel":
         """The items alone with half of the digits, and in half of the memory."""
@@ -257,35 +250,9 @@ class ALSModel:
         return out
 
     def save(self) -> dict[str, AnyArray]:
-        """Vectors, loss curve and options; the library implicit reads them too, `factors` and `dtype` being for it."""
-        return {
-            "factors": np.array(self.item_factors.shape[1]),
-            "dtype": np.array(self.item_factors.dtype.name),
-            "user_factors": self.user_factors,
-            "item_factors": self.item_factors,
-            "known_users": self.known_users,
-            "known_items": self.known_items,
-            "losses": self.losses,
-            "regularization": np.array(self.regularization),
-            "alpha": np.array(self.alpha),
-            "confidence": np.array(self.confidence),
-            "recency": np.array(self.recency),
-        }
-
-    @classmethod
-    def load(cls, arrays: Mapping[str, AnyArray]) -> Self:
-        """The model that `save` took apart."""
-        return cls(
-            arrays["user_factors"],
-            arrays["item_factors"],
-            arrays["known_users"],
-            arrays["known_items"],
-            arrays["losses"],
-            float(arrays["regularization"]),
-            float(arrays["alpha"]),
-            next(name for name in get_args(Confidence) if name == str(arrays["confidence"])),
-            float(arrays["recency"]),
-        )
+        """The library implicit reads it too, `factors` and `dtype` being for it."""
+        about = {"factors": self.item_factors.shape[1], "dtype": self.item_factors.dtype.name}
+        return {name: np.array(value) for name, value in about.items()} | super().save()
 
     @cached_property
     def _index(self) -> ItemIndex:

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields, replace
 from types import MappingProxyType
 from typing import ClassVar, Generic, NamedTuple, Protocol, Self, TypeVar, runtime_checkable
 
@@ -62,6 +63,30 @@ class Source(Protocol):
     def load(cls, arrays: Mapping[str, AnyArray]) -> Self:
         """The model that `save` took apart."""
         ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArrayModel:
+    """A fitted source that is arrays, numbers and names: fields without a default are what is saved.
+
+    allowed: (n_items,) bool, which items lists hold; None for all
+    """
+
+    allowed: Bools | None = None
+
+    def among(self, allowed: Bools) -> Self:
+        """As `Source.among`."""
+        return replace(self, allowed=allowed)
+
+    def save(self) -> dict[str, AnyArray]:
+        """As `Source.save`."""
+        return {f.name: np.asarray(getattr(self, f.name)) for f in fields(self) if f.default is MISSING}
+
+    @classmethod
+    def load(cls, arrays: Mapping[str, AnyArray]) -> Self:
+        """As `Source.load`."""
+        saved = {f.name: arrays[f.name] for f in fields(cls) if f.default is MISSING}
+        return cls(**{name: array if array.ndim else array.item() for name, array in saved.items()})
 
 
 @runtime_checkable

@@ -1,10 +1,10 @@
 """Item-item: what is heard by the same listeners."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, ClassVar
 
 import numpy as np
 from numba import get_num_threads
@@ -16,11 +16,11 @@ from tonearm.kernels import item_item as kernels
 from tonearm.kernels import sums as sums_kernels
 from tonearm.kernels.als.csr import Csr, transpose_csr
 from tonearm.options import options
-from tonearm.sources.base import Given, Recipe
+from tonearm.sources.base import ArrayModel, Given, Recipe
 from tonearm.sources.history import cut_off, places, recency_weights, sampled
 from tonearm.sources.left_out import LeftOut
 from tonearm.sources.ranges import RECENCY, Range, Space
-from tonearm.types import AnyArray, Bools, Float32s, Float64s, Int32s, Int64s
+from tonearm.types import Float32s, Float64s, Int32s, Int64s
 
 
 @options
@@ -127,7 +127,7 @@ def affordable(cost: Int64s, work: float) -> int:
 
 
 @dataclass(frozen=True)
-class ItemItemModel:
+class ItemItemModel(ArrayModel):
     """Weights from each item of a history to the items it speaks for, CSR by source item.
 
     indptr: (n_items + 1,) int64; place: int32 into `targets`, ascending within a row; weight: float32
@@ -135,7 +135,6 @@ class ItemItemModel:
     scale: (n_targets,) float32, positive, what the sum of each target's weights is multiplied by
     recency: as in the recipe
     left_out: what the fit did not use; not saved, as the run's manifest says it
-    allowed: (n_items,) bool, which targets lists hold; None for all
     """
 
     name: str
@@ -146,7 +145,6 @@ class ItemItemModel:
     scale: Float32s
     recency: float
     left_out: tuple[LeftOut, ...] = ()
-    allowed: Bools | None = None
 
     @classmethod
     def of(
@@ -185,35 +183,12 @@ class ItemItemModel:
             candidates.item,
         )
 
-    def among(self, allowed: Bools) -> "ItemItemModel":
-        """The same weights, summed for lists of these items."""
-        return replace(self, allowed=allowed)
-
     def contributions(self, block: Block, item: int) -> Float64s | None:
         """The weight from each history item to the item, times the entry's recency; they sum to the score."""
         pairs, at = block.pairs, int(self.place_of[item])
         weights = sums_kernels.weights_to(pairs.item, self.indptr, self.place, self.weight, at)
         scale = self.scale[at] if at >= 0 else 0
         return recency_weights(pairs, self.recency).astype(np.float64) * weights * scale
-
-    def save(self) -> dict[str, AnyArray]:
-        """The weights, and how a history is weighed."""
-        return {
-            "name": np.array(self.name),
-            "indptr": self.indptr,
-            "place": self.place,
-            "weight": self.weight,
-            "targets": self.targets,
-            "scale": self.scale,
-            "recency": np.array(self.recency),
-        }
-
-    @classmethod
-    def load(cls, arrays: Mapping[str, AnyArray]) -> Self:
-        """The model that `save` took apart."""
-        name, recency = str(arrays["name"]), float(arrays["recency"])
-        weights = (arrays["indptr"], arrays["place"], arrays["weight"])
-        return cls(name, *weights, arrays["targets"], arrays["scale"], recency)
 
     @cached_property
     def place_of(self) -> Int32s:

@@ -1,7 +1,8 @@
 """Popular items: what most listeners play."""
 
-from collections.abc import Mapping
-from typing import Annotated, ClassVar, Self
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -12,9 +13,9 @@ from tonearm.data.times import DAY
 from tonearm.errors import DataError
 from tonearm.kernels.best import lists as kernels
 from tonearm.options import options
-from tonearm.sources.base import Given, Lack, Recipe
+from tonearm.sources.base import ArrayModel, Given, Lack, Recipe
 from tonearm.sources.ranges import Range, Space
-from tonearm.types import AnyArray, Bools, Float32s, Float64s, Int32s
+from tonearm.types import Float32s, Float64s, Int32s
 
 
 @options
@@ -70,18 +71,22 @@ def decayed_plays(data: Dataset, half_life: float) -> Float64s:
     return kernels.decayed_counts(log.start, log.stop, log.item, log.time, log.weights, data.now, rate, data.n_items)
 
 
-class PopularityModel:
+@dataclass(frozen=True)
+class PopularityModel(ArrayModel):
     """Every user gets the same order, less what they have heard.
 
-    order: (n_played,) int32 items, best first; listed: those of them that lists hold
+    order: (n_played,) int32 items, best first
     value: (n_items,) float32 score of each item
     """
 
-    def __init__(self, name: str, order: Int32s, value: Float32s, listed: Int32s | None = None) -> None:
-        self.name = name
-        self.order = order
-        self.value = value
-        self.listed = order if listed is None else listed
+    name: str
+    order: Int32s
+    value: Float32s
+
+    @cached_property
+    def listed(self) -> Int32s:
+        """What lists hold, in this order."""
+        return self.order if self.allowed is None else self.order[self.allowed[self.order]]
 
     def recommend(self, block: Block, k: int) -> Lists:
         """The first k items of the order that each user has not heard."""
@@ -93,20 +98,7 @@ class PopularityModel:
         del block
         return self.value[candidates.item]
 
-    def among(self, allowed: Bools) -> "PopularityModel":
-        """The same order, less the other items."""
-        return PopularityModel(self.name, self.order, self.value, self.order[allowed[self.order]])
-
     def contributions(self, block: Block, item: int) -> Float64s | None:
         """None: the score is the same for everybody."""
         del block, item
         return None
-
-    def save(self) -> dict[str, AnyArray]:
-        """The order and the scores."""
-        return {"name": np.array(self.name), "order": self.order, "value": self.value}
-
-    @classmethod
-    def load(cls, arrays: Mapping[str, AnyArray]) -> Self:
-        """The model that `save` took apart."""
-        return cls(str(arrays["name"]), arrays["order"], arrays["value"])

@@ -1,9 +1,8 @@
 """Spectral: a smooth low-pass filter over the graph of users and items."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -14,10 +13,10 @@ from tonearm.kernels.als.csr import Csr, multiply, transpose_csr
 from tonearm.kernels.als.svd import singular_triples
 from tonearm.kernels.nearest.topk import ItemIndex, index_items, score_pairs, top_k
 from tonearm.options import options
-from tonearm.sources.base import Given, Lack, Recipe
+from tonearm.sources.base import ArrayModel, Given, Lack, Recipe
 from tonearm.sources.history import recency_weights
 from tonearm.sources.ranges import RECENCY, Range, Space
-from tonearm.types import AnyArray, Bools, Float32s, Float64s, Int64s
+from tonearm.types import Bools, Float32s, Float64s, Int64s
 
 
 @options
@@ -95,11 +94,10 @@ def _scale(degrees: Int64s, smoothing: float) -> Float32s:
 
 
 @dataclass(frozen=True)
-class SpectralModel:
+class SpectralModel(ArrayModel):
     """What a history entry adds to its user's vector, and the vectors that it is multiplied by.
 
     source, target: (n_items, d) float32; played: (n_items,) bool; recency: as in the recipe
-    allowed: (n_items,) bool, which of the played items lists hold; None for all
     """
 
     source: Float32s
@@ -107,7 +105,6 @@ class SpectralModel:
     played: Bools
     recency: float
     name: str = "spectral"
-    allowed: Bools | None = None
 
     @cached_property
     def _index(self) -> ItemIndex:
@@ -137,25 +134,7 @@ class SpectralModel:
         """The filtered value of each candidate."""
         return score_pairs(self.vectors(block), self.target, candidates.indptr, candidates.item)
 
-    def among(self, allowed: Bools) -> "SpectralModel":
-        """The same vectors, searched for the best of these items."""
-        return replace(self, allowed=allowed)
-
     def contributions(self, block: Block, item: int) -> Float64s | None:
         """The product of each history item's vector with the item's, times its recency; they sum to the score."""
         weights = recency_weights(block.pairs, self.recency).astype(np.float64)
         return np.asarray(weights * (self.source[block.pairs.item].astype(np.float64) @ self.target[item]))
-
-    def save(self) -> dict[str, AnyArray]:
-        """Both sides' vectors, which items were played, and how a history is weighed."""
-        return {
-            "source": self.source,
-            "target": self.target,
-            "played": self.played,
-            "recency": np.array(self.recency),
-        }
-
-    @classmethod
-    def load(cls, arrays: Mapping[str, AnyArray]) -> Self:
-        """The model that `save` took apart."""
-        return cls(arrays["source"], arrays["target"], arrays["played"], float(arrays["recency"]))
