@@ -73,6 +73,7 @@ def run(
     preset: str = "default",
     settings: Settings = (),
     overwrite: bool = False,
+    mlflow: str | None = None,
     quiet: bool = False,
     verbose: bool = False,
 ) -> None:
@@ -90,6 +91,8 @@ def run(
         One option, such as als.factors=128; may be repeated and wins over the file.
     overwrite
         Replace a run that is there already.
+    mlflow
+        An MLflow tracking address, where options, figures and report are logged too.
     quiet
         Print no stages and no progress bars.
     verbose
@@ -102,13 +105,17 @@ def run(
     from tonearm.evaluation.words import shown
     from tonearm.pipeline import Inputs
     from tonearm.pipeline import run as run_pipeline
+    from tonearm.runs.tracking import Tracker
     from tonearm.show import next_steps
 
     inputs = Inputs(**asdict(log))
+    tracker = None if mlflow is None else Tracker.open(mlflow)
     metrics = run_pipeline(inputs, out, options, overwrite=overwrite, show=not quiet)
     say(shown(metrics, _width(), verbose))
     if (out / "report.html").exists():
         say(f"Report: {out / 'report.html'}")
+    if tracker is not None:
+        say(f"MLflow: run {tracker.log(out)} at {mlflow}")
     for step in next_steps(out):
         say(step)
 
