@@ -258,10 +258,11 @@ def test_options_are_frozen() -> None:
 
 @pytest.mark.parametrize("kind", [Config, *SECTIONS.values()], ids=lambda kind: kind.__name__)
 def test_every_option_stands_in_the_docstring_of_its_class(kind: Any) -> None:
+    said = "\n".join(base.__doc__ or "" for base in kind.__mro__ if dataclasses.is_dataclass(base))
     for option in dataclasses.fields(kind):
         if not dataclasses.is_dataclass(option.type):
             words = rf"^ +(\w+, )*{option.name}(, \w+)*:"
-            assert re.search(words, kind.__doc__, re.MULTILINE), f"{kind.__name__} says nothing of {option.name}"
+            assert re.search(words, said, re.MULTILINE), f"{kind.__name__} says nothing of {option.name}"
 
 
 def test_the_recipes_are_the_sections() -> None:
