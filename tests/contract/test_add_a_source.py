@@ -1,7 +1,9 @@
 """The source of docs/develop/add-a-source.md owes what every source owes, and takes part beside others."""
 
 import re
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -11,17 +13,22 @@ from tests.contract.test_sources import all_items, check_lists, everyone, load_t
 from tonearm.data.dataset import Dataset
 from tonearm.data.lists import Lists
 from tonearm.ranking.candidates import gather
-from tonearm.sources import Source, fit_sources
+from tonearm.sources import RECIPES, Source, fit_sources, registry
 from tonearm.sources.popularity import Popularity, PopularityModel
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "develop" / "add-a-source.md"
 
 
+def block_of(kind: str) -> str:
+    """The one block of a language on the page."""
+    [block] = re.findall(rf"^```{kind}\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    return str(block)
+
+
 @pytest.fixture(scope="module")
 def recipe() -> Any:
-    [block] = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
     made: dict[str, Any] = {"__name__": "listeners"}
-    exec(compile(block, PAGE.name, "exec"), made)
+    exec(compile(block_of("python"), PAGE.name, "exec"), made)
     return made["Listeners"]()
 
 
@@ -66,3 +73,23 @@ def test_its_tracks_are_candidates_beside_others(sources: list[Source], data: Da
     candidates, own = gather(everyone(data), sources, 5)
     assert candidates.scores.shape == (len(candidates), 2)
     assert {*own[1].item.tolist()} <= {*candidates.lists.item.tolist()}
+
+
+def test_two_lines_of_the_registry_enter_it(recipe: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So a source touches three files: its own, the registry, and how-it-works."""
+    module = ModuleType("tonearm.sources.listeners")
+    module.Listeners = type(recipe)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    lines = block_of("diff").splitlines()
+    [entry, field] = [line[1:] for line in lines if line.startswith("+")]
+    before = next(line[1:] for line in lines if "recent:" in line)
+    text = Path(registry.__file__).read_text(encoding="utf-8")
+    assert text.count(before) == 1
+    made: dict[str, Any] = {"__name__": "registry"}
+    exec(compile(f"{entry}\n" + text.replace(before, f"{before}\n{field}"), "registry.py", "exec"), made)
+    assert [*made["RECIPES"]] == [
+        name for old in RECIPES for name in ([old, "listeners"] if old == "recent" else [old])
+    ]
+    assert made["SECTIONS"]["listeners"] == "listeners"
+    assert made["MODELS"]["listeners"] is PopularityModel
+    assert made["SourceOptions"]().every_recipe()["listeners"].title == "Most listeners"
