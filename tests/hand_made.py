@@ -18,6 +18,7 @@ from tonearm.evaluation.meters import ListMeter, cold_users, describe_items
 from tonearm.evaluation.summary import evaluate
 from tonearm.loading.load import Loaded, load_events, load_ready_made
 from tonearm.runs import directory
+from tonearm.runs.data import write_data
 from tonearm.runs.log_profile import profile
 
 CUT = datetime(2022, 9, 1)
@@ -122,6 +123,7 @@ def _write(folder: Path, loaded: Loaded, final: str) -> None:
     directory.write_json(folder / "metrics.json", metrics)
     directory.write_json(folder / "profile.json", profile(train, test, answers, 3))
     (folder / "config.toml").write_text(to_toml(Config()), encoding="utf-8")
+    write_data(folder, train, test, np.zeros((train.n_items, 0), np.float32))
     ids = train.catalogue.items
     top = pl.DataFrame(
         {"rank": range(1, len(popular) + 1), "item_id": ids.decode(popular), "plays": train.plays[popular]}

@@ -40,6 +40,9 @@ def _path(_type: object, tokens: Sequence[Token]) -> Path:
 Place = Annotated[Path, Parameter(converter=_path)]
 """A path, in which ~ is the home folder, also where the shell leaves it, as in --out=~/run."""
 
+Unneeded = Annotated[str | None, Parameter(show=False)]
+"""Where the log or the catalogue is, for whoever still says so: a run holds all that is needed of them."""
+
 Settings = Annotated[tuple[str, ...], Parameter(name="--set", negative="", consume_multiple=False, show_default=False)]
 
 
@@ -328,7 +331,7 @@ def tune(
 
 
 @show.command(name="user")
-def show_user(user: GivenId, /, *, run: Place, events: str | None = None, k: int = 10) -> None:
+def show_user(user: GivenId, /, *, run: Place, events: Unneeded = None, k: int = 10) -> None:
     """A user's history next to each of their lists.
 
     Parameters
@@ -337,14 +340,13 @@ def show_user(user: GivenId, /, *, run: Place, events: str | None = None, k: int
         The user's id.
     run
         The run directory.
-    events
-        The log, if it is no longer where the run read it.
     k
         Entries of each list.
     """
+    del events
     from tonearm.show import show_user as show_one
 
-    say(show_one(run, user, events, k))
+    say(show_one(run, user, k))
 
 
 @show.command(name="item")
@@ -372,8 +374,8 @@ def explain(
     /,
     *,
     run: Place,
-    events: str | None = None,
-    items: str | None = None,
+    events: Unneeded = None,
+    items: Unneeded = None,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
     """Say why a user gets an item, or why not.
@@ -386,17 +388,14 @@ def explain(
         The item's id.
     run
         The run directory.
-    events
-        The log (train, where the split was ready-made), if it is no longer where the run read it.
-    items
-        The catalogue, if it is no longer where the run read it.
     json
         Print every part as JSON.
     """
+    del events, items
     from tonearm.explanation import explain as explain_one
     from tonearm.explanation.view import render, to_json
 
-    explanation = explain_one(user, item, run, events=events, items=items)
+    explanation = explain_one(user, item, run)
     say(to_json(explanation) if json else render(explanation))
 
 
@@ -408,8 +407,8 @@ def explore(
     against: Place | None = None,
     host: str = "127.0.0.1",
     port: int = 8000,
-    events: str | None = None,
-    items: str | None = None,
+    events: Unneeded = None,
+    items: Unneeded = None,
 ) -> None:
     """Look into a run by browser: listeners, tracks, why, and another run beside it.
 
@@ -423,17 +422,14 @@ def explore(
         The address to answer at; any but this machine's own lets other machines in.
     port
         The port to answer at; 0 takes a free one, which is printed.
-    events
-        The log (train, where the split was ready-made), if it is no longer where the run read it.
-    items
-        The catalogue, if it is no longer where the run read it.
     """
+    del events, items
     try:
         from tonearm.explore import serve
     except ModuleNotFoundError as error:
         hint = "tonearm explore needs more packages. Install them by pip install 'tonearm[explore]'."
         raise MissingExtra(f"{hint} ({error})") from error
-    serve(run, against, host=host, port=port, events=events, items=items)
+    serve(run, against, host=host, port=port)
 
 
 def _width() -> int:

@@ -11,23 +11,17 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tonearm.config import config_from
 from tonearm.data.dataset import Dataset
 from tonearm.data.lists import Lists
-from tonearm.data.times import parse_moment
 from tonearm.data.truth import Truth, truth
-from tonearm.errors import ConfigError, DataError
+from tonearm.errors import DataError
 from tonearm.evaluation.bootstrap import interval, resample
 from tonearm.evaluation.meters import ListMeter, describe_items
 from tonearm.loading.inputs import reading
-from tonearm.loading.load import Test, load_events, load_ready_made
 from tonearm.runs.read import Run
 from tonearm.terminal.words import counted
 
 LIST = "recommendations.parquet"
-
-MAX_EVENTS = 30_000_000
-"""Logs above this are not read again for paired intervals."""
 
 Tree = Mapping[str, Any]
 
@@ -82,19 +76,18 @@ def differences(a: Run, b: Run) -> dict[str, Any]:
 
 
 def paired_intervals(a: Run, b: Run, resamples: int = 1000) -> tuple[dict[str, list[float]], str | None]:
-    """B − A of the final lists' accuracy with its paired bootstrap interval, from the log itself; or words why not."""
-    rows = sum(log["kept"] for log in a.manifest["found"]["logs"].values())
-    if rows > MAX_EVENTS:
-        return {}, f"No paired intervals: they need the log again, and {rows:,} events are more than {MAX_EVENTS:,}."
+    """B − A of the final lists' accuracy with its paired bootstrap interval, from their test; or words why not."""
     if a.config["filter_seen"] != b.config["filter_seen"]:
         return {}, "No paired intervals: filter_seen differs, so the two are measured by different truths."
     ks = sorted(set(a.metrics["ks"]) & set(b.metrics["ks"]))
     if not ks:
         return {}, "No paired intervals: the runs have no k in common."
     try:
-        train, test = _data(a)
-    except (ConfigError, DataError) as error:
-        return {}, f"No paired intervals, as the log cannot be read any more. {error}"
+        train, test = a.kept.train, a.kept.test
+    except DataError as error:
+        return {}, f"No paired intervals. {error}"
+    if test is None:
+        return {}, "No paired intervals, as the runs had no test."
     answers = truth(train.log, test.log, a.config["filter_seen"])
     if len(answers) == 0:
         return {}, "No paired intervals: no user is evaluated."
@@ -149,19 +142,6 @@ def _heads(run: Run, k: int) -> pl.DataFrame:
         first = table.filter(pl.col("rank") == 1).select("user_id").head(USERS).collect()["user_id"]
         ids = pl.col("user_id").is_between(first.min(), first.max())
         return table.filter(ids & (pl.col("rank") <= k)).select("user_id", "item_id").collect()
-
-
-def _data(run: Run) -> tuple[Dataset, Test]:
-    # Only what decides on rows is read: an older run may have options that no longer exist.
-    tree = {"data": run.config["data"]}
-    inputs, options = run.manifest["inputs"], config_from(tree, str(run.folder / "config.toml")).data
-    items = inputs.get("items")
-    if "train" in inputs:
-        loaded = load_ready_made(inputs["train"], inputs["test"], items, options)
-    else:
-        loaded = load_events(inputs["events"], items, parse_moment(run.manifest["test_from"]), options)
-    assert loaded.test is not None
-    return loaded.train, loaded.test
 
 
 def _measure(run: Run, train: Dataset, answers: Truth, ks: Sequence[int]) -> ListMeter:

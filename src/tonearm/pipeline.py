@@ -36,6 +36,7 @@ from tonearm.ranking.ranker import RankerModel
 from tonearm.ranking.recommender import Recommender
 from tonearm.ranking.training import WHOLE, TrainingTable, join_tables
 from tonearm.runs import directory, write
+from tonearm.runs.data import write_data
 from tonearm.runs.lists import FILES, FINAL, FRESH, UNSHAPED, key_of
 from tonearm.runs.log_profile import profile
 from tonearm.runs.omissions import omissions
@@ -144,6 +145,7 @@ def run(
         with stages.stage("catalogue, models, profile"):
             metrics["notes"] += [*write.silent_users(folder, loaded.train), *undated(loaded.found)]
             write.write_catalogue(folder, loaded.train, popular[: config.output.top_popular])
+            write_data(folder, loaded.train, loaded.test, recommender.features.item)
             write.write_models(folder, loaded.train, sources, ranker, {} if shaper is None else shaper.masks)
             directory.write_json(folder / "metrics.json", metrics)
             directory.write_json(folder / "profile.json", profile(loaded.train, loaded.test, truth_, config.seed))
@@ -153,9 +155,10 @@ def run(
             manifest |= {"similar": similar, "left_out": metrics["left_out"]}
             missing = report.attempt(folder, manifest, out)
             manifest["report_missing"] = missing
-        directory.write_json(
-            folder / directory.MANIFEST, manifest | {"stages": stages.rows, "files": directory.digests(folder)}
-        )
+        files = directory.digests(folder)
+        size = sum(file["bytes"] for file in files.values())
+        manifest |= {"stages": stages.rows, "bytes": size, "files": files}
+        directory.write_json(folder / directory.MANIFEST, manifest)
     if missing is not None:
         warnings.warn(missing, RuntimeWarning, stacklevel=2)
     return metrics

@@ -23,11 +23,10 @@ Facts = Mapping[Id, Mapping[str, Any]]
 HISTORY = 20
 
 
-def show_user(run: Path, user: str, events: str | None = None, k: int = 10) -> RenderableType:
+def show_user(run: Path, user: str, k: int = 10) -> RenderableType:
     """A user's latest items next to the first k of each list, with what they went on to choose marked.
 
     user: an id as typed, read as the type of the run's ids
-    events: the log, where it is no longer at the place the run read it from
 
     Raises:
         ConfigError: k is below 1.
@@ -35,23 +34,18 @@ def show_user(run: Path, user: str, events: str | None = None, k: int = 10) -> R
     """
     _check(k)
     opened = Run.open(run)
-    found = opened.listener(user, k, events)
+    found = opened.listener(user, k)
     if found is None:
         raise DataError(opened.unknown("user", "user_id", FILES[FINAL], user))
     lists, train, test = found.lists, found.train, found.test
-    heard = [] if train is None else train["item_id"].to_list()
-    chosen = [] if test is None else test["item_id"].to_list()
+    heard, chosen = train["item_id"].to_list(), test["item_id"].to_list()
     listed = [item for rows in lists.values() for item in rows["item_id"].to_list()]
     facts, no_names = opened.describe([*heard[:HISTORY], *chosen[:HISTORY], *listed])
     parts: list[RenderableType] = [Text(f"User {user}", style="bold")]
-    if train is not None and len(train):
-        parts.append(_history(train, facts))
-    elif train is not None:
-        parts.append(Text("No history: a cold user, who gets the popular list."))
-    parts.append(_side_by_side(lists, facts, set(chosen), k))
-    if test is not None:
-        parts.append(_chosen(chosen, set(heard), facts))
-    parts += [Text(words, style="yellow") for words in (found.note, no_names) if words]
+    cold = Text("No history: a cold user, who gets the popular list.")
+    parts.append(_history(train, facts) if len(train) else cold)
+    parts += [_side_by_side(lists, facts, set(chosen), k), _chosen(chosen, set(heard), facts)]
+    parts += [Text(no_names, style="yellow")] if no_names else []
     return Group(*parts)
 
 

@@ -166,7 +166,7 @@ def _groups(log: Log) -> tuple[Int64s, Int64s, Int64s, Int64s]:
     """
     lengths = log.stop - log.start
     user = np.repeat(np.arange(log.n_users, dtype=np.int64), lengths)
-    place = _places(log)
+    place = log.places()
     key = (user << 32) | log.item[place]
     if len(key) and (np.diff(key) < 0).any():
         order = np.argsort(key, kind="stable")
@@ -215,14 +215,6 @@ def _only(log: Log, place: Int64s, keep: Bools) -> Log:
     )
 
 
-def _places(log: Log) -> Int64s:
-    """Where each event of a log stands in its arrays, users in turn; (n_events,)."""
-    lengths = log.stop - log.start
-    first = np.repeat(log.start - (lengths.cumsum() - lengths), lengths)
-    places: Int64s = np.arange(len(first), dtype=np.int64) + first
-    return places
-
-
 def _gather(log: Log, values: Int32s) -> Int32s:
     """The values of the log's own events; the array itself where the log is all of it."""
-    return values if log.n_events == len(values) else values[_places(log)]
+    return values if log.n_events == len(values) else values[log.places()]

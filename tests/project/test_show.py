@@ -12,6 +12,7 @@ from rich.console import Console, RenderableType
 
 from tonearm import cli
 from tonearm.errors import ConfigError, DataError
+from tonearm.runs.read import Run
 from tonearm.show import next_steps, show_item, show_user
 
 
@@ -66,22 +67,33 @@ def test_an_unknown_id_names_those_that_follow_it(make_run: Callable[..., Path])
     run = make_run()
     lists = pl.read_parquet(run / "recommendations.parquet")
     lists.filter(pl.col("user_id") != 204).write_parquet(run / "recommendations.parquet")
-    als = pl.read_parquet(run / "personal_als.parquet")
-    als.filter(pl.col("user_id") != 204).write_parquet(run / "personal_als.parquet")
-    events = run.parent / "input" / "events.parquet"
-    pl.read_parquet(events).filter(pl.col("user_id") != 204).write_parquet(events)
-    with pytest.raises(DataError, match=r"no user 204\. Ids are whole numbers, such as 205, 206, 207, 208\.$"):
-        show_user(run, "204")
+    said = Run.open(run).unknown("user", "user_id", "recommendations.parquet", "204")
+    assert said.endswith("no user 204. Ids are whole numbers, such as 205, 206, 207, 208.")
 
 
-def test_a_log_that_is_gone_is_said_and_may_be_named(make_run: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_log_and_a_catalogue_that_are_gone_are_not_missed(
+    make_run: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = make_run()
-    events = tmp_path / "input" / "events.parquet"
-    events.rename(tmp_path / "moved.parquet")
-    shown = text(show_user(run, "203"))
-    assert "No history and no hits, as the log cannot be read." in shown
-    assert "final list" in shown
-    assert "Went on to choose" in text(show_user(run, "203", str(tmp_path / "moved.parquet")))
+    before = text(show_user(run, "203"))
+    for name in ("events", "items"):
+        (tmp_path / "input" / f"{name}.parquet").unlink()
+    assert text(show_user(run, "203")) == before
+    assert "Went on to choose 2 items" in before
+    words = [
+        "tonearm",
+        "show",
+        "user",
+        "203",
+        "--run",
+        str(run),
+        "--events",
+        "gone.parquet",
+    ]  # as scripts may still say
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit, match="0"):
+        cli.main()
+    assert "User 203" in capsys.readouterr().out
 
 
 def test_without_time_or_catalogue_ids_stand_for_names(make_run: Callable[..., Path]) -> None:

@@ -67,6 +67,11 @@ class Catalogue:
     def __len__(self) -> int:
         return len(self.items)
 
+    @property
+    def bare(self) -> bool:
+        """Whether nothing is known of any item but its id."""
+        return all(known is None for known in (self.name, self.genres, self.artists, self.albums))
+
     def label_rows(self, wanted: Bools) -> tuple[Int64s, Int32s]:
         """How many of some items carry each genre, artist and album, and which, ascending within a label.
 

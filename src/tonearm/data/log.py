@@ -67,6 +67,23 @@ class Log:
         """Some users in the order asked for; shares the arrays."""
         return replace(self, start=self.start[index], stop=self.stop[index])
 
+    def places(self) -> Int64s:
+        """Where each of the events stands in the shared arrays, users in turn; (n_events,)."""
+        lengths = self.stop - self.start
+        first = np.repeat(self.start - (lengths.cumsum() - lengths), lengths)
+        places: Int64s = np.arange(len(first), dtype=np.int64) + first
+        return places
+
+    def packed(self) -> "Log":
+        """The same events in arrays that hold no others, users in turn; this log where it is so already."""
+        stop = np.cumsum(self.stop - self.start)
+        if self.n_events == len(self.item) and np.array_equal(stop, self.stop):
+            return self
+        place = self.places()
+        time = None if self.time is None else self.time[place]
+        weight = None if self.weight is None else self.weight[place]
+        return Log(stop - (self.stop - self.start), stop, self.item[place], time, weight, self.n_items)
+
     def _cut(self, cutoff: int) -> Int64s:
         if self.time is None:
             raise DataError("the log has no started_at, so it cannot be cut by time")

@@ -6,15 +6,17 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from tonearm.data.dataset import Block
 from tonearm.data.times import to_moment
 from tonearm.errors import DataError
 from tonearm.explanation.facts import Facts, gather_facts
 from tonearm.explanation.parts import Ranking, SourcePart, near, ranking, source_parts
 from tonearm.explanation.sentence import because
-from tonearm.ranking.candidates import proposing
+from tonearm.ranking.candidates import place_in, proposing
 from tonearm.runs.lists import FILES, FINAL
 from tonearm.runs.read import Id, as_id, title
 from tonearm.runs.restore import Restored, restore
+from tonearm.sources.base import Unplayed
 from tonearm.terminal.words import counted
 
 __all__ = ["Explanation", "explain"]
@@ -46,23 +48,20 @@ class Explanation:
     ranking: Ranking | None = None
 
 
-def explain(
-    user: Id, item: Id, run: Path | str | Restored, *, events: str | None = None, items: str | None = None
-) -> Explanation:
+def explain(user: Id, item: Id, run: Path | str | Restored) -> Explanation:
     """Why a listener of a finished run gets a track, or why not.
 
     user, item: ids, or what a person types for them
-    run: the run's folder, whose log and models are loaded; or what `restore` made of it, to explain many
-    events, items: the log and the catalogue, where they are no longer at the place that the run read them from
+    run: the run's folder, whose histories and models are loaded; or what `restore` made of it, to explain many
 
     Raises:
         DataError: neither train nor test know the user, or the item; or as `restore`.
     """
-    restored = run if isinstance(run, Restored) else restore(run, events, items)
+    restored = run if isinstance(run, Restored) else restore(run)
     data = restored.data
     u, i = data.users.place(user), data.catalogue.items.place(item)
     who = _cold(restored, user) if u is None else data.users.ids[u]
-    what = _new(restored, item, events) if i is None else data.catalogue.items.ids[i]
+    what = _new(restored, item) if i is None else data.catalogue.items.ids[i]
     shaper = restored.recommender.shaper
     played = i is not None and bool(data.plays[i] > 0)
     broken = shaper.broken(i) if i is not None and shaper is not None else []
@@ -79,7 +78,7 @@ def explain(
         words = "It is not in the catalogue, and nobody played it before the cut."
         if i is not None:
             words = "Nobody played it before the cut, and no source proposes what nobody has played."
-            fresh = _rank_in(restored, "fresh", who, what, restored.config.output.fresh)
+            fresh = _fresh_rank(restored, restored.block(u), i)
             words += (
                 "" if fresh is None else f" Of the tracks without plays it is number {fresh} for them, by its genres."
             )
@@ -91,7 +90,7 @@ def explain(
     facts = gather_facts(data, block, i)
     sources = source_parts(restored, block, ranked.own, i)
     placed = ranking(restored.recommender.ranker, ranked, i)
-    rank = _rank_in_list(restored, who, what)
+    rank = place_in(restored.lists(block).lists, i)
     given, why_not = None, None
     if rank is not None:
         given = because(facts, names.__getitem__, near(sources), data.log.weight is None)
@@ -108,36 +107,31 @@ def _names(restored: Restored, items: list[int]) -> dict[Id, str]:
     return {item: title(item, facts) for item, facts in zip(ids, about, strict=True)}
 
 
-def _rank_in_list(restored: Restored, user: Id, item: Id) -> int | None:
-    if not (restored.run.folder / FILES[FINAL]).is_file():
-        raise DataError(f"{restored.run.folder}: has no {FILES[FINAL]}. Make the run anew.")
-    return _rank_in(restored, FINAL, user, item, restored.config.output.k)
-
-
-def _rank_in(restored: Restored, name: str, user: Id, item: Id, k: int) -> int | None:
-    """The item's rank in one of the user's lists; None where it is not there, or there is no such list."""
-    rows = restored.run.rows(FILES[name], "user_id", user, k)
-    found = [] if rows is None else rows.filter(pl.col("item_id") == item)["rank"].to_list()
-    return found[0] if found else None
+def _fresh_rank(restored: Restored, block: Block, item: int) -> int | None:
+    """The place of an item that nobody played in a listener's list of such; None where it is not there."""
+    shaper, k = restored.recommender.shaper, restored.config.output.fresh
+    source = next((source for source in restored.recommender.fitted if isinstance(source, Unplayed)), None)
+    allowed = None if shaper is None else shaper.allowed
+    lists = None if source is None else source.of_unplayed(restored.data, allowed)
+    return None if lists is None or k == 0 else place_in(lists.recommend_fresh(block, k), item)
 
 
 def _cold(restored: Restored, user: Id) -> Id:
     """The id of a user whom only test knows."""
-    test = restored.loaded.test
-    if test is not None:
-        typed = as_id(user, test.cold_users.dtype)
-        if typed is not None and typed in test.cold_users:
-            return typed
-    words = restored.run.unknown("user", "user_id", FILES[FINAL], user)
-    raise DataError(words)
+    test = restored.run.kept.test
+    typed = None if test is None else as_id(user, test.cold_users.dtype)
+    if test is not None and typed is not None and typed in test.cold_users:
+        return typed
+    raise DataError(restored.run.unknown("user", "user_id", FILES[FINAL], user))
 
 
-def _new(restored: Restored, item: Id, events: str | None) -> Id:
+def _new(restored: Restored, item: Id) -> Id:
     """The id of an item that only test knows."""
-    typed = as_id(item, restored.data.catalogue.items.ids.dtype)
-    if typed is None or not restored.run.has_event(typed, events):
-        raise DataError(restored.run.unknown("item", "item_id_1", "similar.parquet", item))
-    return typed
+    test = restored.run.kept.test
+    typed = None if test is None else as_id(item, test.new_items.dtype)
+    if test is not None and typed is not None and typed in test.new_items:
+        return typed
+    raise DataError(restored.run.unknown("item", "item_id_1", "similar.parquet", item))
 
 
 def _barred(broken: list[str]) -> str:

@@ -25,20 +25,17 @@ def app(
     run_dir: Path | str,
     against: Path | str | None = None,
     *,
-    events: str | None = None,
-    items: str | None = None,
     hosts: tuple[str, ...] = ("*",),
 ) -> Starlette:
     """An ASGI app that shows a run; it may be mounted below any path.
 
     against: a run to compare it with
-    events, items: the log and the catalogue, where they are no longer at the place that the run read them from
     hosts: names that requests may address it by, so that no other site's page can read it through the browser
 
     Raises:
         DataError: a folder is not a finished run.
     """
-    site = Site(Path(run_dir), None if against is None else Path(against), events, items)
+    site = Site(Path(run_dir), None if against is None else Path(against))
     pages = {
         "/": site.home,
         "/search": site.search,
@@ -66,8 +63,6 @@ def serve(
     *,
     host: str = "127.0.0.1",
     port: int = 8000,
-    events: str | None = None,
-    items: str | None = None,
 ) -> None:
     """Answer until it is stopped.
 
@@ -79,7 +74,7 @@ def serve(
         DataError: a folder is not a finished run.
     """
     local = host in LOOPBACK
-    application = app(run_dir, against, events=events, items=items, hosts=(*LOOPBACK, "[::1]") if local else ("*",))
+    application = app(run_dir, against, hosts=(*LOOPBACK, "[::1]") if local else ("*",))
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listening = socket.create_server((host, port), family=family)

@@ -101,15 +101,12 @@ class Site:
     """One run, open for looking at.
 
     against: a run to compare it with
-    events, items: the log and the catalogue, where they are no longer at the place that the run read them from
     """
 
-    def __init__(self, run: Path, against: Path | None, events: str | None, items: str | None) -> None:
+    def __init__(self, run: Path, against: Path | None) -> None:
         self.run = Run.open(run)
         self.against = None if against is None else Run.open(against)
-        self.events = events
-        self.items = items
-        self.tracks = Tracks.open(self.run, items)
+        self.tracks = Tracks.open(self.run)
         self.models = Models(self.run, self.tracks)
         self.restored: Later[Restored] = Later(self._restore)
         self.compared: Later[dict[str, Any]] = Later(self._compare)
@@ -127,7 +124,8 @@ class Site:
         self.templates.globals |= {"day": _day}
 
     def _restore(self, progress: Progress) -> Restored:
-        return restore(self.run.folder, self.events, self.items, progress)
+        del progress
+        return restore(self.run.folder)
 
     def _compare(self, progress: Progress) -> dict[str, Any]:
         del progress
@@ -248,7 +246,7 @@ class Site:
         like = user == typed if dtype.is_integer() else (user >= typed) & (user < f"{typed}\U0010ffff")
         found = scan.filter(like & (pl.col("rank") == 1)).select("user_id").head(NEAR).collect()["user_id"].to_list()
         if not found:
-            cold = self.run.listener(typed, 1, self.events)
+            cold = self.run.listener(typed, 1)
             return [(typed, "cold: not heard of before the cut")] if cold is not None else []
         return [(user, "") for user in found]
 
@@ -256,7 +254,7 @@ class Site:
         """A listener's history beside all lists of the run."""
         user, asked = untoken(request.path_params["user"]), request.query_params
         k = WHOLE if asked.get("k") == "all" else SHOWN
-        found = self.run.listener(user, k, self.events)
+        found = self.run.listener(user, k)
         if found is None:
             return self._no_listener(request, user)
         by = "plays" if asked.get("by") == "plays" else "latest"
@@ -275,14 +273,11 @@ class Site:
         """A track: who listens to it, what is near it, and a map of what lies around."""
         item = untoken(request.path_params["item"])
         track = self.tracks.track(item)
-        try:
-            heard, note = self.run.events_of(item, self.events, "item_id"), None
-        except DataError as error:
-            heard, note = None, f"Who played it is not known, as the log cannot be read. {error}"
-        if track.place is None and (heard is None or len(heard[0]) + len(heard[1]) == 0):
+        heard = self.run.events_of(item, "item_id")
+        if track.place is None and len(heard[0]) + len(heard[1]) == 0:
             return self._no_track(request, item)
         content = views.track(track, self.tracks, self.models, heard, (NEAR, AROUND, SHOWN))
-        return self.page(request, "track", content | {"note": note})
+        return self.page(request, "track", content)
 
     def _no_track(self, request: Request, item: str) -> Response:
         links = Links(request.scope.get("root_path", ""))
@@ -305,10 +300,10 @@ class Site:
         user, item = (untoken(request.path_params[name]) for name in ("user", "item"))
         restored = self.restored.get(SECONDS)
         if restored is None:
-            return self._wait(request, "Loading the log and the models of the run", self.restored.progress)
+            return self._wait(request, "Loading the models of the run", self.restored.progress)
         try:
             with KERNELS, threads(1):
-                told = explanation.explain(user, item, restored, events=self.events)
+                told = explanation.explain(user, item, restored)
         except DataError as error:
             return self.missing(
                 request, "Nothing to explain", [str(error), "Ids stand on the pages of listeners and tracks."]

@@ -6,10 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from tonearm.errors import DataError
-from tonearm.loading.inputs import reading
-from tonearm.loading.items import TAGS, open_items
-from tonearm.runs import directory
+from tonearm.loading.items import TAGS
 from tonearm.runs.read import Id, Run, as_id, title
 from tonearm.types import AnyArray, Float32s
 
@@ -50,7 +47,7 @@ class Tracks:
     """Every item of a run, in the order of its models.
 
     table: item_id ascending, name, genres, artists, albums, and `text`, what is searched, as `folded` writes it
-    plays: (n_items,) float32, events in train; zeros where the run has no popular source
+    plays: (n_items,) float32, events in train, or their summed weight
     note: words where names are not to be had
     """
 
@@ -60,28 +57,20 @@ class Tracks:
         self.note = note
 
     @classmethod
-    def open(cls, run: Run, items: str | None = None) -> "Tracks":
-        """Read the catalogue of a run.
-
-        items: the catalogue, where it is no longer at the place the run read it from
+    def open(cls, run: Run) -> "Tracks":
+        """The items of a run.
 
         Raises:
-            DataError: the run has no similar.parquet, which names every track of train.
+            DataError: the run holds no catalogue of its own.
         """
-        scan = run.scan(SIMILAR)
-        if scan is None:
-            raise DataError(f"{run.folder}: has no {SIMILAR}. Make the run anew.")
-        dtype = scan.collect_schema()["item_id_1"]
-        table, note = _catalogue(run, items, dtype)
-        if len(table) != run.manifest["items"]:
-            with reading(str(run.folder / SIMILAR)):
-                played = scan.filter(pl.col("rank") == 1).select(pl.col("item_id_1").alias("item_id")).collect()
-            ids = pl.concat([table.select("item_id"), played]).unique().sort("item_id")
-            table = ids.join(table, on="item_id", how="left", maintain_order="left")
+        data = run.kept.train
+        ids = data.catalogue.items.ids.rename("item_id")
+        table = data.catalogue.describe(np.arange(len(ids), dtype=np.int32)).insert_column(0, ids)
         text = pl.concat_str(
             pl.col("name").fill_null(""), pl.col("artists").list.join(" ").fill_null(""), separator="\n"
         )
-        return cls(table.with_columns(folded(text).alias("text")), _plays(run, len(table)), note)
+        note = "The run had no catalogue, so tracks are shown by their ids." if data.catalogue.bare else None
+        return cls(table.with_columns(folded(text).alias("text")), data.plays.astype(np.float32), note)
 
     def __len__(self) -> int:
         return len(self.table)
@@ -136,24 +125,3 @@ class Tracks:
         if exact is not None:
             place = np.concatenate(([exact], place[place != exact]))
         return self.at(place[:k]), len(place)
-
-
-def _catalogue(run: Run, items: str | None, dtype: pl.DataType) -> tuple[pl.DataFrame, str | None]:
-    address = items or run.manifest["inputs"].get("items")
-    columns = {"item_id": dtype, "name": pl.String()} | {tag: pl.List(pl.String) for tag in TAGS}
-    empty = pl.DataFrame(schema=columns)
-    if address is None:
-        return empty, "The run had no catalogue, so tracks are shown by their ids."
-    try:
-        table = open_items(address, dtype, drop_nulls=True)[0].table
-    except DataError as error:
-        return empty, f"Tracks are shown by their ids, as the catalogue cannot be read. {error} Name it by --items."
-    missing = [pl.lit(None, dtype=kind).alias(name) for name, kind in columns.items() if name not in table.columns]
-    return table.with_columns(missing).select(pl.col(name).cast(kind) for name, kind in columns.items()), None
-
-
-def _plays(run: Run, n: int) -> Float32s:
-    path = run.folder / "models" / "popular_model.npz"
-    value = directory.map_arrays(path).get("value") if path.is_file() else None
-    plays: Float32s = value if value is not None and len(value) == n else np.zeros(n, np.float32)
-    return plays

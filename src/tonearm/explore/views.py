@@ -34,16 +34,13 @@ def listener(found: Listener, tracks: Tracks, filter_seen: bool, by: str, number
 
     by: "latest" or "plays", the order of the history; number: of its page, from 1; size: tracks on a page
     """
-    train, test = found.train, found.test
-    heard = [] if train is None else train["item_id"].to_list()
-    chosen = [] if test is None else test["item_id"].to_list()
+    train = found.train
+    heard, chosen = train["item_id"].to_list(), found.test["item_id"].to_list()
     hits = set(chosen) - (set(heard) if filter_seen else set())
     pages = max(1, -(-len(heard) // size))
     number = min(max(number, 1), pages)
-    rows: list[dict[str, Any]] = []
-    if train is not None:
-        ordered = train.sort("plays", descending=True, maintain_order=True) if by == "plays" else train
-        rows = ordered.slice((number - 1) * size, size).to_dicts()
+    ordered = train.sort("plays", descending=True, maintain_order=True) if by == "plays" else train
+    rows = ordered.slice((number - 1) * size, size).to_dicts()
     listed = {name: table["item_id"].to_list() for name, table in found.lists.items()}
     about = tracks.of_ids(
         [*(row["item_id"] for row in rows), *chosen[:CHOSEN], *(item for items in listed.values() for item in items)]
@@ -56,13 +53,12 @@ def listener(found: Listener, tracks: Tracks, filter_seen: bool, by: str, number
     return {
         "history": [(about[row["item_id"]], row["plays"], row.get("last")) for row in rows],
         "tracks": len(heard),
-        "plays": 0 if train is None else float(train["plays"].sum()),
-        "timed": train is not None and "last" in train.columns,
-        "readable": train is not None,
+        "plays": float(train["plays"].sum()),
+        "timed": "last" in train.columns,
         "by": by,
         "number": number,
         "pages": pages,
-        "cold": train is not None and not heard,
+        "cold": not heard,
         "lists": [
             (
                 name,
@@ -79,7 +75,6 @@ def listener(found: Listener, tracks: Tracks, filter_seen: bool, by: str, number
             for item in chosen[:CHOSEN]
         ],
         "chosen_all": len(chosen),
-        "note": found.note,
         "names_note": tracks.note,
     }
 
@@ -106,7 +101,7 @@ def track(
     about: Track,
     tracks: Tracks,
     models: Models,
-    heard: tuple[pl.DataFrame, pl.DataFrame] | None,
+    heard: tuple[pl.DataFrame, pl.DataFrame],
     sizes: tuple[int, int, int],
 ) -> Content:
     """Facts, listeners, neighbours by each model, and a map of the tracks around.
@@ -115,16 +110,16 @@ def track(
     sizes: neighbours of each model, tracks on the map, listeners
     """
     near, around, shown = sizes
-    content: Content = {"track": about, "listeners": [], "train": None, "test": None, "place": None, "timed": False}
-    if heard is not None:
-        train, test = (summed(rows, "user_id") for rows in heard)
-        most = train.sort("plays", descending=True, maintain_order=True).head(shown)
-        content |= {
-            "train": (float(train["plays"].sum()), len(train)),
-            "test": (float(test["plays"].sum()), len(test)),
-            "listeners": [(row["user_id"], row["plays"], row.get("last")) for row in most.to_dicts()],
-            "timed": "last" in train.columns,
-        }
+    train, test = (summed(rows, "user_id") for rows in heard)
+    most = train.sort("plays", descending=True, maintain_order=True).head(shown)
+    content: Content = {
+        "track": about,
+        "train": (float(train["plays"].sum()), len(train)),
+        "test": (float(test["plays"].sum()), len(test)),
+        "listeners": [(row["user_id"], row["plays"], row.get("last")) for row in most.to_dicts()],
+        "timed": "last" in train.columns,
+        "place": None,
+    }
     content |= {"neighbours": [], "points": [], "share": 0.0, "size": (drawing.WIDTH, drawing.HEIGHT)}
     if about.place is None:
         return content

@@ -40,7 +40,7 @@ class Test:
     log: one row for each train user; items that neither train nor the catalogue knows come after all those that do
     cold_users: ids of the test users that train does not know, ascending
     cold: one row for each cold user, over the same items
-    unknown_items, unknown_events: distinct items that are in neither train nor the catalogue, and their events
+    new_items: ids of the items that are in neither train nor the catalogue, ascending; unknown_events: their events
     """
 
     __test__ = False
@@ -48,8 +48,13 @@ class Test:
     log: Log
     cold_users: pl.Series
     cold: Log
-    unknown_items: int
+    new_items: pl.Series
     unknown_events: int
+
+    @property
+    def unknown_items(self) -> int:
+        """How many new items there are."""
+        return len(self.new_items)
 
 
 @dataclass(frozen=True)
@@ -217,7 +222,7 @@ def gather(found: Survey, progress: Progress = no_progress) -> Loaded:
         warm, cold = settled["test"][0]
         _check_differ(train_side, test_side, log, warm)
         unknown = sum(int((side.item >= len(items)).sum()) for side in (warm, cold))
-        test = Test(warm, cold_users, cold, len(new), unknown)
+        test = Test(warm, cold_users, cold, new, unknown)
     duplicates = dict.fromkeys(found.logs, 0)
     for side, (_, n) in settled.items():
         duplicates[sides[side].log] += n

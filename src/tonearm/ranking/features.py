@@ -52,10 +52,18 @@ class Features:
     width: int
 
     @classmethod
-    def fit(cls, data: Dataset, sources: Sequence[str], filter_seen: bool, wanted: Sequence[str] = ()) -> "Features":
+    def fit(
+        cls,
+        data: Dataset,
+        sources: Sequence[str],
+        filter_seen: bool,
+        wanted: Sequence[str] = (),
+        item: Float32s | None = None,
+    ) -> "Features":
         """Count what is known of each item; groups without data (time, artists, ...) are left out.
 
         wanted: names of the features to make, as far as the data have them; none named means all
+        item: those of the items where they were counted before on the same data, as counting takes a pass over the log
 
         Raises:
             ConfigError: the data have none of them.
@@ -76,10 +84,11 @@ class Features:
             raise ConfigError(
                 f"the data have none of ranker.features ({', '.join(wanted)}). Name one of {', '.join(names)}."
             )
-        item_columns = _item_features(data, filter_seen)
-        item = np.zeros((data.n_items, len(item_columns)), np.float32)
-        for column, values in enumerate(item_columns.values()):
-            item[:, column] = values
+        if item is None:
+            item_columns = _item_features(data, filter_seen)
+            item = np.zeros((data.n_items, len(item_columns)), np.float32)
+            for column, values in enumerate(item_columns.values()):
+                item[:, column] = values
         popularity = np.log1p(data.plays, dtype=np.float32)
         return cls(tuple(names[c] for c in columns), item, popularity, tags, own, columns, len(names))
 

@@ -78,9 +78,13 @@ class Recommender:
         search: Search,
         k: int,
         threads: int = 0,
+        item: Float32s | None = None,
     ) -> "Recommender":
-        """A recommender for what was learnt from some data."""
-        features = Features.fit(data, [source.name for source in fitted], search.filter_seen, ranker.names)
+        """A recommender for what was learnt from some data.
+
+        item: features of the items where they were counted before
+        """
+        features = Features.fit(data, [source.name for source in fitted], search.filter_seen, ranker.names, item)
         return cls(fitted, features, ranker, None if shaper is None else shaper.knowing(fitted), search, k, threads)
 
     def under(self, shaper: Shaper | None) -> "Recommender":

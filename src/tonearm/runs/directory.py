@@ -15,7 +15,7 @@ import shutil
 import struct
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
@@ -32,6 +32,9 @@ MANIFEST = "manifest.json"
 
 BASE = "base"
 """In a model's file: the source whose file has the arrays that are not in this one."""
+
+ALIGNMENT, ZIP64 = 0xD935, 20
+"""In a zip file: the mark of a field that only fills a gap, as in Android, and the bytes of a large member's sizes."""
 
 SUFFIX = ".tonearm-partial"
 """How names of temporary files and folders end."""
@@ -285,11 +288,17 @@ def read_json(path: Path) -> dict[str, Any]:
     return tree
 
 
-def save_arrays(path: Path, arrays: dict[str, AnyArray]) -> None:
-    """Arrays as an npz file; nothing in it is pickled."""
+def save_arrays(path: Path, arrays: Mapping[str, AnyArray]) -> None:
+    """Arrays as an npz file that can be mapped: nothing is pickled or compressed, and each is aligned to 64 bytes."""
     path.parent.mkdir(exist_ok=True)
-    with path.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
+    with path.open("wb") as file, zipfile.ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
+            member = zipfile.ZipInfo(f"{name}.npy")
+            header = 30 + len(member.filename.encode()) + ZIP64 + 4
+            gap = -(file.tell() + header) % 64
+            member.extra = struct.pack("<HH", ALIGNMENT, gap) + bytes(gap)
+            with archive.open(member, "w", force_zip64=True) as stream:
+                np.lib.format.write_array(stream, np.asanyarray(array), allow_pickle=False)
 
 
 def load_arrays(path: Path) -> dict[str, AnyArray]:
@@ -299,7 +308,7 @@ def load_arrays(path: Path) -> dict[str, AnyArray]:
 
 
 def map_arrays(path: Path) -> dict[str, AnyArray]:
-    """What `save_arrays` wrote, left on the disk until it is looked at: read-only memory maps.
+    """What `save_arrays` wrote, left on the disk until it is looked at: memory maps whose changes stay in memory.
 
     Raises:
         DataError: the file cannot be read, or is compressed.
@@ -319,7 +328,8 @@ def map_arrays(path: Path) -> dict[str, AnyArray]:
                 size = int(np.prod(shape))
                 flat: AnyArray = np.empty(size, dtype)
                 if flat.nbytes > 0:
-                    flat = np.memmap(path, dtype, "r", file.tell(), (size,))
+                    # not read-only, for which kernels would be compiled anew
+                    flat = np.asarray(np.memmap(path, dtype, "c", file.tell(), (size,)))
                 shaped = flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)
                 arrays[member.filename.removesuffix(".npy")] = shaped
     except (OSError, ValueError, zipfile.BadZipFile) as error:

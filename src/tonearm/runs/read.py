@@ -1,4 +1,4 @@
-"""Look into a finished run: a few rows of its lists, and names from the files that it was made of.
+"""Look into a finished run: a few rows of its lists, histories, and names.
 
 Nothing is loaded whole: lists hold a hundred rows for each user, and a run may have more than a million users.
 """
@@ -6,22 +6,22 @@ Nothing is loaded whole: lists hold a hundred rows for each user, and a run may 
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
-from tonearm.data.times import parse_moment, to_seconds
+from tonearm.data.log import Log
+from tonearm.data.vocabulary import Vocabulary
 from tonearm.errors import DataError
-from tonearm.loading.count import DataOptions, kept_rows
 from tonearm.loading.files import local_path
-from tonearm.loading.inputs import find_column, is_id, open_events, open_input, reading
-from tonearm.loading.items import open_items
+from tonearm.loading.inputs import reading
 from tonearm.runs import directory
+from tonearm.runs.data import Kept
 from tonearm.runs.lists import FILES, POPULAR, POPULAR_FILE
-
-FACTS = {"name": pl.String(), "genres": pl.List(pl.String), "artists": pl.List(pl.String)}
+from tonearm.types import Int64s
 
 EXAMPLES = 5
 """Ids that a message about an unknown one names."""
@@ -48,12 +48,6 @@ class Run:
         """
         folder = local_path(str(folder))
         return cls(folder, directory.read_json(directory.open_run(folder) / directory.MANIFEST))
-
-    @property
-    def today(self) -> datetime | None:
-        """Events later than this were in the future; None in runs that did not write it down."""
-        said = self.manifest.get("today")
-        return None if said is None else parse_moment(said)
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -102,25 +96,20 @@ class Run:
             wanted = (pl.col(column) == typed) & (pl.col("rank") <= k) if typed is not None else pl.lit(False)
             return table.filter(wanted).collect().sort("rank")
 
+    @cached_property
+    def kept(self) -> Kept:
+        """The log and the catalogue that it holds."""
+        return Kept(self.folder, self.manifest)
+
     def describe(self, ids: Sequence[Id]) -> tuple[dict[Id, dict[str, Any]], str | None]:
-        """name, genres and artists of items by id, and words where they are not to be had."""
-        address = self.manifest["inputs"].get("items")
-        if address is None:
+        """name, genres, artists and albums of items by id, and words where none has any."""
+        catalogue = self.kept.train.catalogue
+        if catalogue.bare:
             return {}, "The run had no catalogue, so items are shown by their ids."
-        if not ids:
-            return {}, None
-        try:
-            return _facts(address, list(dict.fromkeys(ids))), None
-        except DataError as error:
-            return {}, f"Items are shown by their ids: the catalogue cannot be read any more ({error})"
-
-    def has_event(self, item: Id, events: str | None = None) -> bool:
-        """Whether the log, or the test set of a ready-made split, has an event of an item.
-
-        events: the log, where it is no longer at the place the run read it from
-        """
-        name = "test" if "test" in self.manifest["inputs"] else "events"
-        return len(self._events(name, None if name == "test" else events, "item_id", item)) > 0
+        places = {item: catalogue.items.place(item) for item in dict.fromkeys(ids)}
+        known = {item: place for item, place in places.items() if place is not None}
+        about = catalogue.describe(np.array([*known.values()], np.int32)).to_dicts()
+        return dict(zip(known, about, strict=True)), None
 
     def unknown(self, what: str, column: str, file: str, given: Id) -> str:
         """Words for an id that the run does not have, with some that it has in a column of one of its lists."""
@@ -142,57 +131,41 @@ class Run:
         found: list[Id] = after.head(EXAMPLES).collect()[column].to_list()
         return found or ids.head(EXAMPLES).collect()[column].to_list()
 
-    def events_of(
-        self, value: Id, events: str | None = None, column: str = "user_id"
-    ) -> tuple[pl.DataFrame, pl.DataFrame]:
+    def events_of(self, value: Id, column: str = "user_id") -> tuple[pl.DataFrame, pl.DataFrame]:
         """One user's or one item's events in train and in test: the other id, time (seconds) and weight as the log has.
 
-        events: the log, where it is no longer at the place the run read it from
         column: user_id or item_id
 
         Raises:
-            DataError: the log cannot be read.
+            DataError: the run holds no histories.
         """
-        if "train" in self.manifest["inputs"]:
-            return self._events("train", events, column, value), self._events("test", None, column, value)
-        rows = self._events("events", events, column, value)
-        test = pl.col("time") >= to_seconds(parse_moment(self.manifest["test_from"]))
-        return rows.filter(~test), rows.filter(test)
+        data, test = self.kept.train, self.kept.test
+        find = self._of_user if column == "user_id" else self._of_item
+        train = find(data.log, data.users, value)
+        if test is None:
+            return train, train.clear()
+        parts = [find(test.log, data.users, value), find(test.cold, Vocabulary(test.cold_users), value)]
+        return train, next((rows for rows in parts if len(rows)), parts[0]) if column == "user_id" else pl.concat(parts)
 
-    def listener(self, user: Id, k: int, events: str | None = None) -> "Listener | None":
-        """What the run and its log hold of a user; None where neither knows one of that id.
+    def _of_user(self, log: Log, users: Vocabulary, value: Id) -> pl.DataFrame:
+        place = _place(users, value)
+        own = slice(0, 0) if place is None else slice(int(log.start[place]), int(log.stop[place]))
+        return _events({"item_id": self.kept.item_ids(log.item[own])}, log, own)
 
-        events: the log, where it is no longer at the place the run read it from
-        """
+    def _of_item(self, log: Log, users: Vocabulary, value: Id) -> pl.DataFrame:
+        place = self.kept.item_place(value)
+        own = np.flatnonzero(log.item == place) if place is not None else np.empty(0, np.int64)
+        user = (np.searchsorted(log.start, own, side="right") - 1).astype(np.int32)
+        return _events({"user_id": users.decode(user)}, log, own)
+
+    def listener(self, user: Id, k: int) -> "Listener | None":
+        """What the run holds of a user; None where neither its lists nor its log know one of that id."""
         lists = {name: rows for name, rows in self.lists_of(user, k).items() if len(rows)}
-        try:
-            train, test = (summed(rows, "item_id") for rows in self.events_of(user, events))
-        except DataError as error:
-            note = f"No history and no hits, as the log cannot be read. {error} Name it by --events."
-            if not lists:
-                return None
-            return Listener(lists | {POPULAR: self._popular_for([], k)}, None, None, note)
+        train, test = (summed(rows, "item_id") for rows in self.events_of(user))
         if not lists and len(test) == 0:
             return None
         heard = train["item_id"].to_list()
-        return Listener(lists | {POPULAR: self._popular_for(heard, k)}, train, test, None)
-
-    def _events(self, name: str, address: str | None, column: str, value: Id) -> pl.DataFrame:
-        """The events of one id in one of the run's logs that its data rules kept."""
-        events = open_events(address or self.manifest["inputs"][name])
-        rules = DataOptions(**self.config.get("data", {}))
-        rows = kept_rows(events, rules, to_seconds(self.today or datetime.now(UTC) + timedelta(hours=14)), None)
-        typed = as_id(value, rows.collect_schema()[column])
-        wanted = pl.col(column) == typed if typed is not None else pl.lit(False)
-        with reading(events.input.address):
-            found = rows.filter(wanted).collect()
-        items = self.manifest["inputs"].get("items")
-        if items is not None and rules.on_orphan == "drop":
-            known = open_items(items, events.item_type, rules.on_null == "drop")[0].ids
-            found = found.filter(pl.col("item_id").is_in(known.implode()))
-        if events.timed and rules.drops_repeats(self.manifest["found"]["logs"][name].get("days", False)):
-            found = found.unique(maintain_order=True)
-        return found.drop(column)
+        return Listener(lists | {POPULAR: self._popular_for(heard, k)}, train, test)
 
     def _popular_for(self, heard: Sequence[Id], k: int) -> pl.DataFrame:
         """The popular list as a user sees it who heard some items."""
@@ -207,13 +180,12 @@ class Listener:
     """One user of a run.
 
     lists: item_id and rank of the first entries of each list, by name; the popular list as this user sees it
-    train, test: as `summed` makes them, item by item; None where the log cannot be read, and `note` says why
+    train, test: as `summed` makes them, item by item
     """
 
     lists: dict[str, pl.DataFrame]
-    train: pl.DataFrame | None
-    test: pl.DataFrame | None
-    note: str | None
+    train: pl.DataFrame
+    test: pl.DataFrame
 
 
 def summed(rows: pl.DataFrame, column: str) -> pl.DataFrame:
@@ -246,18 +218,11 @@ def as_id(value: Id, dtype: pl.DataType) -> Id | None:
         return None
 
 
-def _facts(address: str, ids: list[Id]) -> dict[Id, dict[str, Any]]:
-    source = open_input(address, ("item_id", *FACTS))
-    column = find_column(source, "item_id")
-    if column is None or not is_id(source.schema[column]):
-        raise DataError(f"{address}: no column item_id")
-    dtype = source.schema[column] if source.schema[column].is_integer() else pl.String()
-    typed = pl.Series([t for t in (as_id(value, dtype) for value in ids) if t is not None], dtype=dtype)
-    facts = [
-        pl.col(name).cast(kind) if name in source.schema else pl.lit(None, dtype=kind).alias(name)
-        for name, kind in FACTS.items()
-    ]
-    rows = source.scan().select(pl.col(column).cast(dtype).alias("item_id"), *facts)
-    with reading(address):
-        found = rows.filter(pl.col("item_id").is_in(typed.implode())).collect()
-    return {row["item_id"]: row for row in found.to_dicts()}
+def _place(ids: Vocabulary, value: Id) -> int | None:
+    typed = as_id(value, ids.ids.dtype)
+    return None if typed is None else ids.place(typed)
+
+
+def _events(ids: dict[str, pl.Series], log: Log, own: slice | Int64s) -> pl.DataFrame:
+    more = {"time": log.time, "weight": log.weight}
+    return pl.DataFrame(ids | {name: values[own] for name, values in more.items() if values is not None})
