@@ -4,7 +4,8 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -16,6 +17,7 @@ from tonearm.terminal.signals import exit_code, stopping
 
 if TYPE_CHECKING:
     from tonearm.config import Config
+    from tonearm.pipeline import Inputs
 
 app = App(
     name="tonearm",
@@ -66,6 +68,15 @@ class LogOptions:
     test: str | None = None
     """The set to measure by that belongs to train."""
 
+    columns: str | None = None
+    """What the tables call their columns, as in user=UserID,item=sku,time=ts,weight=n; and those of the catalogue."""
+
+    def inputs(self) -> "Inputs":
+        """Where they are, without what their columns are called."""
+        from tonearm.pipeline import Inputs as Files
+
+        return Files(self.events, self.items, self.test_from, self.train, self.test)
+
 
 @app.command
 def run(
@@ -104,16 +115,14 @@ def run(
     from tonearm.runs.directory import check_free
 
     check_free(out, overwrite)
-    options = _config(config, settings, preset)
+    options = _config(config, settings, preset, log.columns)
     from tonearm.evaluation.words import shown
-    from tonearm.pipeline import Inputs
     from tonearm.pipeline import run as run_pipeline
     from tonearm.runs.tracking import Tracker
     from tonearm.show import next_steps
 
-    inputs = Inputs(**asdict(log))
     tracker = None if mlflow is None else Tracker.open(mlflow)
-    metrics = run_pipeline(inputs, out, options, overwrite=overwrite, show=not quiet)
+    metrics = run_pipeline(log.inputs(), out, options, overwrite=overwrite, show=not quiet)
     say(shown(metrics, _width(), verbose))
     if (out / "report.html").exists():
         say(f"Report: {out / 'report.html'}")
@@ -145,7 +154,7 @@ def check(
     from tonearm.loading.check import check as check_inputs
     from tonearm.loading.check import render
 
-    options = _config(config, settings)
+    options = _config(config, settings, columns=log.columns)
     logs = {name: path for name, path in (("events", log.events), ("train", log.train), ("test", log.test)) if path}
     checked = check_inputs(logs, log.items, None if log.test_from is None else parse_moment(log.test_from), options)
     say(render(checked))
@@ -211,6 +220,7 @@ def evaluate(
     k: Annotated[tuple[int, ...], Parameter(negative="")] = (5, 10, 20, 100),
     filter_seen: bool = True,
     seed: int = 0,
+    columns: str | None = None,
     out: Place | None = None,
     verbose: bool = False,
 ) -> None:
@@ -232,6 +242,8 @@ def evaluate(
         Leave what a user had heard out of their truth.
     seed
         Seed of the bootstrap.
+    columns
+        What the files call their columns, as in user=UserID,item=sku.
     out
         Write the metrics as JSON to this file.
     verbose
@@ -239,11 +251,13 @@ def evaluate(
     """
     from tonearm.evaluation.summary import evaluate_files
     from tonearm.evaluation.words import shown
+    from tonearm.loading.columns import parse_columns
     from tonearm.runs.directory import check_free, to_json, write_whole
 
     if out is not None:
         check_free(out)
-    metrics = evaluate_files(lists, truth, train, items, ks=k, filter_seen=filter_seen, seed=seed)
+    names = parse_columns(columns or "")
+    metrics = evaluate_files(lists, truth, train, items, ks=k, filter_seen=filter_seen, seed=seed, columns=names)
     say(shown(metrics, _width(), verbose))
     if out is not None:
         write_whole(out, to_json(metrics))
@@ -313,11 +327,10 @@ def tune(
     quiet
         Print nothing while it goes on.
     """
-    from tonearm.pipeline import Inputs
     from tonearm.tune import RULE, study_file
     from tonearm.tune import tune as search
 
-    inputs, options = Inputs(**asdict(log)), _config(config, settings, preset)
+    inputs, options = log.inputs(), _config(config, settings, preset, log.columns)
     try:
         verdicts = search(inputs, out, options, minutes=minutes, trials=trials, show=not quiet)
     except KeyboardInterrupt as stop:
@@ -439,10 +452,14 @@ def _width() -> int:
     return console().width
 
 
-def _config(path: Path | None, settings: tuple[str, ...], preset: str = "default") -> "Config":
+def _config(
+    path: Path | None, settings: tuple[str, ...], preset: str = "default", columns: str | None = None
+) -> "Config":
     from tonearm.config import load_config
+    from tonearm.loading.columns import parse_columns
 
-    return load_config(path, settings, preset)
+    named = [f"data.columns.{ours}={dumps(theirs)}" for ours, theirs in parse_columns(columns or "").items()]
+    return load_config(path, (*named, *settings), preset)
 
 
 def main() -> None:

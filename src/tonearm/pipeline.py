@@ -105,7 +105,7 @@ def run(
         with stages.stage("load"):
             loaded = inputs.load(config, stages.progress)
             stages.say(in_a_line(loaded.found))
-            shaper = config.shape.fit(loaded.train, inputs.items)
+            shaper = config.shape.fit(loaded.train, inputs.items, columns=config.data.columns)
         assert loaded.test is not None
         allowed = None if shaper is None else shaper.allowed
         ranker, earlier = learn_to_rank(loaded.train, config, stages)

@@ -13,7 +13,8 @@ import pytest
 
 from tonearm.errors import DataError
 from tonearm.loading.count import DataOptions
-from tonearm.loading.inputs import open_events, open_input
+from tonearm.loading.events import open_events
+from tonearm.loading.inputs import open_input
 from tonearm.loading.load import Loaded, load_all, load_events
 from tonearm.pipeline import Inputs
 

@@ -1,5 +1,6 @@
 """Lists in a file of anybody's making: one of each user, or one for everybody."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,12 +19,14 @@ from tonearm.types import Int32s, Int64s
 class Listed:
     """The lists of a file, best first.
 
+    columns: those of the file
     users: who has a list; None for one list that is everybody's
     items: all items of the lists
     indptr, item: (n_users + 1,) int64 and (n_entries,) int32 into `items`; one row where the list is everybody's
     """
 
     address: str
+    columns: tuple[str, ...]
     users: Vocabulary | None
     items: Vocabulary
     indptr: Int64s
@@ -56,35 +59,42 @@ class Listed:
         return Lists(indptr, index[self.item[place]], np.zeros(len(place), np.float32))
 
 
-def read_lists(address: str) -> Listed:
+def read_lists(address: str, columns: Mapping[str, str] | None = None) -> Listed:
     """Read item_id, rank or score (rank counts where both are there), and user_id unless the list is everybody's.
+
+    columns: what the file calls its columns, as data.columns
 
     Raises:
         DataError: a column is missing or of the wrong type, an id, rank or score is null, a list holds an item twice,
             or the ranks of a list are not 1, 2, 3 and so on.
     """
-    source = open_input(address, ("user_id", "item_id", "rank", "score"))
+    source = open_input(address, ("user_id", "item_id", "rank", "score"), columns)
     place, ranked = _place(source)
-    columns = {"item_id": _id(source, "item_id"), "place": place}
+    picked = {"item_id": _id(source, "item_id"), "place": place}
     if find_column(source, "user_id") is not None:
-        columns["user_id"] = _id(source, "user_id")
-    elif not ranked or "score" in source.schema:
+        picked["user_id"] = _id(source, "user_id")
+    elif not ranked or find_column(source, "score") is not None:
         raise DataError(
             f"{address}: no column user_id. It has {', '.join(source.schema)}. Rename the one that is meant; only a "
             "file of item_id and rank, as top_popular.parquet, is one list for everybody."
         )
     with reading(address):
-        rows = source.scan().select(**columns).collect()
+        rows = source.scan().select(**picked).collect()
     _check_rows(address, rows)
     items = Vocabulary.of(rows["item_id"])
-    users = Vocabulary.of(rows["user_id"]) if "user_id" in columns else None
+    users = Vocabulary.of(rows["user_id"]) if "user_id" in picked else None
     item = items.encode(rows["item_id"])
     user = users.encode(rows["user_id"]) if users is not None else np.zeros(len(rows), np.int32)
     values = rows["place"].to_numpy()
     order = np.lexsort((item, values, user))
     lengths = np.bincount(user, minlength=1 if users is None else len(users))
     listed = Listed(
-        address, users, items, np.concatenate(([0], np.cumsum(lengths))).astype(np.int64), item[order].astype(np.int32)
+        address,
+        tuple(source.schema),
+        users,
+        items,
+        np.concatenate(([0], np.cumsum(lengths))).astype(np.int64),
+        item[order].astype(np.int32),
     )
     if ranked:
         _check_dense(listed, values[order])
@@ -105,14 +115,14 @@ def _id(source: Input, name: str) -> pl.Expr:
 
 def _place(source: Input) -> tuple[pl.Expr, bool]:
     """What to sort by, ascending, and whether it is a rank."""
-    by = next((c for c in ("rank", "score") if c in source.schema), None)
-    if by is None:
+    by, column = next(((c, found) for c in ("rank", "score") if (found := find_column(source, c))), ("", ""))
+    if not column:
         raise DataError(
             f"{source.address}: neither rank nor score. It has {', '.join(source.schema)}. Add the one you have."
         )
-    if not source.schema[by].is_numeric():
-        raise DataError(f"{source.address}: {by} is of type {source.schema[by]} and must be a number. Cast it.")
-    place = pl.col(by).cast(pl.Float64)
+    if not source.schema[column].is_numeric():
+        raise DataError(f"{source.address}: {column} is of type {source.schema[column]} and must be a number. Cast it.")
+    place = pl.col(column).cast(pl.Float64)
     return (place, True) if by == "rank" else (-place, False)
 
 

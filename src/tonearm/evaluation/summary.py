@@ -17,6 +17,7 @@ from tonearm.evaluation.lists_file import Listed, read_lists
 from tonearm.evaluation.meters import KS, ListMeter, cold_users, describe_items, ks_within, left_out_ks, with_stranger
 from tonearm.evaluation.repeats import parts_of
 from tonearm.evaluation.words import warnings
+from tonearm.loading.count import DataOptions
 from tonearm.loading.load import Loaded, gather, survey
 from tonearm.types import Float64s
 
@@ -206,6 +207,7 @@ def evaluate_files(
     filter_seen: bool = True,
     seed: int = 0,
     resamples: int = 1000,
+    columns: Mapping[str, str] | None = None,
 ) -> Metrics:
     """Measure any lists file against any truth file; the content of a `metrics.json` with one list in it.
 
@@ -215,15 +217,17 @@ def evaluate_files(
         heard, and what needs plays or histories is null
     items: the catalogue, for coverage, Gini and diversity; without it these go by the items of train, or are null
     ks: those above the length of the longest list are left out
+    columns: what the files call their columns, as data.columns
 
     Raises:
         DataError: a column is missing or of the wrong type, an id is null, a list holds an item twice or has gaps in
             its ranks, train and truth are the same, or lists and truth have no user or no item in common.
     """
-    listed = read_lists(str(lists))
+    listed = read_lists(str(lists), columns)
     logs = {"events": str(truth)} if train is None else {"train": str(train), "test": str(truth)}
     catalogue = None if items is None else str(items)
-    loaded = gather(survey(logs, catalogue, None, learning=False))
+    options = DataOptions(columns=dict(columns or {}))
+    loaded = gather(survey(logs, catalogue, None, options, learning=False, others=[listed.columns]))
     _check_common(listed, loaded, str(truth))
     data, cold, depth = loaded.train, None, ks_within(ks, listed.longest)
     if loaded.test is None:

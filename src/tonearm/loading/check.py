@@ -60,7 +60,7 @@ def check(
             loaded = gather(seen, progress)
             found = loaded.found
             check_window(loaded.train, config.split)
-            config.shape.fit(loaded.train, items)
+            config.shape.fit(loaded.train, items, columns=config.data.columns)
         except TonearmError as error:
             errors += str(error).split("\n")
     return Checked(found, errors, found.notes or notes(found))
@@ -99,6 +99,8 @@ def _log_table(name: str, log: LogFound) -> Table:
     _row(table, "kept", log.kept)
     _row(table, "first", log.first)
     _row(table, "last", log.last)
+    if log.unit is not None:
+        _row(table, "times read as", f"{log.unit} since 1970")
     if renamed:
         _row(table, "columns read", ", ".join(renamed))
     return table

@@ -24,6 +24,9 @@ KINDS = {
 EVENTS = ("user_id", "item_id", "started_at", "weight")
 ITEMS = ("item_id", "name", "genres", "artists", "albums")
 
+NAMED = tuple(dict.fromkeys((*EVENTS, *ITEMS, "rank", "score")))
+"""Columns that may go by another name."""
+
 ALIASES = {"item_id": ("track_id",), "started_at": ("timestamp", "datetime")}
 """Other names that a column may come under; the first name is preferred where both are there."""
 
@@ -38,7 +41,7 @@ def parse_columns(text: str) -> dict[str, str]:
         ConfigError: it is not written so.
     """
     columns: dict[str, str] = {}
-    for part in text.split(","):
+    for part in text.split(",") if text else ():
         ours, equals, theirs = (piece.strip() for piece in part.partition("="))
         if not (ours and equals and theirs):
             raise ConfigError(f"--columns {text}: write it as user=UserID,item=sku,time=ts.")
@@ -55,8 +58,8 @@ def full_names(columns: Mapping[str, str]) -> dict[str, str]:
     full: dict[str, str] = {}
     for ours, theirs in columns.items():
         name = SHORT.get(ours, ours)
-        known = [*SHORT, *(name for name in dict.fromkeys((*EVENTS, *ITEMS)) if name not in SHORT.values())]
-        if name not in (*EVENTS, *ITEMS):
+        known = [*SHORT, *(name for name in NAMED if name not in SHORT.values())]
+        if name not in NAMED:
             raise ConfigError(f"columns: there is no column '{ours}' to name.{suggest(ours, known)}")
         if name in full:
             raise ConfigError(f"columns: {name} is named twice, as '{full[name]}' and as '{theirs}'. Leave one out.")

@@ -9,7 +9,8 @@ import polars as pl
 from tonearm.data.times import DAY, to_moment, to_seconds
 from tonearm.loading.columns import full_names
 from tonearm.loading.count_ids import count_ids
-from tonearm.loading.inputs import Events, reading
+from tonearm.loading.events import Events
+from tonearm.loading.inputs import reading
 from tonearm.options import options
 
 EARLIEST, LATEST = -(2**31), 2**31 - 1

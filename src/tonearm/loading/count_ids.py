@@ -5,7 +5,8 @@ import polars as pl
 
 from tonearm.errors import DataError
 from tonearm.kernels import events as kernels
-from tonearm.loading.inputs import Events, batches
+from tonearm.loading.events import Events
+from tonearm.loading.inputs import batches
 
 WIDEST = 50_000_000
 """Integer ids that span at most this many numbers are counted in one array; others are grouped by hashing."""

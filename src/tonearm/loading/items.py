@@ -50,13 +50,18 @@ class CatalogueFound:
 
 
 def open_items(
-    given: Source, like: pl.DataType | None, drop_nulls: bool, columns: Mapping[str, str] | None = None
+    given: Source,
+    like: pl.DataType | None,
+    drop_nulls: bool,
+    columns: Mapping[str, str] | None = None,
+    text: bool = False,
 ) -> tuple[Items, CatalogueFound]:
     """Read a catalogue.
 
     like: the type of the log's item ids, which the catalogue's are cast to; None to keep their own
     drop_nulls: leave rows without item_id out instead of raising
     columns: as `open_input`
+    text: the log is text, so that its ids may be strings that look like integers
 
     Raises:
         DataError: not readable; no item_id; wrong types; null or repeated ids; ids that the log's type cannot hold.
@@ -76,7 +81,7 @@ def open_items(
     rows = len(table)
     _check_distinct(address, table)
     table = table.filter(pl.col("item_id").is_not_null())
-    table = table.with_columns(_like(address, table["item_id"], like)).sort("item_id")
+    table = table.with_columns(_like(source, table["item_id"], like, text)).sort("item_id")
     if table["item_id"].dtype == pl.UInt64 and len(table) and int(table["item_id"][-1]) > 2**63 - 1:
         raise DataError(f"{address}: item_id goes up to {table['item_id'][-1]}, above 2^63 - 1. Cast it to strings.")
     table = table.with_columns(_cleaned(table[name]) for name in TAGS if name in columns)
@@ -140,10 +145,11 @@ def _columns(source: Input) -> dict[str, str]:
     return columns
 
 
-def _like(address: str, ids: pl.Series, like: pl.DataType | None) -> pl.Series:
-    if not ids.dtype.is_integer():
+def _like(source: Input, ids: pl.Series, like: pl.DataType | None, text: bool) -> pl.Series:
+    address = source.address
+    if not ids.dtype.is_integer() or (source.text and like == pl.String):
         ids = ids.cast(pl.String)
-    if like is None or ids.dtype == like:
+    if like is None or ids.dtype == like or (text and ids.dtype == pl.String):
         return ids
     if ids.dtype.is_integer() != like.is_integer():
         raise DataError(

@@ -4,11 +4,10 @@ A log is read in batches, first to count the events of each user and item, then 
 place. At no time is there a table of all events beside the one array of 64-bit keys that they are ordered by.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TypeVar
 
 import numpy as np
 import polars as pl
@@ -20,8 +19,10 @@ from tonearm.data.vocabulary import Vocabulary
 from tonearm.errors import ConfigError, DataError
 from tonearm.loading.columns import unused
 from tonearm.loading.count import EARLIEST, LATEST, Census, DataOptions, census_problems, kept_rows, take_census
-from tonearm.loading.inputs import Events, Fingerprint, Source, fingerprint, open_events, require_time, shown
-from tonearm.loading.items import CatalogueFound, Items, lay_out, open_items
+from tonearm.loading.events import Events, require_time
+from tonearm.loading.inputs import Fingerprint, Source, fingerprint, shown
+from tonearm.loading.items import CatalogueFound, Items, lay_out
+from tonearm.loading.open_all import attempt, open_all
 from tonearm.loading.sort_events import Room, pour, settle
 from tonearm.loading.summary import Found, log_found, notes, side_found, test_found
 from tonearm.progress import Progress, no_progress
@@ -29,8 +30,6 @@ from tonearm.terminal.words import counted
 from tonearm.types import Int32s
 
 __all__ = ["DataOptions", "Loaded", "Survey", "Test", "gather", "load_all", "load_events", "load_ready_made", "survey"]
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -142,11 +141,13 @@ def survey(
     options: DataOptions | None = None,
     today: datetime | None = None,
     learning: bool = True,
+    others: Sequence[Iterable[str]] = (),
 ) -> Survey:
     """Open and count the inputs; whatever is wrong with them is listed in the result.
 
     logs: {"events": source}, or {"train": source, "test": source}
     learning: train must be enough to learn from, and not only to measure by
+    others: columns of further tables, which options.columns may speak of
 
     Raises:
         ConfigError: another set of logs, or a cut for sets that are already cut.
@@ -162,21 +163,16 @@ def survey(
         raise ConfigError(f"test_from is {test_from}, and times reach from 1932 to 2068. Choose one within the log.")
     now = to_seconds(today or datetime.now(UTC) + timedelta(hours=14))
     problems: list[str] = []
-    columns = options.columns
-    opened = {name: _try(problems, partial(open_events, source, columns)) for name, source in logs.items()}
-    leading = next(iter(opened.values()))
-    like = leading.item_type if leading is not None else None
-    drop = options.on_null == "drop"
-    read = _try(problems, partial(open_items, items, like, drop, columns)) if items is not None else None
+    opened, read = open_all(logs, items, options, problems)
     if not problems:
         tables = [*(events.input for events in opened.values() if events), *([read[0].input] if read else [])]
-        problems += unused(columns, [table.schema for table in tables])
+        problems += unused(options.columns, [*(table.schema for table in tables), *others])
     catalogue = read[0].ids if read is not None else None
     counted: dict[str, tuple[Events, Census]] = {}
     for name, events in opened.items():
-        if events is None or (cut is not None and not _try(problems, partial(require_time, events))):
+        if events is None or (cut is not None and not attempt(problems, partial(require_time, events))):
             continue
-        census = _try(problems, partial(take_census, events, cut, options, now, catalogue))
+        census = attempt(problems, partial(take_census, events, cut, options, now, catalogue))
         if census is not None:
             counted[name] = (events, census)
             problems += census_problems(events, census, options, now)
@@ -397,15 +393,6 @@ def _fingerprints(found: Survey) -> tuple[Fingerprint, ...]:
     if found.items is not None and found.catalogue is not None:
         prints.append(fingerprint(found.items.input, found.catalogue.rows))
     return tuple(prints)
-
-
-def _try(problems: list[str], step: Callable[[], T]) -> T | None:
-    """The result of a step, or None after noting what went wrong."""
-    try:
-        return step()
-    except DataError as error:
-        problems += str(error).split("\n")
-        return None
 
 
 def _load(

@@ -10,7 +10,8 @@ from tonearm.data.log import Log
 from tonearm.data.vocabulary import Vocabulary
 from tonearm.errors import DataError
 from tonearm.kernels import events as kernels
-from tonearm.loading.inputs import Events, batches, reading
+from tonearm.loading.events import Events
+from tonearm.loading.inputs import batches, reading
 from tonearm.progress import Progress
 from tonearm.types import Float32s, Int32s, Int64s
 

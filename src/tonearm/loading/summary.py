@@ -10,7 +10,7 @@ from tonearm.data.log import Log
 from tonearm.data.times import to_moment
 from tonearm.kernels import events as kernels
 from tonearm.loading.count import Census, DataOptions
-from tonearm.loading.inputs import Events
+from tonearm.loading.events import Events
 from tonearm.loading.items import CatalogueFound
 from tonearm.terminal.words import counted
 from tonearm.types import Int64s
@@ -28,6 +28,7 @@ class LogFound:
     first, last: times of the first and last row kept
     days: times are days, so that a repeated row is a repeat listen
     undated: rows of 1970-01-01, which a missing time often turns into
+    unit: what times count since 1970 where they are numbers
     """
 
     path: str
@@ -44,6 +45,7 @@ class LogFound:
     last: str | None
     days: bool
     undated: int
+    unit: str | None = None
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,7 @@ def log_found(events: Events, census: Census, options: DataOptions, duplicates: 
         last=_text(census.last),
         days=census.days,
         undated=census.undated,
+        unit=events.unit,
     )
 
 
@@ -197,6 +200,8 @@ def notes(found: Found) -> list[str]:
     """What is worth a look and stops nothing, a sentence each."""
     said = []
     for log in found.logs.values():
+        if log.unit is not None:
+            said.append(f"{log.path}: {log.columns['started_at']} is read as {log.unit} since 1970, as its size tells.")
         repeats = "day" if log.days else "time"
         for n, one, many, what, rule in (
             (log.null_rows, "lacks", "lack", "a value that is needed", "on_null"),

@@ -1,6 +1,6 @@
 """Lists of ids, labels and times from outside, as they concern the items of a catalogue."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -8,8 +8,9 @@ import polars as pl
 from tonearm.data.catalogue import Tags
 from tonearm.data.vocabulary import Vocabulary
 from tonearm.errors import DataError
+from tonearm.loading.events import seconds
 from tonearm.loading.files import local_path
-from tonearm.loading.inputs import Source, find_column, is_id, open_input, reading, seconds
+from tonearm.loading.inputs import Source, find_column, is_id, open_input, reading
 from tonearm.types import Bools, Int32s
 
 
@@ -50,16 +51,16 @@ def ids_of(address: str, option: str) -> pl.Series:
     return _table(address, []).to_series()
 
 
-def bounds_of(source: Source, at: int) -> tuple[pl.Series, Bools]:
+def bounds_of(source: Source, at: int, columns: Mapping[str, str] | None = None) -> tuple[pl.Series, Bools]:
     """Ids of a table, and whether a moment (in seconds) lies within the bounds of each."""
-    table = _table(source, ["available_from", "available_until"])
+    table = _table(source, ["available_from", "available_until"], columns)
     lower, upper = (table[name] for name in ("available_from", "available_until"))
     return table["item_id"], ((lower <= at).fill_null(True) & (upper > at).fill_null(True)).to_numpy()
 
 
-def _table(source: Source, times: list[str]) -> pl.DataFrame:
+def _table(source: Source, times: list[str], columns: Mapping[str, str] | None = None) -> pl.DataFrame:
     """item_id of a table as strings, and some times in seconds, null where a column is missing."""
-    opened = open_input(source, ("item_id", *times))
+    opened = open_input(source, ("item_id", *times), columns)
     address = opened.address
     item = find_column(opened, "item_id")
     if item is None or not is_id(opened.schema[item]):
@@ -73,9 +74,9 @@ def _table(source: Source, times: list[str]) -> pl.DataFrame:
     for name in given:
         if not isinstance(opened.schema[name], pl.Date | pl.Datetime):
             raise DataError(f"{address}: {name} is of type {opened.schema[name]}, and must be a date or a datetime.")
-    columns = [
+    picked = [
         (seconds(name, opened.schema) if name in given else pl.lit(None, dtype=pl.Int64)).alias(name) for name in times
     ]
     with reading(address):
-        rows = opened.scan().select(pl.col(item).cast(pl.String).alias("item_id"), *columns).collect()
+        rows = opened.scan().select(pl.col(item).cast(pl.String).alias("item_id"), *picked).collect()
     return rows.filter(pl.col("item_id").is_not_null())

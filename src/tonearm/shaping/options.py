@@ -82,12 +82,17 @@ class Shape:
             parse_moment(self.available_at)
 
     def fit(
-        self, data: Dataset, items: Source | None = None, masks: Mapping[str, Bools] | None = None
+        self,
+        data: Dataset,
+        items: Source | None = None,
+        masks: Mapping[str, Bools] | None = None,
+        columns: Mapping[str, str] | None = None,
     ) -> "Shaper | None":
         """What the rules mean for each item; None where no rule is set.
 
         items: the catalogue, for availability = "items"
         masks: those of an earlier shaper, so that no file is read; None makes them
+        columns: what the catalogue calls its columns, as data.columns
 
         Raises:
             ConfigError: a rule that must never be broken needs what the data lack, or such rules leave no item.
@@ -96,7 +101,7 @@ class Shape:
         notes: list[str] = []
         catalogue = data.catalogue
         if masks is None:
-            masks = self._masks(data, items, notes)
+            masks = self._masks(data, items, columns, notes)
         limits = {
             name: tags if self._on(name, tags, notes) else None
             for name, tags in (("per_artist", catalogue.artists), ("per_album", catalogue.albums))
@@ -122,12 +127,14 @@ class Shape:
             shaper = replace(shaper, notes=(*notes, "shape.diversity goes by ALS factors: no item has a genre"))
         return shaper if shaper.rules or shaper.notes else None
 
-    def _masks(self, data: Dataset, items: Source | None, notes: list[str]) -> dict[str, Bools]:
+    def _masks(
+        self, data: Dataset, items: Source | None, columns: Mapping[str, str] | None, notes: list[str]
+    ) -> dict[str, Bools]:
         """hard rule -> (n_items,) bool, what it lets pass."""
         found = {
             "blocked": self._blocked(data.catalogue, notes),
             "allowed": self._allowed(data.catalogue, notes),
-            "available": self._available(data, items, notes),
+            "available": self._available(data, items, columns, notes),
             "only": self._only(data.catalogue),
         }
         masks = {name: mask for name, mask in found.items() if mask is not None}
@@ -182,7 +189,9 @@ class Shape:
             named[index[index >= 0]] = True
         return named
 
-    def _available(self, data: Dataset, items: Source | None, notes: list[str]) -> Bools | None:
+    def _available(
+        self, data: Dataset, items: Source | None, columns: Mapping[str, str] | None, notes: list[str]
+    ) -> Bools | None:
         """(n_items,) whether an item may be shown at the moment; None where there are no bounds."""
         if self.availability is None:
             return None
@@ -194,7 +203,7 @@ class Shape:
                 "shape.availability needs a moment, and the log has no started_at. Set shape.available_at to one."
             )
         at = data.now if self.available_at is None else to_seconds(parse_moment(self.available_at))
-        ids, inside = bounds_of(source, at)
+        ids, inside = bounds_of(source, at, columns)
         index = encode(data.catalogue.items, ids)
         count_unknown("shape.availability", ids, index < 0, "ids", notes)
         bounded, allowed = np.zeros(data.n_items, np.bool_), np.zeros(data.n_items, np.bool_)

@@ -1,0 +1,56 @@
+"""Open the log and the catalogue of one data set, so that the ids of one are those of the other."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TypeVar
+
+from tonearm.errors import DataError
+from tonearm.loading.count import DataOptions
+from tonearm.loading.events import Events, open_events
+from tonearm.loading.inputs import Source
+from tonearm.loading.items import CatalogueFound, Items, open_items
+
+T = TypeVar("T")
+
+
+def open_all(
+    logs: Mapping[str, Source], items: Source | None, options: DataOptions, problems: list[str]
+) -> tuple[dict[str, Events | None], tuple[Items, CatalogueFound] | None]:
+    """The logs and the catalogue; None in place of what cannot be opened, after noting why in `problems`."""
+    columns = options.columns
+    opened = {name: attempt(problems, partial(open_events, source, columns)) for name, source in logs.items()}
+    opened = _alike(opened, "user_id", False)
+    opened = _alike(opened, "item_id", False)
+    leading = next(iter(opened.values()))
+    like = leading.item_type if leading is not None else None
+    drop = options.on_null == "drop"
+    read = (
+        attempt(problems, partial(open_items, items, like, drop, columns, leading is not None and leading.input.text))
+        if items is not None
+        else None
+    )
+    if read is not None and not read[0].ids.dtype.is_integer():
+        opened = _alike(opened, "item_id", True)
+    return opened, read
+
+
+def _alike(logs: dict[str, Events | None], name: str, strings: bool) -> dict[str, Events | None]:
+    """Logs of text whose ids look like integers, with these ids as strings where another table's are.
+
+    strings: the catalogue's are
+    """
+    if not (strings or any(log is not None and not log.whole(name) for log in logs.values())):
+        return logs
+    return {
+        key: log.as_text(name) if log is not None and log.input.text and log.whole(name) else log
+        for key, log in logs.items()
+    }
+
+
+def attempt(problems: list[str], step: Callable[[], T]) -> T | None:
+    """The result of a step, or None after noting what went wrong."""
+    try:
+        return step()
+    except DataError as error:
+        problems += str(error).split("\n")
+        return None
