@@ -294,7 +294,7 @@ def test_lists_by_score_rank_as_lists_by_rank(tmp_path: Path) -> None:
 BAD: list[tuple[Columns, Columns, str]] = [
     ({"user_id": ["ann"], "rank": [1]}, TRUTH, "no column item_id. It has user_id, rank"),
     ({"user_id": ["ann"], "item_id": [7]}, TRUTH, "neither rank nor score"),
-    ({"user_id": ["ann"], "item_id": [7], "rank": ["first"]}, TRUTH, "rank is of type String and must be a number"),
+    ({"user_id": ["ann"], "item_id": [7], "rank": ["first"]}, TRUTH, "1 of 1 rows have a rank that is not a number"),
     ({"user_id": ["ann"], "item_id": [7.5], "rank": [1]}, TRUTH, "item_id is of type Float64"),
     (
         {"user_id": ["ann", None], "item_id": [7, 5], "rank": [1, 1]},

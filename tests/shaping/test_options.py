@@ -144,7 +144,7 @@ def test_availability_from_a_file_of_its_own(data: Dataset, tmp_path: Path) -> N
     with pytest.raises(DataError, match="neither available_from nor available_until"):
         Shape(availability=str(path)).fit(data)
     pl.DataFrame({"item_id": [3], "available_from": ["soon"]}).write_parquet(path)
-    with pytest.raises(DataError, match="available_from is of type String"):
+    with pytest.raises(DataError, match="available_from that is not a date such as"):
         Shape(availability=str(path)).fit(data)
     with pytest.raises(ConfigError, match="needs a catalogue"):
         Shape(availability="items").fit(data, None)
