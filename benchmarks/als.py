@@ -1,25 +1,27 @@
 """ALS against implicit, in turn in one process from the same start, and against what the machine can do at best.
 
-python benchmarks/als.py [--rounds 3] [--large] [--factors 50 128] [--threads N]
+python benchmarks/als.py [--rounds 3] [--large] [--factors 50 128] [--threads N] [--save als]
 
 Figures are medians over rounds of the median iteration's wall time, the first left out, kernels compiled beforehand.
 Objectives are computed by one function for both. Floors, measured in the same run: the multiply-adds of ours at the
 rate of a loop of nothing else, and one reading of the held rows in the order of the matrix.
 """
 
-import argparse
 import os
 import statistics
+import sys
 import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numba
 import numpy as np
 from implicit.cpu.als import AlternatingLeastSquares
 from scipy import sparse
 
+import figures
 from tonearm.kernels.als.csr import Csr, multiply, transpose_csr
 from tonearm.kernels.als.fit import Factors, fit_als
 from tonearm.kernels.als.optimum import fit_optimum
@@ -147,7 +149,9 @@ def fit_ours(
     return found, statistics.median(np.diff(marks))
 
 
-def case(by_user: Csr, by_item: Csr, factors: int, alpha: float, cg_steps: int, rounds: int, iterations: int) -> str:
+def case(
+    by_user: Csr, by_item: Csr, factors: int, alpha: float, cg_steps: int, rounds: int, iterations: int
+) -> list[Any]:
     """One row of the table."""
     x0, y0 = random_start(by_user, by_item, factors)
     value = by_user.value if by_user.value is not None else np.ones(len(by_user.index), np.float32)
@@ -181,14 +185,11 @@ def case(by_user: Csr, by_item: Csr, factors: int, alpha: float, cg_steps: int, 
     floor = max(arithmetic, gather_floor(by_user, by_item, factors))
     mine, theirs = statistics.median(own), statistics.median(other)
     kind = "all 1" if by_user.value is None else f"weighted, {cg_steps} steps"
-    return (
-        f"| {by_user.n_rows:,} × {by_user.n_columns:,} × {len(by_user.index):,} | {factors} | {kind} | {mine:.3f} | "
-        f"{theirs:.3f} | {theirs / mine:.1f} | {a:.6g} | {b:.6g} | {mine / floor:.1f} | "
-        f"{memory[0]:.0f} | {memory[1]:.0f} |"
-    )
+    size = f"{by_user.n_rows:,} × {by_user.n_columns:,} × {len(by_user.index):,}"
+    return [size, factors, kind, mine, theirs, theirs / mine, f"{a:.6g}", f"{b:.6g}", mine / floor, *memory]
 
 
-def to_objective(by_user: Csr, by_item: Csr, factors: int, rounds: int, iterations: int = 15) -> str:
+def to_objective(by_user: Csr, by_item: Csr, factors: int, rounds: int, iterations: int = 15) -> list[Any]:
     """Time to the objective of implicit's fifteen iterations when all confidences are 1."""
     plays = sparse.csr_matrix(
         (np.ones(len(by_user.index), np.float32), by_user.index, by_user.indptr),
@@ -208,16 +209,22 @@ def to_objective(by_user: Csr, by_item: Csr, factors: int, rounds: int, iteratio
     ours(30)
     passes = next(n for n, loss in enumerate(found[0].losses, 1) if loss <= goal)
     mine = statistics.median(seconds(lambda: ours(passes)) for _ in range(rounds))
-    a = objective(by_user, found[0].user, found[0].item, 1.0)
-    return (
-        f"{by_user.n_rows:,} × {by_user.n_columns:,}, {factors} factors, all 1: {iterations} iterations of implicit "
-        f"reach {goal:.6g} in {theirs:.1f} s; ours {a:.6g} in {mine:.2f} s and {passes} passes: {theirs / mine:.0f} ×"
-    )
+    return [f"{by_user.n_rows:,} × {by_user.n_columns:,}", factors, mine, passes, theirs, theirs / mine]
+
+
+HEADS = [
+    *(("users × items × pairs", ""), ("d", ",.0f"), ("values", ""), ("ours s/iteration", ".3f"), ("implicit", ".3f")),
+    *(("ratio", ".1f"), ("objective", ""), ("implicit's", ""), ("× floor", ".1f"), ("MB", ",.0f"), ("its MB", ",.0f")),
+]
+OPTIMUM = [
+    *(("users × items", ""), ("d", ",.0f"), ("ours s", ".2f"), ("passes", ",.0f"), ("implicit s", ".1f")),
+    ("ratio", ",.0f"),
+]
 
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = figures.parser(__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--large", action="store_true", help="also 100,000 users × 1,000,000 items × 20 M")
     parser.add_argument("--factors", type=int, nargs="+", default=[50, 128])
@@ -230,12 +237,8 @@ def main() -> None:
     if options.threads:
         numba.set_num_threads(options.threads)
     print(f"{numba.get_num_threads()} threads; load {os.getloadavg()[0]:.1f}\n")
-    print(
-        "| users × items × pairs | d | values | ours s/iteration | implicit | ratio | objective | implicit's "
-        "| × floor | MB | implicit's |"
-    )
-    print("|---|---|---|---|---|---|---|---|---|---|---|")
-    notes: list[str] = []
+    rows: list[list[Any]] = []
+    optima: list[list[Any]] = []
     for size in (SMALL, LARGE) if options.large else (SMALL,):
         by_user = make_log(*size)
         ones = Csr(by_user.indptr, by_user.index, None, by_user.n_columns)
@@ -243,10 +246,13 @@ def main() -> None:
             by_item = transpose_csr(matrix)
             for factors in options.factors:
                 steps = 2 if matrix.value is not None else 1
-                print(case(matrix, by_item, factors, 1.0, steps, options.rounds, options.iterations), flush=True)
+                rows.append(case(matrix, by_item, factors, 1.0, steps, options.rounds, options.iterations))
+                print(*rows[-1], file=sys.stderr)
             if matrix.value is None:
-                notes += [to_objective(matrix, by_item, factors, options.rounds) for factors in options.factors]
-    print("\n" + "\n".join(notes))
+                optima += [to_objective(matrix, by_item, factors, options.rounds) for factors in options.factors]
+    figures.tell(HEADS, rows, options.save)
+    print("\nTo the objective of implicit's fifteen iterations, all confidences 1:\n")
+    figures.tell(OPTIMUM, optima, options.save and f"{options.save}-optimum")
 
 
 if __name__ == "__main__":

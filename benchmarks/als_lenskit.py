@@ -1,6 +1,7 @@
 """ALS against LensKit's, from the same start on the same data, LensKit in a process of its own.
 
 python benchmarks/als_lenskit.py [--factors 50] [--iterations 5] [--rounds 3] [--threads N]
+                                 [--save als-lenskit]
 
 LensKit's confidence is 1 + weight × rating, so with rating = value − 1 / α and weight = α, or no ratings and
 weight = α − 1, its objective is ours to the letter. It solves each row exactly, by Cholesky. Seconds an iteration:
@@ -8,9 +9,9 @@ ours the median over rounds, LensKit's over iterations, one before them not coun
 of iterations are computed by one function for both.
 """
 
-import argparse
 import os
 import statistics
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+import figures
 from als import REGULARIZATION, SMALL, fit_ours, make_log, objective, random_start
 from peer import ask, is_missing
 from tonearm.kernels.als.csr import Csr, transpose_csr
@@ -54,7 +56,7 @@ def lenskit(
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = figures.parser(__doc__)
     parser.add_argument("--factors", type=int, nargs="+", default=[50])
     parser.add_argument("--iterations", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=3)
@@ -66,8 +68,7 @@ def main() -> None:
     if options.threads:
         numba.set_num_threads(options.threads)
     print(f"{numba.get_num_threads()} threads; load {os.getloadavg()[0]:.1f}; {options.iterations} iterations\n")
-    print("| users × items × pairs | d | confidence | steps | ours s/iter | LensKit | ratio | objective | LensKit's |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    rows: list[list[Any]] = []
     plays = make_log(*options.size)
     ones = Csr(plays.indptr, plays.index, None, plays.n_columns)
     for matrix, alpha in ((plays, 2.0), (ones, 41.0)):
@@ -83,12 +84,15 @@ def main() -> None:
                 ]
                 mine = statistics.median(spent for _, spent in fits)
                 reached = objective(matrix, fits[0][0].user, fits[0][0].item, alpha)
-                print(
-                    f"| {matrix.n_rows:,} × {matrix.n_columns:,} × {len(matrix.index):,} | {factors} "
-                    f"| {'2 × plays' if matrix.value is not None else 'all 41'} | {steps} | {mine:.3f} | {theirs:.3f} "
-                    f"| {theirs / mine:.1f} | {reached:.6g} | {goal:.6g} |",
-                    flush=True,
+                size = f"{matrix.n_rows:,} × {matrix.n_columns:,} × {len(matrix.index):,}"
+                confidence = "2 × plays" if matrix.value is not None else "all 41"
+                rows.append(
+                    [size, factors, confidence, steps, mine, theirs, theirs / mine, f"{reached:.6g}", f"{goal:.6g}"]
                 )
+                print(*rows[-1], file=sys.stderr)
+    heads = [("users × items × pairs", ""), ("d", ",.0f"), ("confidence", ""), ("steps", ",.0f")]
+    heads += [("ours s/iter", ".3f"), ("LensKit", ".3f"), ("ratio", ".1f"), ("objective", ""), ("LensKit's", "")]
+    figures.tell(heads, rows, options.save)
 
 
 if __name__ == "__main__":

@@ -1,18 +1,18 @@
 """Content lists against a brute-force product, in turn in one process: the same profiles, the same cosines.
 
-python benchmarks/content.py EVENTS ITEMS TEST_FROM [--users 2000] [--rounds 3]
+python benchmarks/content.py EVENTS ITEMS TEST_FROM [--users 2000] [--rounds 3] [--save content]
 
 Brute force multiplies every user's genre profile with every item's genre vector by the linear algebra library, 500
 users at a time, and takes the 100 best unseen ones by a partial sort. Scores are compared place by place.
 """
 
-import argparse
 import statistics
 import time
 
 import numpy as np
 from scipy.sparse import csr_array
 
+import figures
 from tonearm import Config, Inputs
 from tonearm.data.dataset import Block
 from tonearm.progress import no_progress
@@ -41,8 +41,8 @@ def brute_force(model: ContentModel, block: Block) -> Float32s:
 
 
 def main() -> None:
-    """Print one line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    """Print the table."""
+    parser = figures.parser(__doc__)
     parser.add_argument("events")
     parser.add_argument("items")
     parser.add_argument("test_from")
@@ -64,10 +64,15 @@ def main() -> None:
     assert (np.diff(ours.indptr) == K).all(), "a list came up short"
     same = np.isclose(ours.score.reshape(len(block), K), theirs, atol=1e-5).mean()
     mine, peer = (len(block) / statistics.median(times) for times in (own, other))
-    print(
-        f"{len(block):,} users × {len(model.order):,} items, {len(model.set_indptr) - 1:,} genre sets: ours "
-        f"{mine:,.0f} users/s, brute force {peer:,.0f}: {mine / peer:.0f} ×; {same:.4%} of scores the same"
-    )
+    log = f"{len(block):,} users, {len(model.order):,} items, {len(model.set_indptr) - 1:,} genre sets"
+    heads = [
+        ("log", ""),
+        ("ours, users/s", ",.0f"),
+        ("brute force", ",.0f"),
+        ("ratio", ",.0f"),
+        ("scores the same", ".2%"),
+    ]
+    figures.tell(heads, [[log, mine, peer, mine / peer, float(same)]], options.save)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
 python benchmarks/figures.py           write the tables of README and docs anew
 python benchmarks/figures.py --check   only say which are stale; exits with 1 then
 
-A table stands in a page between `<!-- figures: NAME -->` and `<!-- end of figures -->`. A benchmark writes its results
-by `save`. A value is a number, a text, a list of numbers, or a difference with its interval: {"value", "low", "high"}.
+A table stands in a page between `<!-- figures: NAME -->` and `<!-- end of figures -->`. A benchmark prints its table by
+`tell`, and with --save NAME keeps it as results/NAME.json. A value is a number, a text, a list of numbers, or a
+difference with its interval: {"value", "low", "high"}.
 """
 
 import argparse
@@ -15,7 +16,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,28 @@ def save(
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return result
+
+
+def parser(about: str | None) -> argparse.ArgumentParser:
+    """The command line of a benchmark: its docstring's first line, and --save."""
+    found = argparse.ArgumentParser(description=(about or "").partition("\n")[0])
+    found.add_argument("--save", metavar="NAME", help="keep the figures as benchmarks/results/NAME.json")
+    return found
+
+
+def tell(heads: Sequence[tuple[str, str]], rows: Iterable[Sequence[Any]], keep: str | None = None) -> None:
+    """Print a table, and keep its figures where they have a name.
+
+    heads: of each column, with how its numbers are shown, or nothing; rows: a value for each column
+    """
+    columns: dict[str, dict[str, str]] = {}
+    for head, how in heads:
+        key = same = re.sub(r"[^\w@]+", "_", head.lower()).strip("_") or "what"
+        while key in columns:
+            key = f"{same}_{len(columns)}"
+        columns[key] = {"head": head} | ({"as": how} if how else {})
+    every = [{key: cell for key, cell in zip(columns, row, strict=True) if cell is not None} for row in rows]
+    print(table({"columns": columns, "rows": every} if keep is None else save(keep, columns, every)), end="")
 
 
 def machine() -> str:
@@ -114,9 +137,9 @@ def _commit() -> str:
 
 def main() -> None:
     """Write the pages, or say which are stale."""
-    parser = argparse.ArgumentParser(description="Write the tables of README and docs from benchmarks/results.")
-    parser.add_argument("--check", action="store_true")
-    check = parser.parse_args().check
+    line = argparse.ArgumentParser(description="Write the tables of README and docs from benchmarks/results.")
+    line.add_argument("--check", action="store_true")
+    check = line.parse_args().check
     for page in stale():
         if check:
             raise SystemExit(f"{page.relative_to(ROOT)} is not current. Run python benchmarks/figures.py.")

@@ -1,6 +1,6 @@
 """How seconds and memory of every stage grow with the log, from the stage tables of finished runs.
 
-python benchmarks/growth.py RUN RUN ...
+python benchmarks/growth.py RUN RUN ... [--save growth]
 
 Runs in order of size. Behind each stage stand its seconds and peak MB in each run, and the exponent between the last
 two: the power of the number of events that the seconds grow with.
@@ -8,9 +8,10 @@ two: the power of the number of events that the seconds grow with.
 
 import json
 import math
-import sys
 from pathlib import Path
 from typing import Any
+
+import figures
 
 
 def joined(stages: list[dict[str, Any]]) -> dict[str, tuple[float, float]]:
@@ -23,27 +24,28 @@ def joined(stages: list[dict[str, Any]]) -> dict[str, tuple[float, float]]:
     return out
 
 
-def exponent(small: float, large: float, growth: float) -> str:
-    """The power p with large = small · growth^p."""
-    return f"{math.log(large / small) / math.log(growth):.2f}" if small > 0.05 and large > 0 else ""
+def exponent(small: float, large: float, growth: float) -> float | None:
+    """The power p with large = small · growth^p; None where the seconds say nothing."""
+    return math.log(large / small) / math.log(growth) if small > 0.05 and large > 0 else None
 
 
-def main(folders: list[Path]) -> None:
+def main() -> None:
     """Print the table."""
-    manifests = [json.loads((folder / "manifest.json").read_text(encoding="utf-8")) for folder in folders]
+    parser = figures.parser(__doc__)
+    parser.add_argument("runs", nargs="+", type=Path)
+    options = parser.parse_args()
+    manifests = [json.loads((run / "manifest.json").read_text(encoding="utf-8")) for run in options.runs]
     events = [manifest["found"]["train"]["events"] for manifest in manifests]
     tables = [joined(manifest["stages"]) for manifest in manifests]
-    print("| stage | " + " | ".join(f"{n:,} train events: s, MB" for n in events) + " | exponent |")
-    print("|---|" + "---|" * (len(events) + 1))
+    for one in tables:
+        one["all"] = sum(seconds for seconds, _ in one.values()), max(peak for _, peak in one.values())
+    rows: list[list[Any]] = []
     for name in tables[-1]:
-        cells = [f"{table[name][0]:.1f}, {table[name][1]:,.0f}" if name in table else "" for table in tables]
+        cells = [f"{one[name][0]:,.1f}, {one[name][1]:,.0f}" if name in one else None for one in tables]
         last = exponent(tables[-2].get(name, (0, 0))[0], tables[-1][name][0], events[-1] / events[-2])
-        print(f"| {name} | {' | '.join(cells)} | {last} |")
-    sums = [sum(seconds for seconds, _ in table.values()) for table in tables]
-    peaks = [max(peak for _, peak in table.values()) for table in tables]
-    cells = [f"{seconds:.0f}, {peak:,.0f}" for seconds, peak in zip(sums, peaks, strict=True)]
-    print(f"| all | {' | '.join(cells)} | {exponent(sums[-2], sums[-1], events[-1] / events[-2])} |")
+        rows.append([name, *cells, last])
+    figures.tell([("stage", ""), *((f"{n:,}", "") for n in events), ("exponent", ".2f")], rows, options.save)
 
 
 if __name__ == "__main__":
-    main([Path(name) for name in sys.argv[1:]])
+    main()

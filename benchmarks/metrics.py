@@ -1,19 +1,20 @@
 """How fast lists are measured: against ranx, in turn in one process, and at the size of the reference log.
 
-python benchmarks/metrics.py [--users 20000] [--full]
+python benchmarks/metrics.py [--users 20000] [--full] [--save metrics]
 """
 
-import argparse
 import resource
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import polars as pl
 from ranx import Qrels, Run
 from ranx import evaluate as by_ranx
 
+import figures
 from tonearm.data.catalogue import Catalogue, Tags
 from tonearm.data.lists import Lists
 from tonearm.data.log import Log, Pairs
@@ -60,7 +61,7 @@ def seconds(action: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def against_ranx(n_users: int, n_items: int = 50_000, rounds: int = 5) -> None:
+def against_ranx(n_users: int, n_items: int = 50_000, rounds: int = 5) -> list[Any]:
     """Accuracy at all ks, ours with everything beyond accuracy, and ranx; data of each is made ready beforehand."""
     rng = np.random.default_rng(0)
     train, test = make_log(rng, n_users, n_items, 55), make_log(rng, n_users, n_items, 10)
@@ -85,9 +86,7 @@ def against_ranx(n_users: int, n_items: int = 50_000, rounds: int = 5) -> None:
     worst = max(abs(expected[name] - (found[name] or 0)) for name in names)
     times = [(seconds(ours), seconds(theirs)) for _ in range(rounds)]
     mine, other = (statistics.median(column) for column in zip(*times, strict=True))
-    print(f"{len(answers):,} users, {LENGTH} items each, {len(names)} metrics, median of {rounds}, in turn:")
-    print(f"  tonearm {mine:.3f} s (and novelty, surprisal, popularity, coverage, Gini, slices)")
-    print(f"  ranx    {other:.3f} s   ratio {other / mine:.1f}   largest difference {worst:.1e}")
+    return [len(answers), mine, other, other / mine, f"{worst:.1e}"]
 
 
 def one_list(answers: Truth, train: Log, catalogue: Catalogue) -> tuple[ListMeter, float]:
@@ -129,11 +128,12 @@ def full_size() -> None:
 
 def main() -> None:
     """Run what the command line asks for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = figures.parser(__doc__)
     parser.add_argument("--users", type=int, default=20_000)
     parser.add_argument("--full", action="store_true")
     options = parser.parse_args()
-    against_ranx(options.users)
+    heads = [("users", ",.0f"), ("ours s", ".3f"), ("ranx s", ".3f"), ("ratio", ".1f"), ("largest difference", "")]
+    figures.tell(heads, [against_ranx(options.users)], options.save)
     if options.full:
         full_size()
 

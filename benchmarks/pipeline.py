@@ -1,6 +1,6 @@
 """The whole pipeline against RecTools' CandidateRankingModel, in turn, whole processes on the same log.
 
-python benchmarks/pipeline.py EVENTS ITEMS TEST_FROM OUT [--rectools .venv-rectools/bin/python] [--rounds 1]
+python benchmarks/pipeline.py EVENTS ITEMS TEST_FROM OUT [--rectools .venv-rectools/bin/python] [--rounds 1] [--save N]
 
 Both have ALS and popular as candidates, 100 of each, and lists of 100 for every user of train; ours also writes and
 measures everything that a run does, and a line below the table says what the stages without a counterpart took.
@@ -19,6 +19,8 @@ import time
 from pathlib import Path
 
 import polars as pl
+
+import figures
 
 PEER = Path(__file__).with_name("rectools_lists.py")
 K = 100
@@ -70,7 +72,7 @@ def timed(command: list[str], folder: Path) -> tuple[float, float]:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = figures.parser(__doc__)
     parser.add_argument("events")
     parser.add_argument("items")
     parser.add_argument("test_from")
@@ -91,10 +93,9 @@ def main() -> None:
     for _ in range(options.rounds):
         for name, command in commands.items():
             found[name].append(timed(command, options.out))
-    print(f"load {os.getloadavg()[0]:.1f}\n\n| pipeline | s | MB |\n|---|---|---|")
-    for name, rows in found.items():
-        seconds, peak = (statistics.median(column) for column in zip(*rows, strict=True))
-        print(f"| {name} | {seconds:.1f} | {peak:,.0f} |")
+    print(f"load {os.getloadavg()[0]:.1f}\n")
+    medians = [[name, *(statistics.median(one) for one in zip(*rows, strict=True))] for name, rows in found.items()]
+    figures.tell([("pipeline", ""), ("s", ".1f"), ("MB", ",.0f")], medians, options.save)
     stages = json.loads((options.out / "two" / "manifest.json").read_text(encoding="utf-8"))["stages"]
     alone = sum(stage["seconds"] for stage in stages if stage["name"] in OURS_ALONE)
     print(f"\n{alone:.1f} s of the last run of two sources went to {', '.join(OURS_ALONE)}")

@@ -1,17 +1,19 @@
 """How soon the command line answers: `--help`, the import, and the first line of `run` on the tiny log.
 
-python benchmarks/startup.py [--rounds 5]
+python benchmarks/startup.py [--rounds 5] [--save startup]
 
 Whole processes, medians; kernels are in the cache already. The first line of a run says what loading took.
 """
 
-import argparse
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
+
+import figures
 
 TONEARM = str(Path(sys.executable).with_name("tonearm"))
 
@@ -30,9 +32,9 @@ def to_first_line(command: list[str]) -> tuple[float, float]:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = figures.parser(__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(
             [TONEARM, "synth", "--preset", "tiny", "--out", f"{folder}/log"], check=True, capture_output=True
@@ -41,15 +43,16 @@ def main() -> None:
         run = [TONEARM, "run", *log, "--test-from", "2022-12-16", "--out", f"{folder}/run", "--overwrite"]
         to_first_line(run)
         commands = {
-            "tonearm --help": [TONEARM, "--help"],
-            "import tonearm": [sys.executable, "-c", "import tonearm; print()"],
-            "tonearm run, tiny": run,
+            "`tonearm --help`": [TONEARM, "--help"],
+            "`import tonearm`": [sys.executable, "-c", "import tonearm; print()"],
+            "`tonearm run`, tiny": run,
         }
-        print("| command | to its first line, s | to its end, s |\n|---|---|---|")
+        rows: list[list[Any]] = []
         for name, command in commands.items():
-            rows = [to_first_line(command) for _ in range(rounds)]
-            first, end = (statistics.median(column) for column in zip(*rows, strict=True))
-            print(f"| `{name}` | {first:.2f} | {end:.2f} |")
+            times = [to_first_line(command) for _ in range(options.rounds)]
+            rows.append([name, *(statistics.median(column) for column in zip(*times, strict=True))])
+    heads = [("command", ""), ("to its first line, s", ".2f"), ("to its end, s", ".2f")]
+    figures.tell(heads, rows, options.save)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Exact lists and similar items against implicit, in turn in one process, and against what the machine can do at best.
 
-python benchmarks/topk.py [--rounds 3] [--large] [--run RUN] [--threads N]
+python benchmarks/topk.py [--rounds 3] [--large] [--run RUN] [--threads N] [--save topk]
 
 Medians of wall times over rounds, kernels compiled beforehand; the ids of both are compared: the share of places that
 are the same for lists, of rows that are the same for similar items (items of one listener have nearly equal cosines to
@@ -11,17 +11,19 @@ distribution, so that no norm stands out and nothing can be left out; `--run` ta
 size stands the time to make the items ready, once for a model and all its users, which is not in the figures.
 """
 
-import argparse
 import os
 import statistics
+import sys
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numba
 import numpy as np
 from implicit.cpu.topk import topk as by_implicit
 
+import figures
 from als import peak_rate, seconds
 from tonearm.kernels.als.csr import Csr, transpose_csr
 from tonearm.kernels.als.fit import fit_als
@@ -55,17 +57,22 @@ def skewed(n_users: int, n_items: int, n_events: int) -> tuple[Float32s, Float32
     return found.user, found.item
 
 
-def row(name: str, size: str, own: list[float], other: list[float], floor: float, product: float, same: float) -> None:
+HEADS = [
+    *(("what", ""), ("size", ""), ("ours s", ".2f"), ("implicit s", ".2f"), ("ratio", ".1f"), ("× floor", ".2f")),
+    *(("product ÷ ours", ".1f"), ("same ids", ".4f")),
+]
+Row = list[Any]
+
+
+def row(name: str, size: str, own: list[float], other: list[float], floor: float, product: float, same: float) -> Row:
     """One row of the table."""
     mine, theirs = statistics.median(own), statistics.median(other)
-    print(
-        f"| {name} | {size} | {mine:.2f} | {theirs:.2f} | {theirs / mine:.1f} | {mine / floor:.2f} "
-        f"| {product / mine:.1f} | {same:.4f} |",
-        flush=True,
-    )
+    found = [name, size, mine, theirs, theirs / mine, mine / floor, product / mine, same]
+    print(*found, file=sys.stderr)
+    return found
 
 
-def lists(name: str, users: Float32s, items: Float32s, k: int, rounds: int, rate: float) -> None:
+def lists(name: str, users: Float32s, items: Float32s, k: int, rounds: int, rate: float) -> Row:
     """Top k of some users among all items."""
     threads = numba.get_num_threads()
     found: list[Int32s] = []
@@ -88,10 +95,10 @@ def lists(name: str, users: Float32s, items: Float32s, k: int, rounds: int, rate
     floor = len(users) * items.size / rate
     same = float((found[0].reshape(len(users), k) == others[0]).mean())
     size = f"{len(users):,} × {len(items):,} (once {ready:.2f})"
-    row(f"top {k}, {name}", size, own, other, floor, product, same)
+    return row(f"top {k}, {name}", size, own, other, floor, product, same)
 
 
-def similar(name: str, items: Float32s, k: int, rounds: int, rate: float) -> None:
+def similar(name: str, items: Float32s, k: int, rounds: int, rate: float) -> Row:
     """Cosine neighbours of every item; implicit's for a tenth of them, times ten."""
     unit = unit_vectors(items)
     some = unit[::10]
@@ -115,7 +122,7 @@ def similar(name: str, items: Float32s, k: int, rounds: int, rate: float) -> Non
     # implicit counts the item itself, which need not come first among equals
     same = float(np.mean([[i for i in b if i != 10 * r][:k] == a for r, (a, b) in enumerate(pairs)]))
     floor = len(unit) ** 2 * D / 2 / rate
-    row(f"similar {k}, {name}, exact", f"{len(unit):,}²", own, other, floor, product, same)
+    return row(f"similar {k}, {name}, exact", f"{len(unit):,}²", own, other, floor, product, same)
 
 
 def approximate(items: Float32s, k: int) -> None:
@@ -135,7 +142,7 @@ def approximate(items: Float32s, k: int) -> None:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = figures.parser(__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--large", action="store_true", help="also a million items")
     parser.add_argument("--run", type=Path, help="also the ALS factors of a finished run, some of its users")
@@ -148,28 +155,24 @@ def main() -> None:
     print(
         f"{numba.get_num_threads()} threads; load {os.getloadavg()[0]:.1f}; {rate / 1e9:.0f} G multiply-adds a second\n"
     )
-    print("| what | size | ours s | implicit s | ratio | × floor | product ÷ ours | same ids |")
-    print("|---|---|---|---|---|---|---|---|")
+    rows: list[Row] = []
     rng = np.random.default_rng(1)
     flat = rng.standard_normal((100_000, D), dtype=np.float32)
     visitors = rng.standard_normal((4000, D), dtype=np.float32)
-    for k in (10, 100):
-        lists("flat norms", visitors, flat, k, options.rounds, rate)
+    rows += [lists("flat norms", visitors, flat, k, options.rounds, rate) for k in (10, 100)]
     users, items = skewed(24_000, 100_000, 5_000_000)
-    for k in (10, 100):
-        lists("skewed norms", users[:4000], items, k, options.rounds, rate)
-    similar("flat", flat[:50_000], 10, options.rounds, rate)
-    similar("skewed", items[items.any(axis=1)][:50_000], 10, options.rounds, rate)
+    rows += [lists("skewed norms", users[:4000], items, k, options.rounds, rate) for k in (10, 100)]
+    rows.append(similar("flat", flat[:50_000], 10, options.rounds, rate))
+    rows.append(similar("skewed", items[items.any(axis=1)][:50_000], 10, options.rounds, rate))
     if options.large:
         users, items = skewed(100_000, 1_000_000, 20_000_000)
-        for k in (10, 100):
-            lists("skewed norms", users[:1000], items, k, options.rounds, rate)
+        rows += [lists("skewed norms", users[:1000], items, k, options.rounds, rate) for k in (10, 100)]
     if options.run is not None:
         model = load_arrays(options.run / "models" / "als_model.npz")
         users = np.random.default_rng(2).permutation(model["user_factors"][model["known_users"]])
         some = 4000 if len(model["item_factors"]) < 500_000 else 1000
-        for k in (10, 100):
-            lists("of a run", users[:some], model["item_factors"], k, options.rounds, rate)
+        rows += [lists("of a run", users[:some], model["item_factors"], k, options.rounds, rate) for k in (10, 100)]
+    figures.tell(HEADS, rows, options.save)
     approximate(items, 10)
 
 

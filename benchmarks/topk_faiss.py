@@ -1,6 +1,6 @@
 """Exact lists, similar items and approximate similar items against faiss, in a process of its own.
 
-python benchmarks/topk_faiss.py [--rounds 3] [--threads N] [--items 100000]
+python benchmarks/topk_faiss.py [--rounds 3] [--threads N] [--items 100000] [--save topk-faiss]
 
 Seconds with the building of the index, medians over rounds. Nothing is left out of the lists, by neither: faiss cannot
 leave out what a user has heard. Recall is the share of places whose product reaches the k-th best of a plain NumPy
@@ -9,9 +9,9 @@ faiss (√n or 4√n lists) whose recall is no lower; our time has the measureme
 benchmarks/topk.py.
 """
 
-import argparse
 import os
 import statistics
+import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +23,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+import figures
 from als import seconds
 from peer import ask, is_missing
 from tonearm.kernels.nearest.approximate import similar_approximate
@@ -105,7 +106,9 @@ def by_faiss(search: Search, least: Float32s, searches: list[tuple[int, list[int
     return sorted(rows)
 
 
-def row(search: Search, kind: str, rounds: int, ours: Callable[[Search], Rows], tried: list[Found] | None) -> None:
+def row(
+    search: Search, kind: str, rounds: int, ours: Callable[[Search], Rows], tried: list[Found] | None = None
+) -> list[Any]:
     """One row of the table; the peer's is the fastest of those tried with our recall, or the exact search."""
     rows: list[Rows] = []
     mine = statistics.median(seconds(lambda: rows.append(ours(search))) for _ in range(rounds))
@@ -117,11 +120,10 @@ def row(search: Search, kind: str, rounds: int, ours: Callable[[Search], Rows], 
         lists, probes = fit.lists, fit.probes
         kind += f"; faiss {probes} of {lists:,}"
     peer = by_faiss(search, least, [(lists, [probes])], rounds)[0]
-    print(
-        f"| {search.name}, {kind} | {len(search.queries):,} × {len(search.items):,} | {mine:.2f} | {peer.seconds:.2f} "
-        f"| {peer.seconds / mine:.1f} | {own:.4f} | {peer.recall:.4f} |",
-        flush=True,
-    )
+    size = f"{len(search.queries):,} × {len(search.items):,}"
+    found = [f"{search.name}, {kind}", size, mine, peer.seconds, peer.seconds / mine, own, peer.recall]
+    print(*found, file=sys.stderr)
+    return found
 
 
 def best_of_users(search: Search) -> Rows:
@@ -142,7 +144,7 @@ def approximate(search: Search, probes: int) -> Rows:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = figures.parser(__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--items", type=int, default=100_000)
@@ -153,7 +155,7 @@ def main() -> None:
         numba.set_num_threads(options.threads)
     rounds, n = options.rounds, options.items
     print(f"{numba.get_num_threads()} threads; load {os.getloadavg()[0]:.1f}\n")
-    print("| what | size | ours s | faiss s | ratio | our recall | faiss's |\n|---|---|---|---|---|---|---|")
+    rows: list[list[Any]] = []
     rng = np.random.default_rng(1)
     flat = rng.standard_normal((n, D), dtype=np.float32)
     visitors = rng.standard_normal((4000, D), dtype=np.float32)
@@ -163,14 +165,19 @@ def main() -> None:
     for warm in (best_of_users, similar, partial(approximate, probes=8)):
         warm(few)
     for name, queries, factors in (("flat", visitors, flat), ("skewed", users[:4000], items)):
-        for k in (10, 100):
-            row(Search(f"top {k}", factors, queries, k), f"{name} norms", rounds, best_of_users, None)
+        rows += [
+            row(Search(f"top {k}", factors, queries, k), f"{name} norms", rounds, best_of_users) for k in (10, 100)
+        ]
     for name, unit in (("flat", unit_vectors(flat[: n // 2])), ("skewed", known[: n // 2])):
-        row(Search("similar 10", unit, unit, 10), f"{name}, exact", rounds, similar, None)
+        rows.append(row(Search("similar 10", unit, unit, 10), f"{name}, exact", rounds, similar))
     near, root = Search("similar 10", known, known, 10), int(np.sqrt(len(known)))
     tried = by_faiss(near, near.least(), [(root, PROBES), (4 * root, PROBES)], 1)
-    for probes in (8, 24):
+    rows += [
         row(near, f"skewed, {probes} of {root:,}", rounds, partial(approximate, probes=probes), tried)
+        for probes in (8, 24)
+    ]
+    heads = [("what", ""), ("size", ""), ("ours s", ".2f"), ("faiss s", ".2f"), ("ratio", ".1f")]
+    figures.tell([*heads, ("our recall", ".4f"), ("faiss's", ".4f")], rows, options.save)
 
 
 if __name__ == "__main__":

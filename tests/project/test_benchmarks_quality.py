@@ -10,7 +10,8 @@ import polars as pl
 import pytest
 import scipy.sparse
 
-from quality import side_by_side
+import figures
+from quality import in_short, row_of_run, side_by_side
 from quality_ablation import GROUPS, own_list, without_source
 from quality_more import listed, main
 from quality_peers import Peer, best, combinations, ease_scores, first_plays, search
@@ -158,16 +159,34 @@ def test_a_feature_is_in_one_group_or_is_a_standardised_score() -> None:
     assert {name: len(found) for name, found in groups.items()} == dict.fromkeys(groups, 1)
 
 
-def test_sets_stand_side_by_side() -> None:
+def test_sets_stand_side_by_side(capsys: pytest.CaptureFixture[str]) -> None:
     effect = {"difference": 0.01, "low": -0.002, "high": 0.02}
     more = {"seconds": 9.6, "mb": 1234.5, "seeds": 3}
     named = {"label": "x", "name": "als", "ndcg": 0.09} | effect
     a = {"users": 1200, "rows": [{"label": "all", "ndcg": 0.1}, named]} | more
     b = {"users": 7, "rows": [{"label": "all", "ndcg": 0.25}]} | more
-    header, *lines = "\n".join(side_by_side({"a": a, "b": b})).splitlines()
+    figures.tell(*side_by_side({"a": a, "b": b}))
+    header, *lines = capsys.readouterr().out.splitlines()
     assert header == "|  | a, 1,200 users | b, 7 users |"
-    assert lines[:3] == ["|---|---|---|", "| all | 0.1000 | 0.2500 |", "| x | +0.0100 [-0.0020, +0.0200] als |  |"]
+    assert lines[:3] == ["|---|---|---|", "| all | .1000 | .2500 |", "| x | +.0100 [-.0020, +.0200] als |  |"]
     assert lines[-1] == "| MB | 1,234 | 1,234 |"
+
+
+def test_a_set_in_short_has_the_best_of_the_others() -> None:
+    effect = {"difference": 0.01, "low": -0.002, "high": 0.02}
+    stages = [{"seconds": 1.5, "peak_mb": 900}, {"seconds": 2.0, "peak_mb": 700}]
+    values = {"recommendations": 0.3, "ease": 0.28, "als": 0.2}
+    metrics = {
+        "lists": {name: {"recall@20": 2 * v, "ndcg@20": v} for name, v in values.items()},
+        "population": {"evaluated_users": 12},
+        "funnel": {"limits": "both"},
+        "comparisons": [{"against": n, "metric": "ndcg@20"} | effect for n in ("als", "ease")],
+    }
+    row = row_of_run("a", metrics, stages)
+    kept = {"value": 0.01, "low": -0.002, "high": 0.02}
+    assert row == ["a", 12, [0.6, 0.3], "ease", [0.56, 0.28], kept, "both", 3.5, 900]
+    peers = [{"name": name, "ndcg": ndcg} | effect for name, ndcg in (("iALS", 0.2), ("EASE", 0.25))]
+    assert in_short(row, peers, [])[3:7] == ["ease .2800", kept, "EASE .2500, +.0100 [-.0020, +.0200]", None]
 
 
 def test_first_plays_of_each_pair(window: Window) -> None:
