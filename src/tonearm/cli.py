@@ -4,9 +4,10 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from json import dumps
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter, Token
@@ -158,6 +159,11 @@ def check(
     logs = {name: path for name, path in (("events", log.events), ("train", log.train), ("test", log.test)) if path}
     checked = check_inputs(logs, log.items, None if log.test_from is None else parse_moment(log.test_from), options)
     say(render(checked))
+    if checked.columns:
+        given = {name: value for name, value in asdict(log).items() if value is not None} | {"columns": checked.columns}
+        flags = " ".join(f"--{name.replace('_', '-')} {quote(value)}" for name, value in given.items())
+        say("By their names and what they hold, the columns may be these. If so, run:")
+        say(f"  tonearm run {flags} --out run")
     if checked.errors:
         raise SystemExit(2)
 

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from tonearm.config import Config
 from tonearm.errors import TonearmError
+from tonearm.loading.guess import guess_all
 from tonearm.loading.inputs import Source
 from tonearm.loading.items import CatalogueFound
 from tonearm.loading.load import gather, survey
@@ -27,15 +28,18 @@ class Checked:
     found: the counts; train and test are None where errors kept their events from being put in order
     errors: what would stop a run
     warnings: what a run would say and go on
+    columns: what --columns seems to need, where a column is missing and another looks like it
     """
 
     found: Found
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    columns: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain dicts, lists and numbers, ready for JSON."""
-        return {"found": self.found.as_dict(), "errors": self.errors, "warnings": self.warnings}
+        said = {"errors": self.errors, "warnings": self.warnings, "columns": self.columns}
+        return {"found": self.found.as_dict(), **said}
 
 
 def check(
@@ -54,6 +58,8 @@ def check(
     config = config or Config()
     seen = survey(logs, items, test_from, config.data, today)
     errors = list(seen.problems)
+    lacking = any(" no column " in error for error in errors)
+    columns = guess_all(logs, items, config.data.columns) if lacking else None
     found = Found({name: log_found(*pair, seen.options, None) for name, pair in seen.logs.items()}, seen.catalogue)
     if not errors:
         try:
@@ -63,7 +69,7 @@ def check(
             config.shape.fit(loaded.train, items, columns=config.data.columns)
         except TonearmError as error:
             errors += str(error).split("\n")
-    return Checked(found, errors, found.notes or notes(found))
+    return Checked(found, errors, found.notes or notes(found), columns)
 
 
 def render(checked: Checked) -> RenderableType:

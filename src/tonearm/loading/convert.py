@@ -38,14 +38,18 @@ def convert(address: str, parts: Parts, kinds: Mapping[str, str], open_one: Open
     try:
         columns = {file: [c for c in kinds if c in open_one(file).collect_schema()] for file in parts.files}
         casts = casts_for(kinds, _sample(parts, columns, open_one), parts.strings)
+        # A row with too many fields is refused only where all columns are read.
+        flags = pl.QueryOptFlags(projection_pushdown=parts.form not in ("CSV", "TSV"))
         place = 0
         while place < len(made):
             file, wanted = parts.files[place], columns[parts.files[place]]
             Path(made[place]).parent.mkdir(parents=True, exist_ok=True)
             try:
-                open_one(file).select(apply(casts, wanted)).sink_parquet(made[place], compression="lz4")
+                open_one(file).select(apply(casts, wanted)).sink_parquet(
+                    made[place], compression="lz4", optimizations=flags
+                )
                 place += 1
-            except pl.exceptions.PolarsError:
+            except pl.exceptions.InvalidOperationError:  # a cast failed; what cannot be parsed is another error
                 wrong = misread(casts, address, [(inside(address, file), open_one(file)) for file in parts.files])
                 strings = [column for column in wrong if casts[column].whole]
                 if not wrong:
@@ -70,5 +74,8 @@ def _sample(parts: Parts, columns: Mapping[str, list[str]], open_one: Open) -> p
             break
         rows = open_one(file).select(new).head(SAMPLE).collect()
         found |= {column: rows[column].drop_nulls() for column in new if rows[column].null_count() < len(rows)}
+    for file in parts.files:  # columns with nothing in them
+        if new := [column for column in columns[file] if column not in found]:
+            found |= open_one(file).select(new).head(0).collect().to_dict()
     size = max((len(values) for values in found.values()), default=0)
     return pl.DataFrame({column: values.extend_constant(None, size - len(values)) for column, values in found.items()})

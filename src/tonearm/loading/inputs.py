@@ -158,10 +158,10 @@ def _files(address: str, names: dict[str, str]) -> Input:
         try:
             bare = replace(bare, separator=separator_of(bare))
             parts = fit(address, bare, lambda file: schema_of(file, bare))
-        except pl.exceptions.PolarsError as error:
-            if form in TEXTS:
-                raise malformed(address, bare, error) from error
-            raise
+        except (pl.exceptions.PolarsError, OSError) as error:
+            if form not in TEXTS or isinstance(error, PermissionError):
+                raise
+            raise malformed(address, bare, error) from error
         schema = scan(files, parts).collect_schema() if form == "parquet" else parts.schema
     return Input(address, parts, schema, names)
 
@@ -173,7 +173,7 @@ def _paths(files: Sequence[str], form: str) -> pl.LazyFrame:
 def _texts_read(opened: Input, kinds: Mapping[str, str]) -> Input:
     """Text as what its columns hold."""
     texts = {c: kind for c, kind in kinds.items() if opened.schema[c] == pl.String and kind in ("time", "number")}
-    if opened.parts.form in ("parquet", "memory") and not texts:
+    if not kinds or (opened.parts.form in ("parquet", "memory") and not texts):
         return opened
     if opened.rows is not None:
         named = opened.rows.select(list(texts))

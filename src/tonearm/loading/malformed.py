@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import polars as pl
 import pyarrow as pa
 
 from tonearm.errors import DataError
@@ -35,6 +36,8 @@ def malformed(address: str, parts: Parts, error: Exception) -> DataError:
             lines = counted(others + 1, "line")
             line, what = first
             return DataError(f"{where}: {lines} cannot be read as {parts.form} (first: line {line:,}, {what}). {_MEND}")
+    if isinstance(error, pl.exceptions.NoDataError):
+        return DataError(f"{address}: the file is empty. Write the table anew, with its columns.")
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return DataError(f"{address}: cannot be read as {parts.form} ({reason}). Write it anew.")
 

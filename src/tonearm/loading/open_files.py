@@ -52,8 +52,8 @@ def separator_of(parts: Parts) -> str:
         return "\t"
     if parts.form != "CSV":
         return ","
-    [line] = pl.scan_lines(parts.files[0], storage_options=storage_options(parts.files[0])).head(1).collect()["line"]
-    return max((",", ";", "\t", "|"), key=line.count)
+    first = pl.scan_lines(parts.files[0], storage_options=storage_options(parts.files[0])).head(1).collect()["line"]
+    return max((",", ";", "\t", "|"), key="".join(first).count)
 
 
 def schema_of(file: str, bare: Parts) -> pl.Schema:
