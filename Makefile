@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types format docs browser unit lowest screenshots bench clean
+.PHONY: demo test lint types format docs browser servers unit lowest screenshots bench clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt tools/setup.sh
 	PYTHON=$(PYTHON) bash tools/setup.sh $(VENV) '.[dev]'
@@ -47,7 +47,10 @@ types: $(VENV)/.installed
 browser:
 	bash tools/browser.sh
 
-unit: $(VENV)/.installed browser
+servers:
+	bash tools/servers.sh
+
+unit: $(VENV)/.installed browser servers
 	$(BIN)/pytest -n 2
 
 lowest:

@@ -2,7 +2,6 @@
 
 import os
 import sys
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from json import dumps
@@ -10,9 +9,11 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from cyclopts import App, CycloptsError, Parameter, Token
+from cyclopts import App, CycloptsError, Parameter
 
+from tonearm.arguments import GivenId, Place, Settings
 from tonearm.errors import ConfigError, DataError, MissingExtra, OutputError, TonearmError
+from tonearm.serving.cli import register
 from tonearm.terminal.printing import printing, say
 from tonearm.terminal.signals import exit_code, stopping
 
@@ -29,24 +30,10 @@ show = App(name="show", help="Look at one user or one item of a finished run.")
 prepare = App(name="prepare", help="Turn a known raw dump into events and items.")
 app.command(show)
 app.command(prepare)
-
-GivenId = Annotated[str, Parameter(allow_leading_hyphen=True)]
-"""An id may begin with a dash."""
-
-
-def _path(_type: object, tokens: Sequence[Token]) -> Path:
-    from tonearm.loading.files import local_path
-
-    return local_path(tokens[0].value)
-
-
-Place = Annotated[Path, Parameter(converter=_path)]
-"""A path, in which ~ is the home folder, also where the shell leaves it, as in --out=~/run."""
+register(app)
 
 Unneeded = Annotated[str | None, Parameter(show=False)]
 """Where the log or the catalogue is, for whoever still says so: a run holds all that is needed of them."""
-
-Settings = Annotated[tuple[str, ...], Parameter(name="--set", negative="", consume_multiple=False, show_default=False)]
 
 
 @Parameter(name="*")

@@ -170,11 +170,11 @@ def load_config(path: Path | None = None, overrides: Sequence[str] = (), preset:
         raise ConfigError(f"there is no preset '{preset}'.{suggest(preset, PRESETS)}")
     tree: dict[str, Any] = copy.deepcopy(PRESETS[preset])
     if path is not None:
-        _merge(tree, _read(local_path(str(path))))
+        _merge(tree, read_toml(local_path(str(path))))
         check_names(tree, Config, str(path))
     whole = copy.deepcopy(tree)
     for override in overrides:
-        _merge(whole, _parse_override(override))
+        _merge(whole, parse_setting(override))
     try:
         return config_from(whole, "--set")
     except ConfigError:
@@ -216,7 +216,12 @@ def _toml(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tree of a TOML file.
+
+    Raises:
+        ConfigError: there is no such file, or it is not TOML.
+    """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -227,10 +232,17 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: is not TOML: {error}.") from error
 
 
-def _parse_override(override: str) -> dict[str, Any]:
-    name, equals, text = override.partition("=")
+def parse_setting(
+    setting: str, flag: str = "--set", like: str = "section.option=value, such as als.factors=128"
+) -> dict[str, Any]:
+    """A setting of the command line as a tree, its value as TOML has it, or as text.
+
+    Raises:
+        ConfigError: it is not of the form NAME=VALUE.
+    """
+    name, equals, text = setting.partition("=")
     if not equals or not name.strip():
-        raise ConfigError(f"--set {override}: write it as section.option=value, such as als.factors=128.")
+        raise ConfigError(f"{flag} {setting}: write it as {like}.")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

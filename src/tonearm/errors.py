@@ -4,7 +4,8 @@ TonearmError
 ├── DataError     the input files: what, where, how many, what to do
 ├── ConfigError   a setting: unknown, of the wrong type or out of range
 ├── OutputError   the place that results go to: exists, no space, no permission
-└── MissingExtra  an optional package is not installed
+├── MissingExtra  an optional package is not installed
+└── Refused       a run does not pass the gate before it is served
 """
 
 
@@ -26,3 +27,7 @@ class OutputError(TonearmError):
 
 class MissingExtra(TonearmError):
     """A feature needs an optional package; the message names the install command."""
+
+
+class Refused(TonearmError):
+    """A run does not pass the gate; the message has the figures."""

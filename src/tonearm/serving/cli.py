@@ -1,0 +1,167 @@
+"""The commands of serving: each with its flags and their help, and what it needs imported when it runs."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, Parameter
+
+from tonearm.arguments import Place
+from tonearm.errors import MissingExtra
+from tonearm.terminal.printing import say
+
+if TYPE_CHECKING:
+    from tonearm.serving.gate import Gate
+
+GateSettings = Annotated[
+    tuple[str, ...], Parameter(name="--gate", negative="", consume_multiple=False, show_default=False)
+]
+
+
+def register(app: App) -> None:
+    """Add the commands to an app."""
+    for command in (publish, versions, rollback, serve, export):
+        app.command(command)
+
+
+def publish(
+    run: Place,
+    /,
+    *,
+    store: Place,
+    gate: GateSettings = (),
+    force: bool = False,
+    keep: int = 5,
+    event_store: str | None = None,
+) -> None:
+    """Serve a run from now on, if it passes the gate; whoever serves the store goes over to it by itself.
+
+    Parameters
+    ----------
+    run
+        A run directory.
+    store
+        The folder that tonearm serve reads; made where there is none.
+    gate
+        One bound of the gate, such as min_users=0.5 or newer=false; may be repeated.
+    force
+        Publish a run that does not pass; the store's history says so.
+    keep
+        Versions that stay, for rollback.
+    event_store
+        Where the service keeps events, and who asked to be forgotten; by default a file in the store.
+    """
+    from tonearm.serving.publish import publish as publish_run
+
+    published = publish_run(run, store, _gate(gate), force=force, keep=keep, forgotten=_forgotten(store, event_store))
+    for check in published.checks:
+        say(str(check))
+    say(f"Published {published.id}{', by force' if published.forced else ''}. Serve it: tonearm serve --store {store}")
+
+
+def versions(*, store: Place) -> None:
+    """List the versions of a store, the newest first.
+
+    Parameters
+    ----------
+    store
+        The folder that runs are published to.
+    """
+    from tonearm.serving.publish import versions as list_versions
+
+    for name, served, published, forced, run in list_versions(store).iter_rows():
+        say(f"{'*' if served else ' '} {name}  {published[:19]}{'  by force' if forced else ''}  {run}")
+
+
+def rollback(*, store: Place, to: str | None = None) -> None:
+    """Serve an earlier version again.
+
+    Parameters
+    ----------
+    store
+        The folder that runs are published to.
+    to
+        The version; by default the one before the one that is served.
+    """
+    from tonearm.serving.publish import rollback as go_back
+
+    say(f"Serving {go_back(store, to)}")
+
+
+def serve(
+    *,
+    store: Place,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    workers: int = 1,
+    keys: Place | None = None,
+    config: Place | None = None,
+    event_store: str | None = None,
+    quiet: bool = False,
+) -> None:
+    """Answer players over HTTP from the version that a store serves, and from what they play meanwhile.
+
+    Parameters
+    ----------
+    store
+        The folder that runs are published to.
+    host
+        The address to answer at; any but this machine's own needs keys.
+    port
+        The port to answer at; 0 takes a free one, which is printed.
+    workers
+        Processes that answer.
+    keys
+        A file with a key on each line, any of which lets a request in.
+    config
+        A TOML file with sections access, limits, blend.
+    event_store
+        Where events are kept: sqlite:///FILE, postgresql://… or redis://…; by default a file in the store.
+    quiet
+        Write no line for each request.
+    """
+    try:
+        from tonearm.serving.server import read_settings
+        from tonearm.serving.server import serve as answer
+    except ModuleNotFoundError as error:
+        hint = "tonearm serve needs more packages. Install them by pip install 'tonearm[serve]'."
+        raise MissingExtra(f"{hint} ({error})") from error
+    answer(read_settings(store, config, keys, event_store, log=not quiet), host, port, workers)
+
+
+def export(*, store: Place, out: Place, event_store: str | None = None) -> None:
+    """Write the events that a service took in as a parquet log, which the next run may learn from.
+
+    Parameters
+    ----------
+    store
+        The folder that runs are published to.
+    out
+        The file to write.
+    event_store
+        Where the service keeps events; by default a file in the store.
+    """
+    from tonearm.serving.events import open_events
+    from tonearm.serving.export import export as write
+
+    say(write(open_events(event_store, store), store, out))
+
+
+def _gate(settings: tuple[str, ...]) -> "Gate":
+    from tonearm.config import parse_setting
+    from tonearm.serving.gate import Gate
+
+    given: dict[str, Any] = {}
+    for setting in settings:
+        given |= parse_setting(setting, "--gate", "option=value, such as min_users=0.5")
+    return Gate(**given)
+
+
+def _forgotten(store: Place, event_store: str | None) -> set[str]:
+    from tonearm.serving.events import FILE, open_events
+
+    if event_store is None and not (store / FILE).exists():
+        return set()
+    events = open_events(event_store, store)
+    try:
+        return events.forgotten()
+    finally:
+        events.close()

@@ -1,0 +1,346 @@
+"""What each question is answered with, whatever it came by: lists, similar and popular items, histories, reasons."""
+
+import json
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, Field
+
+from tonearm.data.dataset import Block
+from tonearm.data.lists import Lists
+from tonearm.data.times import to_moment
+from tonearm.errors import DataError
+from tonearm.explanation import explain
+from tonearm.explanation.view import to_json
+from tonearm.explore.later import KERNELS
+from tonearm.kernels.machine.threads import threads
+from tonearm.options import options
+from tonearm.serving import publish
+from tonearm.serving.events import Event, EventStore
+from tonearm.serving.online import Blend, answer, with_plays
+from tonearm.serving.version import Version
+from tonearm.types import Float32s, Int32s
+
+Kind = Literal["blended", "offline", "online"]
+Source = Literal["blended", "offline", "popular"]
+Id = int | str
+
+ONLY: dict[str, Blend] = {"offline": Blend(rule="offline"), "online": Blend(rule="fused", offline=0.0)}
+"""How the lists of one kind are made."""
+
+DEEP = 200
+"""Popular items that stand for the list of a user who has none."""
+
+KEPT = 4096
+"""Answers that are kept until their user plays something more."""
+
+
+class Entry(BaseModel):
+    """One item of a list; score is null where a rule put it there, or where it fills up the list."""
+
+    rank: int
+    item_id: Id
+    name: str | None
+    score: float | None
+
+
+class Answer(BaseModel):
+    """A list, best first. source: what it was made of."""
+
+    user_id: str
+    version: str
+    variant: str
+    source: Source
+    items: list[Entry]
+
+
+class Items(BaseModel):
+    """Similar or popular items, best first."""
+
+    version: str
+    items: list[Entry]
+
+
+class Heard(BaseModel):
+    """An event of a history; at is ISO, and null in a log without time. source: the run's log, or an event since."""
+
+    item_id: Id
+    name: str | None
+    at: str | None
+    source: Literal["log", "event"]
+
+
+class History(BaseModel):
+    """What a user played, the latest first."""
+
+    user_id: str
+    version: str
+    events: list[Heard]
+
+
+class Why(BaseModel):
+    """Why a user gets an item, or why not.
+
+    rank: its place in their list now; offline: its place in the list that was published
+    details: all that `tonearm explain --json` says; null for a user whom the run did not know
+    """
+
+    user_id: str
+    item_id: Id
+    version: str
+    rank: int | None
+    offline: int | None
+    because: str
+    details: dict[str, Any] | None
+
+
+@options
+class Limits:
+    """What one request may ask for.
+
+    k: items of a list; recent: the latest events of a user that are looked at
+    """
+
+    k: Annotated[int, Field(ge=1)] = 500
+    recent: Annotated[int, Field(ge=1)] = 100
+
+
+class Unknown(DataError):
+    """An item, genre or version that is not there."""
+
+
+@dataclass(frozen=True)
+class Listener:
+    """What is known of a user.
+
+    row: in the version; −1 for one whom the run did not know, or who asked to be forgotten
+    events: the latest, oldest first; item: (n,) rows of the items of those that came after the run's log, as far as the
+        run knows them
+    """
+
+    user: str
+    row: int
+    events: Sequence[Event]
+    item: Int32s
+
+    def block(self, version: Version) -> Block:
+        """The user as the recommender takes them: what came after the log counts as played when it ended."""
+        data, n = version.data, len(self.item)
+        time = data.now + np.arange(n, dtype=np.int32)
+        seen = bool(version.run.metrics["filter_seen"])
+        return with_plays(data.log, self.row, self.item, time, data.now + n, seen)
+
+
+class Service:
+    """Answers from the version that a store serves, and from what users played since.
+
+    blend: how the two are joined; limits: what one request may ask for
+    """
+
+    def __init__(
+        self, store: Path, events: EventStore, blend: Blend | None = None, limits: Limits | None = None
+    ) -> None:
+        self.store, self.events = store, events
+        self.blend, self.limits = blend or Blend(), limits or Limits()
+        found = publish.current(store)
+        if found is None:
+            raise DataError(
+                f"{store}: nothing was published there. Publish a run by tonearm publish RUN --store {store}."
+            )
+        self.version = _warm(found)
+        self._answers: dict[tuple[Any, ...], tuple[Int32s, Float32s]] = {}
+        self._lock = threading.Lock()
+
+    def refresh(self) -> bool:
+        """Go over to the version that the store serves now; whether it is another one.
+
+        Answers that are under way keep theirs.
+        """
+        name = publish.current_id(self.store)
+        if name is None or name == self.version.id:
+            return False
+        self.version = _warm(Version.open(self.store / publish.VERSIONS / name))
+        with self._lock:
+            self._answers.clear()
+        return True
+
+    def listener(self, version: Version, user: str) -> Listener:
+        """What is known of a user now."""
+        events, forgotten = self.events.recent(user, self.limits.recent)
+        row = -1 if forgotten else version.users.place(user)
+        after = version.ended
+        found = [version.items.place(event.item_id) for event in events if event.at >= after]
+        return Listener(user, row, events, np.array([item for item in found if item >= 0], np.int32))
+
+    def at_once(self, user: str, k: int, kind: Kind = "blended") -> Answer | None:
+        """What `recommend` answers, where that is at hand: a published or a popular list; else None."""
+        version = self.version
+        who = self.listener(version, user)
+        item, score = version.listed(who.row, k)
+        if len(who.item) > 0 or (kind == "online" and who.row >= 0):
+            return None
+        if len(item) == k:
+            return self._answer(version, user, "offline", item, score)
+        found = self._answers.get(self._key(version, who, k, ONLY["offline"], 0)) if len(item) == 0 else None
+        return None if found is None else self._answer(version, user, "popular", *found)
+
+    def recommend(self, user: str, k: int, kind: Kind = "blended", genre: str | None = None) -> Answer:
+        """A user's list; an unknown user's is the popular one.
+
+        Raises:
+            Unknown: no item is of that genre.
+        """
+        version = self.version
+        who, place = self.listener(version, user), self._genre(version, genre)
+        blend = self.blend if kind == "blended" else ONLY[kind]
+        online = blend.rule != "offline" and (len(who.item) > 0 or (kind == "online" and who.row >= 0))
+        item, score = version.listed(who.row, k)
+        source: Source = "offline" if len(item) else "popular"
+        if online or len(who.item) > 0 or place or len(item) < k:
+            item, score = self._made(version, who, k, blend if online else ONLY["offline"], place)
+            source = "blended" if online else source
+        return self._answer(version, user, source, item, score)
+
+    def _answer(self, version: Version, user: str, source: Source, item: Int32s, score: Float32s) -> Answer:
+        items = entries(version, item, score)
+        return Answer(user_id=user, version=version.id, variant="", source=source, items=items)
+
+    def _made(self, version: Version, who: Listener, k: int, blend: Blend, genre: int) -> tuple[Int32s, Float32s]:
+        key = self._key(version, who, k, blend, genre)
+        with self._lock:
+            if key in self._answers:
+                return self._answers[key]
+        item, score = version.listed(who.row) if len(version.listed(who.row)[0]) else version.most_played(0, DEEP)
+        last = who.item[::-1]
+        with KERNELS, threads(1):
+            made = answer(version, who.block(version), one_list(item, score), one_list(last, None), k, blend, genre)
+        with self._lock:
+            if len(self._answers) >= KEPT:
+                self._answers.clear()
+            self._answers[key] = made.item, made.score
+        return made.item, made.score
+
+    def _key(self, version: Version, who: Listener, k: int, blend: Blend, genre: int) -> tuple[Any, ...]:
+        """What an answer depends on: the same of all of whom nothing is known."""
+        return version.id, who.row, who.item.tobytes(), k, blend, genre
+
+    def similar(self, item: str, k: int) -> Items:
+        """The items most similar to one.
+
+        Raises:
+            Unknown: the run does not know it.
+        """
+        version = self.version
+        return Items(version=version.id, items=entries(version, *version.alike(self._item(version, item), k)))
+
+    def popular(self, k: int, genre: str | None = None) -> Items:
+        """What is played most, with plays as scores.
+
+        Raises:
+            Unknown: no item is of that genre.
+        """
+        version = self.version
+        found = version.most_played(self._genre(version, genre), k)
+        return Items(version=version.id, items=entries(version, *found))
+
+    def history(self, user: str, k: int) -> History:
+        """A user's latest events: those since the run, then those of its log."""
+        version = self.version
+        who = self.listener(version, user)
+        heard = []
+        for event in reversed(who.events):
+            row = version.items.place(event.item_id)
+            known = version.items.id(row) if row >= 0 else event.item_id
+            at = datetime.fromtimestamp(event.at, UTC).isoformat()
+            heard.append(Heard(item_id=known, name=version.name(row), at=at, source="event"))
+        log = version.data.log
+        lo, hi = (int(log.start[who.row]), int(log.stop[who.row])) if who.row >= 0 else (0, 0)
+        for place in range(hi - 1, max(lo, hi - k) - 1, -1):
+            row = int(log.item[place])
+            when = None if log.time is None else f"{to_moment(int(log.time[place])).isoformat()}+00:00"
+            heard.append(Heard(item_id=version.items.id(row), name=version.name(row), at=when, source="log"))
+        return History(user_id=user, version=version.id, events=heard[:k])
+
+    def explain(self, user: str, item: str) -> Why:
+        """Why a user gets an item, or why not.
+
+        Raises:
+            Unknown: the run does not know the item.
+        """
+        version = self.version
+        row, who = self._item(version, item), self.listener(version, user)
+        now = [entry.item_id for entry in self.recommend(user, version.k).items]
+        known = version.items.id(row)
+        offline = np.flatnonzero(version.listed(who.row)[0] == row)
+        details = None
+        if who.row >= 0:
+            with KERNELS, threads(1):
+                details = json.loads(to_json(explain(version.users.id(who.row), known, version.restored)))
+        why = because(version, who, row, details)
+        return Why(
+            user_id=user,
+            item_id=known,
+            version=version.id,
+            rank=now.index(known) + 1 if known in now else None,
+            offline=int(offline[0]) + 1 if len(offline) else None,
+            because=why,
+            details=details,
+        )
+
+    def _item(self, version: Version, item: str) -> int:
+        row = version.items.place(item)
+        if row < 0:
+            raise Unknown(f"There is no item {item} in version {version.id}.")
+        return row
+
+    def _genre(self, version: Version, genre: str | None) -> int:
+        if genre is None:
+            return 0
+        if genre not in version.genres:
+            raise Unknown(f"No item is of the genre {genre} in version {version.id}.")
+        return version.genres[genre]
+
+
+def because(version: Version, who: Listener, row: int, details: dict[str, Any] | None) -> str:
+    """One sentence: what was played since comes first, then what the run has to say."""
+    if row in who.item:
+        return "Just played, so it leaves the list."
+    for last in who.item[::-1].tolist():
+        if row in version.alike(last)[0]:
+            name = version.name(last) or version.items.id(last)
+            return f"It is similar to {name}, which was played since the list was made."
+    if details is not None:
+        return str(details["because"] or details["why_not"])
+    return "The user is new to this version, so the list begins with what is popular."
+
+
+def _warm(version: Version) -> Version:
+    """Load what the first answer would wait for."""
+    with KERNELS, threads(1):
+        nobody = Listener("", -1, (), np.empty(0, np.int32)).block(version)
+        version.restored.recommender.lists(nobody)
+    return version
+
+
+def one_list(item: Int32s, score: Float32s | None) -> Lists:
+    """A block of one list."""
+    bounds = np.array([0, len(item)], np.int64)
+    return Lists(bounds, item, np.zeros(len(item), np.float32) if score is None else score)
+
+
+def entries(version: Version, item: Int32s, score: Float32s) -> list[Entry]:
+    """Items as they are answered."""
+    return [
+        Entry(
+            rank=rank,
+            item_id=version.items.id(row),
+            name=version.name(row),
+            score=None if value != value else round(value, 5),
+        )
+        for rank, (row, value) in enumerate(zip(item.tolist(), score.tolist(), strict=True), 1)
+    ]
