@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from datetime import datetime
 from io import BytesIO
+from pathlib import Path
 
 import boto3
 import numpy as np
 import polars as pl
 import pytest
 from moto.server import ThreadedMotoServer
+from tests.loading.test_forms import write
 
 from tonearm.errors import DataError
 from tonearm.loading.load import load_events
@@ -61,6 +63,27 @@ def test_a_folder_of_a_bucket(bucket: str, address: str) -> None:
     assert loaded.train.catalogue.genres is not None
     assert loaded.train.catalogue.genres.of(0) == ["rock", "pop"]
     assert [(f.rows, f.sha256) for f in loaded.fingerprints] == [(12, None), (4, None)]
+
+
+@pytest.mark.parametrize("form", [".csv", ".csv.gz", ".tsv", ".jsonl", ".arrow"])
+@pytest.mark.parametrize("address", ["log", "log/**/*{}", "log/a{}"])
+def test_other_forms_in_a_bucket(
+    bucket: str, endpoint: str, tmp_path: Path, small_events: pl.DataFrame, form: str, address: str
+) -> None:
+    client = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1")
+    name = f"other{form.replace('.', '')}"
+    client.create_bucket(Bucket=name)
+    whole = "a{}" in address
+    for key, table in (
+        ("log/a", small_events if whole else small_events[:7]),
+        ("log/2021/b", small_events[7:]),
+        ("log/_temporary/c", small_events),
+    ):
+        file = write(table, tmp_path / f"{key}{form}")
+        client.put_object(Bucket=name, Key=f"{key}{form}", Body=Path(file).read_bytes())
+    loaded = load_events(f"s3://{name}/{address.format(form)}", f"{bucket}/items.parquet", CUT, today=TODAY)
+    np.testing.assert_array_equal(loaded.train.log.item, [0, 1, 0, 1, 2, 4])
+    assert loaded.fingerprints[0].rows == 12
 
 
 @pytest.mark.parametrize("address", ["s3://plays/nowhere.parquet", "s3://plays/nowhere/", "s3://no-such/log/"])

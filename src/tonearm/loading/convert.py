@@ -61,6 +61,8 @@ def convert(address: str, parts: Parts, kinds: Mapping[str, str], open_one: Open
                 casts = {column: cast for column, cast in casts.items() if column not in strings}
                 place = 0
     except (pl.exceptions.PolarsError, OSError) as error:
+        if "://" in address:
+            raise
         raise malformed(address, parts, error) from error
     return folder, made
 

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from zoneinfo import available_timezones
@@ -127,24 +128,59 @@ def local_files(address: str) -> tuple[tuple[str, ...], str]:
     return tuple(files), _one_form(address, forms)
 
 
-def remote_files(address: str, scan: Callable[[Sequence[str], str], pl.LazyFrame]) -> tuple[tuple[str, ...], str]:
+def remote_files(address: str, scan: Callable[[str, str], pl.LazyFrame]) -> tuple[tuple[str, ...], str]:
     """The files of a remote address, itself or what its pattern or folder holds, as the store tells; and their form.
 
-    scan: rows of some files of a form, with a column `path` for the file that each row is of
+    Patterns of text stay patterns, so that nothing is read twice.
+
+    scan: rows at a pattern of a form, with a column `path` for the file that each row is of
     """
     form = form_of(address)
     if form is not None and not _PATTERN.search(address):
         return (address,), form
     if address.startswith("http"):
-        raise DataError(f"{address}: its name must end as a table's does, in {_any_form()}. Name one such file.")
-    pattern = address if _PATTERN.search(address) else address.rstrip("/") + "/**/*.parquet"
-    form = form_of(pattern) or "parquet"
-    found = scan([pattern], form).select(pl.col("path").unique()).collect(engine="streaming")["path"].to_list()
-    root = _root(pattern)
-    files = sorted(file for file in found if not _hidden(file.removeprefix(root).split("/"), pattern.split("/")))
-    if not files:
-        raise DataError(f"{address}: no .parquet file is there. Check the address.")
-    return tuple(files), form
+        packed = f"packed text also in {' or '.join(PACKED)}"
+        raise DataError(
+            f"{address}: a web server does not list its files. Name one that ends in {_any_form()}, {packed}."
+        )
+    patterns = {form or "parquet": [address]} if _PATTERN.search(address) else _patterns_within(address, scan)
+    form = _one_form(address, {form: some[0] for form, some in patterns.items()})
+    if form in TEXTS:
+        return tuple(patterns[form]), form
+    found = [
+        file
+        for pattern in patterns[form]
+        for file in scan(pattern, form).select(pl.col("path").unique()).collect(engine="streaming")["path"]
+        if not _hidden(file.removeprefix(_root(pattern)).split("/"), pattern.split("/"))
+    ]
+    if not found:
+        raise DataError(f"{address}: no {FORMS[form][0]} file is there. Check the address.")
+    return tuple(sorted(found)), form
+
+
+def is_pattern(address: str) -> bool:
+    """Whether a remote address stands for several files."""
+    return "://" in address and _PATTERN.search(address) is not None
+
+
+def visible(pattern: str, path: str) -> pl.Expr:
+    """Whether a file that a pattern found counts as data of a form; path: the column of its name."""
+    name = pl.col(path).str.strip_prefix(_root(pattern))
+    hidden = name.str.contains(r"(^|/)(\.|_[^/=]*(/|$))") if "/_" not in pattern else pl.lit(False)
+    return ~hidden
+
+
+def _patterns_within(address: str, scan: Callable[[str, str], pl.LazyFrame]) -> dict[str, list[str]]:
+    """The patterns that a remote folder has files for, by form; those of parquet where it has none."""
+    found: dict[str, list[str]] = {}
+    for form, endings in FORMS.items():
+        for ending in endings:
+            pattern = f"{address.rstrip('/')}/**/*{ending}"
+            for packed in ("", *PACKED) if form in TEXTS else ("",):
+                with suppress(pl.exceptions.PolarsError, OSError):
+                    scan(pattern + packed, form).collect_schema()
+                    found.setdefault(form, []).append(pattern + packed)
+    return found or {"parquet": [f"{address.rstrip('/')}/**/*.parquet"]}
 
 
 def fit(address: str, bare: Parts, schema_of: Callable[[str], pl.Schema]) -> Parts:

@@ -159,15 +159,15 @@ def _files(address: str, names: dict[str, str]) -> Input:
             bare = replace(bare, separator=separator_of(bare))
             parts = fit(address, bare, lambda file: schema_of(file, bare))
         except (pl.exceptions.PolarsError, OSError) as error:
-            if form not in TEXTS or isinstance(error, PermissionError):
+            if form not in TEXTS or remote or isinstance(error, PermissionError):
                 raise
             raise malformed(address, bare, error) from error
         schema = scan(files, parts).collect_schema() if form == "parquet" else parts.schema
     return Input(address, parts, schema, names)
 
 
-def _paths(files: Sequence[str], form: str) -> pl.LazyFrame:
-    return scan(files, Parts(tuple(files), pl.Schema(), form), paths="path")
+def _paths(pattern: str, form: str) -> pl.LazyFrame:
+    return scan((pattern,), Parts((pattern,), pl.Schema(), form), paths="path")
 
 
 def _texts_read(opened: Input, kinds: Mapping[str, str]) -> Input:

@@ -24,8 +24,6 @@ def malformed(address: str, parts: Parts, error: Exception) -> DataError:
     """
     for file in parts.files:
         where = address if len(parts.files) == 1 else f"{address} ({inside(address, file)})"
-        if parts.form not in ("CSV", "TSV", "JSON lines") or "://" in file:
-            continue
         try:
             faults = _json_faults(file) if parts.form == "JSON lines" else _csv_faults(file, parts.separator)
             first = next(faults, None)

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 import polars as pl
 
 from tonearm.loading.casts import SAMPLE
-from tonearm.loading.files import STORES, Parts
+from tonearm.loading.files import STORES, TEXTS, Parts, is_pattern, visible
 
 NULLS = ["", "NULL", "\\N"]
 """What stands for a missing value in CSV and TSV."""
+
+
+_PATH = "the file that a row is of"
 
 
 def scan(files: Sequence[str], parts: Parts, paths: str | None = None) -> pl.LazyFrame:
@@ -20,6 +23,9 @@ def scan(files: Sequence[str], parts: Parts, paths: str | None = None) -> pl.Laz
     paths: a column for the file that each row is of
     """
     options = storage_options(files[0])
+    pattern = files[0] if parts.form in TEXTS and is_pattern(files[0]) else None
+    if pattern is not None and paths is None:  # of a store, as local ones are resolved
+        return scan(files, parts, _PATH).filter(visible(pattern, _PATH)).drop(_PATH)
     if parts.form == "parquet":
         return _parquet(files, parts, paths, options)
     if parts.form == "Arrow":
