@@ -17,9 +17,9 @@ from tonearm.evaluation.funnel import FunnelMeter
 from tonearm.evaluation.meters import ListMeter, cold_users, describe_items
 from tonearm.evaluation.summary import evaluate
 from tonearm.loading.load import Loaded, load_events, load_ready_made
+from tonearm.report.profile import profile
 from tonearm.runs import directory
 from tonearm.runs.data import write_data
-from tonearm.runs.log_profile import profile
 
 CUT = datetime(2022, 9, 1)
 NAMES = ["<script>alert(1)</script>", "שלום עולם", "Мелодия & Ко", *(f"Track {i}" for i in range(3, 12))]

@@ -35,10 +35,10 @@ from tonearm.ranking.features import Features, Scratch
 from tonearm.ranking.ranker import RankerModel
 from tonearm.ranking.recommender import Recommender
 from tonearm.ranking.training import WHOLE, TrainingTable, join_tables
+from tonearm.report.profile import profile
 from tonearm.runs import directory, write
 from tonearm.runs.data import write_data
 from tonearm.runs.lists import FILES, FINAL, FRESH, UNSHAPED, key_of
-from tonearm.runs.log_profile import profile
 from tonearm.runs.omissions import omissions
 from tonearm.runs.write import ListWriter
 from tonearm.sources import among, fit_sources, left_out

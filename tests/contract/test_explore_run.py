@@ -110,7 +110,7 @@ def test_neighbours_are_those_of_the_models(tiny_run: Path) -> None:
     genres = restored.data.catalogue.genres
     assert genres is not None
     for place in (int(popular[0]), int(popular[40]), int(popular[-1])):
-        found = {near.source: near for near in Models(run, tracks).neighbours(place, 5)}
+        found = Models(run, tracks).neighbours(place, 5)
         assert found.keys() == {"als", "content", "item_item", "ease", "spectral", "trend"}
         labels = {i: set(genres.of(i)) for i in range(len(tracks))}
         mine = labels[place]
@@ -120,12 +120,12 @@ def test_neighbours_are_those_of_the_models(tiny_run: Path) -> None:
             if i != place and mine & labels[i]
         }
         best = sorted(cosine, key=lambda i: -cosine[i])[:5]
-        assert list(found["content"].places) == best
+        assert list(found["content"].items) == best
         np.testing.assert_allclose(found["content"].scores, [cosine[i] for i in best])
         arrays = directory.load_arrays(run.folder / "models" / "spectral_model.npz")
         score = arrays["target"] @ arrays["source"][place]
         score[[place, *np.flatnonzero(~arrays["played"])]] = -1
-        assert list(found["spectral"].places) == np.argsort(-score, kind="stable")[:5].tolist()
+        assert list(found["spectral"].items) == np.argsort(-score, kind="stable")[:5].tolist()
         for name in ("item_item", "ease", "trend"):
             model = sources[name]
             assert isinstance(model, ItemItemModel)
@@ -133,7 +133,7 @@ def test_neighbours_are_those_of_the_models(tiny_run: Path) -> None:
             row = slice(int(model.indptr[place]), int(model.indptr[place + 1]))
             weights[model.targets[model.place[row]]] = model.weight[row] * model.scale[model.place[row]]
             order = [j for j in np.argsort(-weights, kind="stable")[:5].tolist() if weights[j] > 0]
-            assert list(found[name].places) == order
+            assert list(found[name].items) == order
 
 
 def test_the_map_holds_the_nearest_and_keeps_their_distances(tiny_run: Path) -> None:

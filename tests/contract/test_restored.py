@@ -86,7 +86,7 @@ def test_point_17_arrays_that_two_models_share_are_stored_once(tiny_run: Path) -
     assert trend.weight is ease.weight, "their sums over a history are not taken once for both"
     assert (trend.scale != ease.scale).any()
     near = Models(run, Tracks.open(run)).neighbours(int(np.argmax(restored.data.plays)), 5)
-    assert [len(found.places) for found in near if found.source in ("trend", "ease")] == [5, 5]
+    assert [len(near[name].items) for name in ("trend", "ease")] == [5, 5]
 
 
 def test_point_17_other_models_share_nothing_and_files_of_whole_models_are_read(tiny_run: Path, tmp_path: Path) -> None:

@@ -20,8 +20,8 @@ from tonearm.kernels.features import tag_affinity
 from tonearm.kernels.item_item import cooccurrence
 from tonearm.loading.load import load_all
 from tonearm.ranking.features import Features
+from tonearm.report.profile import genre_profile, histogram, popularity_profile
 from tonearm.runs import write
-from tonearm.runs.log_profile import genre_profile, histogram, popularity_profile
 from tonearm.shaping.options import Shape
 from tonearm.sources.ease import EASE
 from tonearm.sources.popularity import Popularity, Recent

@@ -14,7 +14,7 @@ from tonearm.errors import ConfigError, DataError
 from tonearm.loading.check import check
 from tonearm.loading.count import DataOptions
 from tonearm.loading.load import Loaded, load_all, load_events, load_ready_made
-from tonearm.runs.log_profile import dated, time_profile
+from tonearm.report.profile import dated, time_profile
 
 Save = Callable[..., str]
 CUT = datetime(2021, 1, 10)

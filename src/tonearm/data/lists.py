@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from tonearm.kernels.best.lists import first_of_rows
-from tonearm.types import Bools, Float32s, Int32s, Int64s
+from tonearm.types import AnyArray, Bools, Float32s, Int32s, Int64s
 
 
 @dataclass(frozen=True)
@@ -59,3 +59,12 @@ class Lists:
         """Lists from (n, k) arrays whose kept entries of each row are in order."""
         lengths = keep.sum(axis=1)
         return Lists(np.concatenate(([0], lengths.cumsum())).astype(np.int64), item[keep], score[keep])
+
+
+def best_places(score: AnyArray, k: int) -> Int64s:
+    """Places of the k highest scores above −∞, best first, ties by ascending place."""
+    k = min(k, int((score > -np.inf).sum()))
+    if k == 0:
+        return np.empty(0, np.int64)
+    some = np.flatnonzero(score >= np.partition(score, len(score) - k)[len(score) - k])
+    return some[np.lexsort((some, -score[some]))][:k]

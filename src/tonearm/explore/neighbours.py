@@ -1,36 +1,24 @@
 """A track's neighbours by each model of a run, and a map of those nearest; models are read from disk as memory maps."""
 
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
+from tonearm.data.lists import best_places
 from tonearm.errors import DataError
 from tonearm.explore.tracks import SIMILAR, Tracks
 from tonearm.runs import directory
 from tonearm.runs.read import Run
-from tonearm.types import AnyArray, Float32s, Int64s
+from tonearm.sources import MODELS
+from tonearm.sources.base import Near, Neighbouring
+from tonearm.types import AnyArray, Float32s
 
 Arrays = dict[str, AnyArray]
 
 ROWS = 65_536
 """Vectors whose length is taken at a time."""
-
-
-@dataclass(frozen=True)
-class Neighbours:
-    """What one model holds to be near a track.
-
-    about: what the score is
-    places, scores: best first; empty where the model says nothing of the track
-    """
-
-    source: str
-    about: str
-    places: Sequence[int] | AnyArray
-    scores: Sequence[float] | AnyArray
 
 
 @dataclass(frozen=True)
@@ -57,21 +45,18 @@ class Models:
             if self._arrays("als") is not None:
                 _ = self._lengths
 
-    def neighbours(self, place: int, k: int) -> list[Neighbours]:
+    def neighbours(self, place: int, k: int) -> dict[str, Near]:
         """The k nearest tracks by each model that has any notion of it, in the order of the run's sources."""
-        found = [self._similar(place, k)]
+        found = {"als": self._similar(place, k)}
         for name in self.run.manifest["sources"]:
+            model: object = MODELS[name]
             arrays = self._arrays(name)
-            if arrays is None:
-                continue
-            if "targets" in arrays and "indptr" in arrays:
-                if "scale" not in arrays:
-                    raise DataError(f"{self.run.folder / 'models'}: written by another version. Make the run anew.")
-                found.append(_weights(name, arrays, place, k))
-            elif "target" in arrays and "source" in arrays and "played" in arrays:
-                found.append(_products(name, arrays, place, k))
-            elif name == "content":
-                found.append(_shared_genres(arrays, place, k))
+            if arrays is not None and isinstance(model, Neighbouring):
+                try:
+                    found[name] = model.neighbours(arrays, place, k)
+                except KeyError as error:
+                    words = f"{self.run.folder / 'models'}: written by another version. Make the run anew."
+                    raise DataError(words) from error
         return found
 
     def around(self, place: int, n: int) -> tuple[list[Point], float]:
@@ -89,7 +74,7 @@ class Models:
             cosine = (vectors @ mine) / (lengths * lengths[place])
         cosine[~arrays["known_items"] | ~np.isfinite(cosine)] = -np.inf
         cosine[place] = -np.inf
-        near = _best(cosine, n)
+        near = best_places(cosine, n)
         if len(near) < 2:
             return [], 0.0
         chosen = np.concatenate(([place], near))
@@ -100,14 +85,12 @@ class Models:
             Point(int(p), float(x), float(y), float(c)) for p, (x, y), c in zip(chosen, plane, said, strict=True)
         ], share
 
-    def _similar(self, place: int, k: int) -> Neighbours:
+    def _similar(self, place: int, k: int) -> Near:
         rows = self.run.similar_to(self.tracks.table["item_id"][place], k)
-        about = f"cosine of ALS vectors, from {SIMILAR}"
-        if rows is None:
-            return Neighbours("als", about, [], [])
-        places = [self.tracks.place(item) for item in rows["item_id"]]
-        known = [(p, s) for p, s in zip(places, rows["score"], strict=True) if p is not None]
-        return Neighbours("als", about, [p for p, _ in known], [s for _, s in known])
+        pairs = [] if rows is None else zip(map(self.tracks.place, rows["item_id"]), rows["score"], strict=True)
+        known = [(place, score) for place, score in pairs if place is not None]
+        places, scores = np.array(known, np.float64).reshape(-1, 2).T
+        return Near(f"cosine of ALS vectors, from {SIMILAR}", places.astype(np.int64), scores)
 
     def _arrays(self, name: str) -> Arrays | None:
         """A model's arrays; None where there is no such file, or it is of other tracks than those known here."""
@@ -123,48 +106,6 @@ class Models:
         vectors = arrays["item_factors"]
         starts = range(0, len(vectors), ROWS)
         return np.concatenate([np.linalg.norm(vectors[lo : lo + ROWS], axis=1) for lo in starts])
-
-
-def _weights(name: str, arrays: Arrays, place: int, k: int) -> Neighbours:
-    own = slice(int(arrays["indptr"][place]), int(arrays["indptr"][place + 1]))
-    at = np.asarray(arrays["place"][own])
-    target, weight = arrays["targets"][at], np.asarray(arrays["weight"][own]) * arrays["scale"][at]
-    order = np.lexsort((target, -weight))[:k]
-    order = order[(weight[order] > 0) & (target[order] != place)]
-    return Neighbours(name, "what one play of this track adds to the score of", target[order], weight[order])
-
-
-def _products(name: str, arrays: Arrays, place: int, k: int) -> Neighbours:
-    score = np.asarray(arrays["target"] @ np.asarray(arrays["source"][place]))
-    score[~np.asarray(arrays["played"])] = -np.inf
-    score[place] = -np.inf
-    order = _best(score, k)
-    order = order[score[order] > 0]
-    return Neighbours(name, "what one play of this track adds to the score of", order, score[order])
-
-
-def _shared_genres(arrays: Arrays, place: int, k: int) -> Neighbours:
-    about = "cosine of genres; of tracks alike, the most played"
-    indptr, index, order = (np.asarray(arrays[name]) for name in ("indptr", "index", "order"))
-    own = index[indptr[place] : indptr[place + 1]]
-    if len(own) == 0:
-        return Neighbours("content", about, [], [])
-    shared = np.concatenate(([0], np.cumsum(np.isin(index, own))))[indptr]
-    cosine = np.diff(shared) / np.sqrt(np.maximum(np.diff(indptr), 1) * len(own))
-    cosine[place] = 0
-    best = order[np.argsort(-cosine[order], kind="stable")[:k]]
-    best = best[cosine[best] > 0]
-    return Neighbours("content", about, best, cosine[best])
-
-
-def _best(score: AnyArray, k: int) -> Int64s:
-    """Places of the k highest scores above −∞, best first, ties by ascending place."""
-    known = int((score > -np.inf).sum())
-    k = min(k, known)
-    if k == 0:
-        return np.empty(0, np.int64)
-    some = np.flatnonzero(score >= np.partition(score, len(score) - k)[len(score) - k])
-    return some[np.lexsort((some, -score[some]))][:k]
 
 
 def _plane(vectors: AnyArray) -> tuple[AnyArray, float]:

@@ -127,8 +127,8 @@ def track(
     if plays > 0:
         content["place"] = int((tracks.plays > plays).sum()) + 1
     content["neighbours"] = [
-        (found.source, found.about, list(zip(tracks.at(found.places), found.scores, strict=True)))
-        for found in models.neighbours(about.place, near)
+        (source, found.about, list(zip(tracks.at(found.items), found.scores.tolist(), strict=True)))
+        for source, found in models.neighbours(about.place, near).items()
     ]
     points, share = models.around(about.place, around)
     others = tracks.at([point.place for point in points])

@@ -137,6 +137,31 @@ class SimilarItems(Protocol):
         ...
 
 
+class Near(NamedTuple):
+    """Items near one, best first.
+
+    about: what their scores are
+    """
+
+    about: str
+    items: AnyArray
+    scores: AnyArray
+
+
+@runtime_checkable
+class Neighbouring(Protocol):
+    """A model whose saved arrays tell which items are near one, without the model being made of them."""
+
+    @classmethod
+    def neighbours(cls, arrays: Mapping[str, AnyArray], item: int, k: int) -> Near:
+        """The k nearest to an item; none where the model says nothing of it. `arrays` may still be on the disk."""
+        ...
+
+
+ADDED = "what one play of this track adds to the score of"
+"""What the scores of neighbours are where a model sums over a history."""
+
+
 class UnplayedLists(Protocol):
     """Lists of items that nobody has played."""
 

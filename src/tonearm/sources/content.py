@@ -15,7 +15,7 @@ from tonearm.errors import DataError
 from tonearm.kernels import content as kernels
 from tonearm.kernels.machine.tile import WIDE
 from tonearm.options import options
-from tonearm.sources.base import Given, Lack, Recipe
+from tonearm.sources.base import Given, Lack, Near, Recipe
 from tonearm.types import AnyArray, Bools, Float32s, Float64s, Int32s, Int64s
 
 BUDGET = 1 << 28
@@ -180,6 +180,19 @@ class ContentModel:
         """The model that `save` took apart."""
         labels = Vocabulary(pl.Series(arrays["labels"].tolist(), dtype=pl.String))
         return cls(Tags(arrays["indptr"], arrays["index"], labels), arrays["order"])
+
+    @classmethod
+    def neighbours(cls, arrays: Mapping[str, AnyArray], item: int, k: int) -> Near:
+        """The played items whose genres are most alike."""
+        about = "cosine of genres; of tracks alike, the most played"
+        indptr, index, order = (np.asarray(arrays[name]) for name in ("indptr", "index", "order"))
+        own = index[indptr[item] : indptr[item + 1]]
+        shared = np.concatenate(([0], np.cumsum(np.isin(index, own))))[indptr]
+        cosine = np.diff(shared) / np.sqrt(np.maximum(np.diff(indptr), 1) * max(len(own), 1))
+        cosine[item] = 0
+        best = order[np.argsort(-cosine[order], kind="stable")[:k]]
+        best = best[cosine[best] > 0]
+        return Near(about, best, cosine[best])
 
 
 def unplayed_order(data: Dataset) -> Int32s:

@@ -1,6 +1,6 @@
 """Item-item: what is heard by the same listeners."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -16,11 +16,11 @@ from tonearm.kernels import item_item as kernels
 from tonearm.kernels import sums as sums_kernels
 from tonearm.kernels.als.csr import Csr, transpose_csr
 from tonearm.options import options
-from tonearm.sources.base import ArrayModel, Given, Recipe
+from tonearm.sources.base import ADDED, ArrayModel, Given, Near, Recipe
 from tonearm.sources.history import cut_off, places, recency_weights, sampled
 from tonearm.sources.left_out import LeftOut
 from tonearm.sources.ranges import RECENCY, Range, Space
-from tonearm.types import Float32s, Float64s, Int32s, Int64s
+from tonearm.types import AnyArray, Float32s, Float64s, Int32s, Int64s
 
 
 @options
@@ -189,6 +189,16 @@ class ItemItemModel(ArrayModel):
         weights = sums_kernels.weights_to(pairs.item, self.indptr, self.place, self.weight, at)
         scale = self.scale[at] if at >= 0 else 0
         return recency_weights(pairs, self.recency).astype(np.float64) * weights * scale
+
+    @classmethod
+    def neighbours(cls, arrays: Mapping[str, AnyArray], item: int, k: int) -> Near:
+        """The targets that a play of the item adds most to."""
+        own = slice(int(arrays["indptr"][item]), int(arrays["indptr"][item + 1]))
+        at = np.asarray(arrays["place"][own])
+        target, weight = arrays["targets"][at], np.asarray(arrays["weight"][own]) * arrays["scale"][at]
+        order = np.lexsort((target, -weight))[:k]
+        order = order[(weight[order] > 0) & (target[order] != item)]
+        return Near(ADDED, target[order], weight[order])
 
     @cached_property
     def place_of(self) -> Int32s:

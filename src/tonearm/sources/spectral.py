@@ -1,5 +1,6 @@
 """Spectral: a smooth low-pass filter over the graph of users and items."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, ClassVar
@@ -8,15 +9,15 @@ import numpy as np
 from pydantic import Field
 
 from tonearm.data.dataset import Block, Dataset
-from tonearm.data.lists import Lists
+from tonearm.data.lists import Lists, best_places
 from tonearm.kernels.als.csr import Csr, multiply, transpose_csr
 from tonearm.kernels.als.svd import singular_triples
 from tonearm.kernels.nearest.topk import ItemIndex, index_items, score_pairs, top_k
 from tonearm.options import options
-from tonearm.sources.base import ArrayModel, Given, Lack, Recipe
+from tonearm.sources.base import ADDED, ArrayModel, Given, Lack, Near, Recipe
 from tonearm.sources.history import recency_weights
 from tonearm.sources.ranges import RECENCY, Range, Space
-from tonearm.types import Bools, Float32s, Float64s, Int64s
+from tonearm.types import AnyArray, Bools, Float32s, Float64s, Int64s
 
 
 @options
@@ -138,3 +139,13 @@ class SpectralModel(ArrayModel):
         """The product of each history item's vector with the item's, times its recency; they sum to the score."""
         weights = recency_weights(block.pairs, self.recency).astype(np.float64)
         return np.asarray(weights * (self.source[block.pairs.item].astype(np.float64) @ self.target[item]))
+
+    @classmethod
+    def neighbours(cls, arrays: Mapping[str, AnyArray], item: int, k: int) -> Near:
+        """The played items that a play of the item adds most to."""
+        score = np.asarray(arrays["target"] @ np.asarray(arrays["source"][item]))
+        score[~np.asarray(arrays["played"])] = -np.inf
+        score[item] = -np.inf
+        order = best_places(score, k)
+        order = order[score[order] > 0]
+        return Near(ADDED, order, score[order])

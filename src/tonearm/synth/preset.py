@@ -73,67 +73,18 @@ class Preset:
             )
 
 
+# users, items, events, artists, albums, scenes, median_plays, max_plays, test_users, cold_users, test_events
 _TINY = Preset(
-    name="tiny",
-    users=200,
-    items=300,
-    events=6_000,
-    artists=45,
-    albums=90,
-    scenes=20,
-    median_plays=20,
-    max_plays=140,
-    test_users=110,
-    cold_users=8,
-    test_events=480,
-    genres=16,
-    genres_used=12,
-    popularity_skew=0.4,
+    "tiny", 200, 300, 6_000, 45, 90, 20, 20, 140, 110, 8, 480, genres=16, genres_used=12, popularity_skew=0.4
 )
 _SMALL = Preset(
-    name="small",
-    users=5_000,
-    items=10_000,
-    events=300_000,
-    artists=1_500,
-    albums=6_500,
-    scenes=150,
-    median_plays=33,
-    max_plays=1_500,
-    test_users=2_850,
-    cold_users=110,
-    test_events=19_000,
-    genres=90,
-    genres_used=70,
+    *("small", 5_000, 10_000, 300_000, 1_500, 6_500, 150, 33, 1_500, 2_850, 110, 19_000), genres=90, genres_used=70
 )
-_MEDIUM = Preset(
-    name="medium",
-    users=24_000,
-    items=100_000,
-    events=5_000_000,
-    artists=15_400,
-    albums=66_000,
-    scenes=400,
-    median_plays=80,
-    max_plays=6_000,
-    test_users=13_700,
-    cold_users=540,
-    test_events=315_000,
-)
+_MEDIUM = Preset("medium", 24_000, 100_000, 5_000_000, 15_400, 66_000, 400, 80, 6_000, 13_700, 540, 315_000)
 _YANDEX = replace(
-    _MEDIUM,
-    name="yandex",
-    users=1_373_221,
-    items=1_000_000,
-    events=222_629_898,
-    artists=153_581,
-    albums=658_724,
-    scenes=1_200,
-    median_plays=55,
-    max_plays=16_637,
-    test_users=783_525,
-    cold_users=30_655,
-    test_events=14_029_898,
+    Preset(
+        "yandex", 1_373_221, 1_000_000, 222_629_898, 153_581, 658_724, 1_200, 55, 16_637, 783_525, 30_655, 14_029_898
+    ),
     popularity_skew=1.0,
     repeats=0.0,
     id_gap=1,

@@ -16,7 +16,7 @@ from tonearm.data.truth import truth
 from tonearm.kernels.profile import count_by_time
 from tonearm.loading.load import load_events, load_ready_made
 from tonearm.report import charts
-from tonearm.runs.log_profile import histogram, popularity_profile, profile, time_edges, time_profile
+from tonearm.report.profile import histogram, popularity_profile, profile, time_edges, time_profile
 
 CUT = datetime(2022, 9, 1)
 
