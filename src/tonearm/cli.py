@@ -203,6 +203,36 @@ def prepare_yandex(*, tracks: Place, catalog: Place, interactions: Place, out: P
     say(f"Wrote {out}")
 
 
+def _prepare(kind: str, about: str) -> None:
+    def command(*sources: Place, out: Place) -> None:
+        from tonearm.synth.exports import prepare as prepare_export
+
+        if not sources:
+            raise ConfigError(f"tonearm prepare {kind} needs a folder, a file or a zip archive to read.")
+        say(f"Wrote {out}: {prepare_export(kind, sources, out)}")
+
+    command.__doc__ = f"""Turn {about} into events and items.
+
+    Parameters
+    ----------
+    sources
+        Folders, files or zip archives; where none names its person, each is one, called as the file is.
+    out
+        The folder to write.
+    """
+    prepare.command(command, name=kind)
+
+
+for _kind, _about in (
+    ("lastfm", "scrobbles as CSV, or the sets of 1,000 and 360,000 listeners of Last.fm,"),
+    ("listenbrainz", "ListenBrainz exports, or the listens of its dumps,"),
+    ("spotify", "Spotify's streaming histories"),
+    ("movielens", "ratings.csv or ratings.dat of MovieLens, from 4 on,"),
+    ("yambda", "Yambda's flat listens and mappings"),
+):
+    _prepare(_kind, _about)
+
+
 @app.command
 def evaluate(
     *,
