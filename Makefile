@@ -66,6 +66,7 @@ bench: $(VENV)/.installed
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python benchmarks/topk_faiss.py
 	$(BIN)/python benchmarks/metrics.py
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/compiling.py
 	bash tools/peer.sh rectools
 	rm -rf build/bench
 	$(BIN)/tonearm synth --preset medium --out build/bench/log

@@ -25,7 +25,7 @@ import figures
 from tonearm.kernels.als.csr import Csr, multiply, transpose_csr
 from tonearm.kernels.als.fit import Factors, fit_als
 from tonearm.kernels.als.optimum import fit_optimum
-from tonearm.kernels.machine.jit import jit_parallel, prange
+from tonearm.kernels.machine.parallel import jit_parallel, prange
 from tonearm.kernels.machine.tile import TALL, WIDE, add_outer, no_sums, store_tile
 from tonearm.types import Float32s
 

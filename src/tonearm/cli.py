@@ -436,6 +436,21 @@ def explain(
 
 
 @app.command
+def warmup() -> None:
+    """Compile the kernels that a run needs, by all processors, so that the first run begins at once; for images.
+
+    They are kept beside the package, where that may be written to, or in NUMBA_CACHE_DIR.
+    """
+    from time import perf_counter
+
+    from tonearm.terminal.stages import Stages
+
+    began = perf_counter()
+    n = Stages(show=True).compile_kernels()
+    say(f"Compiled {n} kernels in {perf_counter() - began:.1f} s." if n else "Every kernel is compiled already.")
+
+
+@app.command
 def explore(
     run: Place,
     /,

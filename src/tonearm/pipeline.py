@@ -102,6 +102,7 @@ def run(
     out = local_path(str(out))
     with directory.new_directory(out, overwrite) as folder, threads(config.threads):
         stages = Stages(show)
+        stages.compile_kernels()
         with stages.stage("load"):
             loaded = inputs.load(config, stages.progress)
             stages.say(in_a_line(loaded.found))

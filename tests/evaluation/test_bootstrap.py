@@ -4,26 +4,11 @@ import math
 
 import numpy as np
 import pytest
+from tests.kernels.twins import slow_poisson_weights
 
 from tonearm.evaluation.bootstrap import N_GROUPS, interval, resample
 from tonearm.kernels import metrics as kernels
 from tonearm.types import AnyArray
-
-
-def slow_weight(a: int, b: int, user: int) -> int:
-    def mix(h: int) -> int:
-        h ^= h >> 16
-        h = h * 0x85EBCA6B % 2**32
-        h ^= h >> 13
-        h = h * 0xC2B2AE35 % 2**32
-        return h ^ h >> 16
-
-    uniform = mix(mix((user + a) % 2**32) ^ b) / 2**32
-    weight, cumulative = 0, math.exp(-1)
-    while uniform >= cumulative:
-        weight += 1
-        cumulative += math.exp(-1) / math.factorial(weight)
-    return weight
 
 
 def poisson(keys: AnyArray, first: int, n: int) -> AnyArray:
@@ -36,7 +21,7 @@ def poisson(keys: AnyArray, first: int, n: int) -> AnyArray:
 def test_weights_agree_with_their_twin_and_are_poisson() -> None:
     keys = np.random.default_rng(8).integers(0, 2**32, (60, 2), dtype=np.uint32)
     found = poisson(keys, 5, 40)
-    assert found.tolist() == [[slow_weight(int(a), int(b), 5 + j) for j in range(40)] for a, b in keys]
+    assert found.tolist() == [[slow_poisson_weights(int(a), int(b), 5 + j) for j in range(40)] for a, b in keys]
     many = poisson(keys, 0, 20_000)
     assert many.mean() == pytest.approx(1, abs=0.005)
     assert many.var() == pytest.approx(1, abs=0.01)

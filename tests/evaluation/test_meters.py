@@ -18,6 +18,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 import pytest
+from tests.kernels.twins import slow_accuracy, slow_beyond, slow_collect_truth
 
 from tonearm.data.catalogue import Catalogue, Tags
 from tonearm.data.lists import Lists
@@ -255,43 +256,8 @@ def test_gini_between_equal_and_one() -> None:
     assert gini(np.zeros(3, np.int64), 3) is None
 
 
-# Twins: what the kernels mean, in plain Python.
-
-
-def slow_accuracy(ranked: list[int], wanted: set[int], k: int) -> list[float]:
-    top = ranked[:k]
-    hits = [place for place, item in enumerate(top, 1) if item in wanted]
-    ideal = sum(1 / math.log2(place + 1) for place in range(1, min(k, len(wanted)) + 1))
-    return [
-        len(hits) / len(top) if top else 0.0,
-        len(hits) / len(wanted),
-        sum(1 / math.log2(place + 1) for place in hits) / ideal,
-        float(bool(hits)),
-        1 / hits[0] if hits else 0.0,
-        sum(n / place for n, place in enumerate(hits, 1)) / len(wanted),
-    ]
-
-
-def slow_truth(train: list[int], test: list[int], known: set[int], filter_seen: bool) -> list[int]:
-    return sorted({item for item in test if item in known and not (filter_seen and item in train)})
-
-
-def slow_diversity(items: list[int], genres: list[list[int]]) -> float:
-    tagged = [set(genres[item]) for item in items if genres[item]]
-    pairs = [(a, b) for place, a in enumerate(tagged) for b in tagged[:place]]
-    if not pairs:
-        return math.nan
-    return 1 - sum(len(a & b) / math.sqrt(len(a) * len(b)) for a, b in pairs) / len(pairs)
-
-
 def random_rows(rng: np.random.Generator, n: int, n_items: int, longest: int, least: int = 0) -> list[list[int]]:
     return [rng.permutation(n_items)[: rng.integers(least, longest + 1)].tolist() for _ in range(n)]
-
-
-def test_find_agrees_with_its_twin() -> None:
-    values = np.array([9, 1, 4, 6, 0], np.int32)
-    assert [kernels.find(values, 1, 4, v) for v in range(11)] == [-1, 1, -1, -1, 2, -1, 3, -1, -1, -1, -1]
-    assert kernels.find(values, 2, 2, 4) == -1
 
 
 @pytest.mark.parametrize("filter_seen", [True, False])
@@ -301,7 +267,7 @@ def test_truth_agrees_with_its_twin(filter_seen: bool) -> None:
     test = [rng.integers(0, 40, rng.integers(0, 9)).tolist() for _ in range(40)]
     known = {item for row in train for item in row}
     found = truth(log_of(train, 40), log_of(test, 40), filter_seen)
-    expected = {u: slow_truth(train[u], test[u], known, filter_seen) for u in range(40) if train[u]}
+    expected = {u: slow_collect_truth(train[u], test[u], known, filter_seen) for u in range(40) if train[u]}
     expected = {u: items for u, items in expected.items() if items}
     assert found.users.tolist() == list(expected)
     assert [found.item[a:b].tolist() for a, b in zip(found.indptr[:-1], found.indptr[1:], strict=True)] == list(
@@ -353,9 +319,7 @@ def test_beyond_agrees_with_its_twin() -> None:
         for c, k in enumerate(ks):
             top = ranked[i][:k]
             if top:
-                new = [item not in heard[i] for item in top]
-                expected[:3, c] = np.mean(new), np.mean(information[top]), np.mean(plays[top])
-                expected[3, c] = slow_diversity(top, genres)
+                expected[:, c] = slow_beyond(top, heard[i], plays, information, genres)
         of_history = np.mean(plays[heard[i]]) if ranked[i] and heard[i] else np.nan
         np.testing.assert_allclose(found[i], [*expected.ravel(), of_history], atol=1e-12)
 

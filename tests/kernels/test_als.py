@@ -3,6 +3,7 @@
 import numba
 import numpy as np
 import pytest
+from tests.kernels.twins import slow_solve_rows
 
 from tonearm.kernels.als.csr import Csr, transpose_csr
 from tonearm.kernels.als.fit import Factors, fit_als, fold_in
@@ -39,17 +40,6 @@ def objective(matrix: Csr, user: Float32s, item: Float32s, regularization: float
     return float((confidence * error**2).sum() + regularization * penalty)
 
 
-def exact_rows(plays: Float64s, other: Float64s, regularization: float, alpha: float) -> Float64s:
-    """Every row's normal equations, formed and solved."""
-    out = np.zeros((len(plays), other.shape[1]))
-    for r, row in enumerate(plays):
-        if row.any():
-            confidence = np.where(row > 0, alpha * row, 1.0)
-            matrix = (other.T * confidence) @ other + regularization * np.eye(other.shape[1])
-            out[r] = np.linalg.solve(matrix, (other.T * confidence) @ (row > 0))
-    return out
-
-
 def fit(matrix: Csr, **changed: object) -> Factors:
     options = {"factors": 5, "regularization": 0.3, "alpha": 2.0, "iterations": 4, "cg_steps": 3} | changed
     rng = np.random.default_rng(7)
@@ -65,8 +55,8 @@ def test_many_steps_give_exact_alternating_least_squares(weighted: bool, alpha: 
     plays = dense(matrix)
     y = item * (plays.sum(axis=0) > 0)[:, None].astype(np.float64)
     for _ in range(2):
-        x = exact_rows(plays, y, 0.3, alpha)
-        y = exact_rows(plays.T, x, 0.3, alpha)
+        x = slow_solve_rows(plays, y, 0.3, alpha)
+        y = slow_solve_rows(plays.T, x, 0.3, alpha)
     np.testing.assert_allclose(found.user, x, atol=2e-5)
     np.testing.assert_allclose(found.item, y, atol=2e-5)
 
@@ -135,7 +125,7 @@ def test_a_penalty_by_frequency_is_larger_for_busy_rows() -> None:
     scale = (lengths + 27.0) ** 0.8
     penalty = 0.3 * scale / scale[lengths > 0].mean()
     y = item * (plays.sum(axis=0) > 0)[:, None].astype(np.float64)
-    x = np.array([exact_rows(plays[[u]], y, float(penalty[u]), 2.0)[0] for u in range(len(plays))])
+    x = np.array([slow_solve_rows(plays[[u]], y, float(penalty[u]), 2.0)[0] for u in range(len(plays))])
     np.testing.assert_allclose(found.user, x, atol=2e-5)
     other = (lengths_i := (plays > 0).sum(axis=0)) + 40.0
     scale_i = other**0.8
@@ -157,10 +147,10 @@ def test_fold_in_solves_a_history_exactly() -> None:
     common = item.T.astype(np.float64) @ item + 0.3 * np.eye(6)
     assert matrix.value is not None
     found = fold_in(matrix.indptr, matrix.index, matrix.value, 2.0, item, common)
-    np.testing.assert_allclose(found, exact_rows(dense(matrix), item.astype(np.float64), 0.3, 2.0), atol=1e-6)
+    np.testing.assert_allclose(found, slow_solve_rows(dense(matrix), item.astype(np.float64), 0.3, 2.0), atol=1e-6)
     bare = fold_in(matrix.indptr, matrix.index, np.empty(0, np.float32), 2.0, item, common)
     ones = (dense(matrix) > 0).astype(np.float64)
-    np.testing.assert_allclose(bare, exact_rows(ones, item.astype(np.float64), 0.3, 2.0), atol=1e-6)
+    np.testing.assert_allclose(bare, slow_solve_rows(ones, item.astype(np.float64), 0.3, 2.0), atol=1e-6)
 
 
 @pytest.mark.parametrize("n", [1, 7, 1030, 3000])

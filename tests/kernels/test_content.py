@@ -3,6 +3,7 @@
 import numpy as np
 import polars as pl
 import pytest
+from tests.kernels.twins import slow_profiles, slow_score_sets
 
 from tonearm.data.catalogue import Catalogue, Tags
 from tonearm.data.dataset import Dataset
@@ -12,30 +13,12 @@ from tonearm.data.vocabulary import Vocabulary
 from tonearm.errors import DataError
 from tonearm.kernels.content import profiles, score_sets
 from tonearm.sources.content import Content, distinct_sets
-from tonearm.types import Float64s, Int32s, Int64s
+from tonearm.types import Int32s, Int64s
 
 
 def flat(rows: list[list[int]]) -> tuple[Int64s, Int32s]:
     indptr = np.cumsum([0, *map(len, rows)]).astype(np.int64)
     return indptr, np.array([i for row in rows for i in row], dtype=np.int32)
-
-
-def twin_of_profile(history: dict[int, float], genres: list[list[int]], n_genres: int) -> Float64s:
-    """Weights of the items shared among their genres, summed, and scaled to length one."""
-    total = np.zeros(n_genres)
-    for item, weight in history.items():
-        for genre in genres[item]:
-            total[genre] += weight / len(genres[item])
-    length = np.sqrt((total**2).sum())
-    return total / length if length > 0 else total
-
-
-def twin_of_cosine(profile: Float64s, genres: list[int]) -> float:
-    """Cosine of a profile with the vector that is 1 for each genre; 0 where either is zero."""
-    vector = np.zeros(len(profile))
-    vector[genres] = 1
-    length = np.sqrt((profile**2).sum() * (vector**2).sum())
-    return float(profile @ vector / length) if length > 0 else 0.0
 
 
 def test_profiles_by_hand() -> None:
@@ -58,7 +41,7 @@ def test_profiles_and_scores_are_those_of_the_twins(seed: int) -> None:
     indptr, item = flat([list(h) for h in histories])
     weight = np.array([w for h in histories for w in h.values()], np.float32)
     found = profiles(indptr, item, weight, *flat(genres), 6)
-    expected = np.stack([twin_of_profile(h, genres, 6) for h in histories])
+    expected = np.stack([slow_profiles(h, genres, 6) for h in histories])
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
     set_of, set_indptr, set_tag = distinct_sets(Tags(*flat(genres), Vocabulary(pl.Series(range(6)))))
@@ -66,7 +49,7 @@ def test_profiles_and_scores_are_those_of_the_twins(seed: int) -> None:
     norm = np.sqrt(np.diff(set_indptr).astype(np.float32))
     scores = score_sets(found, set_indptr, set_tag, norm, set_of, *flat(candidates))
     cosines = [
-        twin_of_cosine(profile, genres[i]) for profile, row in zip(expected, candidates, strict=True) for i in row
+        slow_score_sets(profile, genres[i]) for profile, row in zip(expected, candidates, strict=True) for i in row
     ]
     np.testing.assert_allclose(scores, cosines, atol=1e-6)
 

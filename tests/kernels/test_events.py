@@ -6,12 +6,22 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.kernels.twins import (
+    Event,
+    slow_count_distinct,
+    slow_count_pairs,
+    slow_cut,
+    slow_item_counts,
+    slow_item_weights,
+    slow_look_up,
+    slow_order,
+    slow_search,
+    slow_sum_pairs,
+    slow_unpack,
+)
 
 from tonearm.kernels import events as kernels
 from tonearm.types import Float32s, Int32s, Int64s
-
-Event = tuple[int, int, float]
-"""time, item, weight"""
 
 
 @st.composite
@@ -55,7 +65,8 @@ def columns(users: list[list[Event]]) -> tuple[Int64s, Int64s, Int32s, Int32s, F
 def test_look_up() -> None:
     table = np.array([0, -1, 1, 2], dtype=np.int32)
     values = np.array([10, 11, 12, 13, 9, 14, -(2**40)], dtype=np.int64)
-    np.testing.assert_array_equal(kernels.look_up(values, table, 10), [0, -1, 1, 2, -1, -1, -1])
+    found = kernels.look_up(values, table, 10).tolist()
+    assert found == slow_look_up(values.tolist(), table.tolist(), 10) == [0, -1, 1, 2, -1, -1, -1]
 
 
 @given(ids=st.sets(st.integers(-(2**62), 2**62)), values=st.lists(st.integers(-(2**62), 2**62)))
@@ -63,9 +74,8 @@ def test_look_up() -> None:
 def test_search(ids: set[int], values: list[int]) -> None:
     ordered = sorted(ids)
     wanted = values + ordered[::2]
-    expected = [ordered.index(v) if v in ids else -1 for v in wanted]
     found = kernels.search(np.array(wanted, dtype=np.int64), np.array(ordered, dtype=np.int64))
-    np.testing.assert_array_equal(found, expected)
+    assert found.tolist() == slow_search(wanted, ordered)
 
 
 @pytest.mark.parametrize("timed", [False, True])
@@ -99,7 +109,7 @@ def test_scatter(timed: bool, weighted: bool) -> None:
 def test_order(users: list[list[Event]], gap: int, weighted: bool) -> None:
     start, stop, key, weight = arrays(users, gap)
     kernels.order(start, stop, key, weight if weighted else NONE)
-    ordered = [sorted(events) if weighted else sorted(events, key=lambda e: e[:2]) for events in users]
+    ordered = [slow_order(events, weighted) for events in users]
     _, _, expected_key, expected_weight = arrays(ordered, gap)
     np.testing.assert_array_equal(key, expected_key)
     if weighted:
@@ -113,8 +123,8 @@ def test_count_distinct_and_unpack(users: list[list[Event]], gap: int, weighted:
     start, stop, key, weight = arrays(users, gap)
     weight = weight if weighted else NONE
     distinct = kernels.count_distinct(start, stop, key, weight)
-    assert distinct.tolist() == [len(set(events)) for events in users]
-    kept = [sorted(set(events)) if drop else events for events in users]
+    assert distinct.tolist() == [slow_count_distinct(events) for events in users]
+    kept = [slow_unpack(events, drop) for events in users]
     indptr = np.concatenate(([0], np.cumsum([len(events) for events in kept]))).astype(np.int64)
     item, time, out = kernels.unpack(start, stop, key, weight, indptr, drop, timed)
     flat = [event for events in kept for event in events]
@@ -128,7 +138,7 @@ def test_count_distinct_and_unpack(users: list[list[Event]], gap: int, weighted:
 def test_cut(users: list[list[Event]], cutoff: int) -> None:
     users = [sorted(events) for events in users]
     start, stop, _, time, _ = columns(users)
-    earlier = [sum(t < cutoff for t, _, _ in events) for events in users]
+    earlier = [slow_cut(events, cutoff) for events in users]
     np.testing.assert_array_equal(kernels.cut(start, stop, time, cutoff) - start, earlier)
 
 
@@ -137,8 +147,7 @@ def test_cut(users: list[list[Event]], cutoff: int) -> None:
 def test_item_counts(users: list[list[Event]]) -> None:
     start, stop, item, _, _ = columns([sorted(events) for events in users])
     plays, listeners = kernels.item_counts(start, stop, item, 6)
-    assert plays.tolist() == [sum(i == j for events in users for _, j, _ in events) for i in range(6)]
-    assert listeners.tolist() == [sum(any(i == j for _, j, _ in events) for events in users) for i in range(6)]
+    assert (plays.tolist(), listeners.tolist()) == slow_item_counts(users, 6)
 
 
 @given(users=histories(), whole=st.booleans())
@@ -147,8 +156,7 @@ def test_item_weights(users: list[list[Event]], whole: bool) -> None:
     users = [[(t, i, float(int(w)) if whole else w) for t, i, w in sorted(events)] for events in users]
     start, stop, item, _, weight = columns(users)
     total, found = kernels.item_weights(start, stop, item, weight, 6)
-    assert total.tolist() == [sum(w for events in users for _, j, w in events if i == j) for i in range(6)]
-    assert found == all(w == int(w) for events in users for _, _, w in events)
+    assert (total.tolist(), found) == slow_item_weights(users, 6)
 
 
 @given(users=histories(), timed=st.booleans(), weighted=st.booleans())
@@ -159,11 +167,11 @@ def test_pairs(users: list[list[Event]], timed: bool, weighted: bool) -> None:
     indptr = kernels.count_pairs(start, stop, item)
     got = kernels.sum_pairs(start, stop, item, time if timed else NO_TIME, weight if weighted else NONE, indptr)
     items, plays, last = got
-    expected = [(i, [e for e in events if e[1] == i]) for events in users for i in sorted({e[1] for e in events})]
-    assert np.diff(indptr).tolist() == [len({i for _, i, _ in events}) for events in users]
-    assert items.tolist() == [i for i, _ in expected]
-    assert plays.tolist() == [sum(w for _, _, w in same) if weighted else len(same) for _, same in expected]
-    assert last.tolist() == ([max(t for t, _, _ in same) for _, same in expected] if timed else [])
+    expected = [pair for events in users for pair in slow_sum_pairs(events, weighted)]
+    assert np.diff(indptr).tolist() == [slow_count_pairs(events) for events in users]
+    assert items.tolist() == [i for i, _, _ in expected]
+    assert plays.tolist() == [amount for _, amount, _ in expected]
+    assert last.tolist() == ([t for _, _, t in expected] if timed else [])
 
 
 def test_item_counts_of_many_users() -> None:

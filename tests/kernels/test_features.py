@@ -1,9 +1,8 @@
 """Feature kernels against plain Python."""
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
+from tests.kernels.twins import slow_standardize, slow_tag_affinity
 
 from tonearm.kernels.features import item_times, standardize, tag_affinity
 from tonearm.types import Float32s, Int32s, Int64s
@@ -18,19 +17,6 @@ def flat(rows: list[list[int]]) -> tuple[Int64s, Int32s]:
     return indptr, np.array([i for row in rows for i in row], dtype=np.int32)
 
 
-def twin_of_standardize(indptr: Int64s, scores: Float32s) -> Float32s:
-    out = np.zeros(scores.shape)
-    for lo, hi in pairwise(indptr):
-        for column in range(scores.shape[1]):
-            own = scores[lo:hi, column].astype(np.float64)
-            if np.isnan(own).all():
-                continue
-            own = np.where(np.isnan(own), np.nanmin(own), own)
-            if own.std() > 0:
-                out[lo:hi, column] = (own - own.mean()) / own.std()
-    return out.astype(np.float32)
-
-
 def test_standardize_is_the_z_score_of_each_row() -> None:
     rng = np.random.default_rng(0)
     indptr = np.cumsum([0, 5, 0, 1, 12, 3])
@@ -39,7 +25,7 @@ def test_standardize_is_the_z_score_of_each_row() -> None:
     scores[6:18, 1] = 7  # one value all along
     scores[18:, 2] = np.nan
     found = standardize(indptr, scores)
-    np.testing.assert_allclose(found, twin_of_standardize(indptr, scores), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found, slow_standardize(indptr, scores), rtol=1e-5, atol=1e-6)
     assert (found[6:18, 1] == 0).all()
     assert (found[18:, 2] == 0).all()
     assert (found[5] == 0).all()
@@ -74,22 +60,11 @@ def arrays_of(histories: History) -> tuple[Int64s, Int32s, Float32s, Int32s]:
     return indptr, item, plays, np.array([t for h in histories for _, t in h.values()], np.int32)
 
 
-def twin_of_affinity(history: dict[int, tuple[float, int]], tags: list[list[int]], candidate: int) -> list[float]:
-    """The greatest, over the candidate's tags, of what the other items of the history say of the tag."""
-    others = {tag: [v for i, v in history.items() if i != candidate and tag in tags[i]] for tag in tags[candidate]}
-    last = [t for own in others.values() for _, t in own]
-    return [
-        max((sum(p for p, _ in own) for own in others.values()), default=0.0),
-        max((float(len(own)) for own in others.values()), default=0.0),
-        (max(last) - NOW) / DAY if last else np.nan,
-    ]
-
-
 @pytest.mark.parametrize("seed", range(4))
 def test_tag_affinity_is_that_of_the_other_items(seed: int) -> None:
     histories, tags, candidates = some_histories(seed)
     indptr, item, plays, last = arrays_of(histories)
-    expected = [twin_of_affinity(h, tags, c) for h, own in zip(histories, candidates, strict=True) for c in own]
+    expected = [slow_tag_affinity(h, tags, c, NOW) for h, own in zip(histories, candidates, strict=True) for c in own]
     found = tag_affinity(indptr, item, plays, last, NOW, *flat(tags), N_TAGS, *flat(candidates))
     np.testing.assert_allclose(found, expected, rtol=1e-6)
     untimed = tag_affinity(indptr, item, plays, last[:0], 0, *flat(tags), N_TAGS, *flat(candidates))

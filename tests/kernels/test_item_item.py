@@ -1,10 +1,20 @@
 """Item-item kernels against dense matrix products."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
+from tests.kernels.twins import (
+    slow_cooccurrence,
+    slow_neighbours,
+    slow_regress_on_neighbours,
+    slow_score_sparse,
+    slow_sums_search,
+    slow_weights_to,
+)
 
 from tonearm.kernels.best.keys import key_of, sort_keys
-from tonearm.kernels.item_item import cooccurrence, neighbours, regress_on_neighbours
+from tonearm.kernels.item_item import cooccurrence, cost_by_rank, neighbours, regress_on_neighbours
 from tonearm.kernels.machine.simd import SCAN
 from tonearm.kernels.sums import score_sparse, search, weights_to
 from tonearm.types import Float32s, Float64s, Int32s, Int64s
@@ -14,12 +24,6 @@ def csr_of(dense: Float64s) -> tuple[Int64s, Int32s, Float32s]:
     row, column = np.nonzero(dense)
     indptr = np.searchsorted(row, np.arange(len(dense) + 1)).astype(np.int64)
     return indptr, column.astype(np.int32), dense[row, column].astype(np.float32)
-
-
-def best_of(scores: Float64s, k: int) -> list[tuple[int, float]]:
-    """The k best positive scores, ties by ascending item."""
-    kept = [(i, s) for i, s in enumerate(scores.tolist()) if s > 0]
-    return sorted(kept, key=lambda pair: (-pair[1], pair[0]))[:k]
 
 
 def some_matrix(rng: np.random.Generator, rows: int, columns: int, share: float) -> Float64s:
@@ -34,20 +38,20 @@ def some_matrix(rng: np.random.Generator, rows: int, columns: int, share: float)
 def test_neighbours_are_the_best_of_the_dense_formula(size: int) -> None:
     rng = np.random.default_rng(size)
     played = np.sign(some_matrix(rng, 11, 17, 0.4))
-    weight = 2.0 ** rng.integers(-1, 2, 11)
+    weight = 2.0 ** rng.integers(-1, 2, 11).astype(np.float64)
     row_norm, column_norm = rng.choice([1.0, 2, 4], 17), rng.choice([1.0, 2], 17)
     by_user, by_item = csr_of(played)[:2], csr_of(played.T)[:2]
     rows, columns = row_norm.astype(np.float32), column_norm.astype(np.float32)
     for shrink in (0.0, 4.0):
-        table = (played.T @ (weight[:, None] * played)) / (shrink + row_norm[:, None] * column_norm[None, :])
-        np.fill_diagonal(table, 0)
+        expected = [
+            slow_neighbours(played, weight, float(row_norm[i]), column_norm, shrink, i, size) for i in range(17)
+        ]
         for lo, hi in ((0, 17), (0, 5), (5, 17), (9, 9)):
             indptr, item, value = neighbours(
                 2, lo, hi, *by_user, weight.astype(np.float32), *by_item, rows, columns, shrink, size
             )
             found = list(zip(item.tolist(), value.tolist(), strict=True))
-            for i, row in enumerate(table[lo:hi].astype(np.float32).astype(np.float64)):
-                assert found[indptr[i] : indptr[i + 1]] == best_of(row, size)
+            assert [found[a:b] for a, b in pairwise(indptr)] == expected[lo:hi]
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -62,8 +66,7 @@ def test_regressions_on_neighbours_equal_those_of_dense_columns(threads: int) ->
     item = np.concatenate(near).astype(np.int32)
     found = regress_on_neighbours(threads, indptr, item, target, *csr_of(played.T)[:2], 300, 2.5)
     for t, columns, lo in zip(target, near, indptr, strict=False):
-        x = played[:, columns]
-        expected = np.linalg.solve(x.T @ x + 2.5 * np.eye(len(columns)), x.T @ played[:, t])
+        expected = slow_regress_on_neighbours(played[:, columns], played[:, t], 2.5)
         np.testing.assert_allclose(found[lo : lo + len(columns)], expected, atol=1e-6)
     assert np.abs(found).max() > 0.05
 
@@ -73,7 +76,7 @@ def test_neighbours_in_a_wide_catalogue(size: int) -> None:
     """Items of few and of many additions, and more neighbours than are sorted by comparison."""
     rng = np.random.default_rng(size)
     played = (rng.random((60, 6000)) < np.where(np.arange(60) < 50, 0.0004, 0.1)[:, None]).astype(float)
-    weight = 2.0 ** rng.integers(-1, 2, 60)
+    weight = 2.0 ** rng.integers(-1, 2, 60).astype(np.float64)
     row_norm, column_norm = rng.choice([1.0, 2, 4], 6000), rng.choice([1.0, 2], 6000)
     by_user, by_item = csr_of(played)[:2], csr_of(played.T)[:2]
     additions = played.T @ played.sum(axis=1)
@@ -87,9 +90,8 @@ def test_neighbours_in_a_wide_catalogue(size: int) -> None:
     )
     found = list(zip(item.tolist(), value.tolist(), strict=True))
     for i in (*few[:20].tolist(), *many[:20].tolist()):
-        row = (played[:, i] * weight) @ played / (row_norm[i] * column_norm)
-        row[i] = 0
-        assert found[indptr[i] : indptr[i + 1]] == best_of(row, size)
+        expected = slow_neighbours(played, weight, float(row_norm[i]), column_norm, 0.0, i, size)
+        assert found[indptr[i] : indptr[i + 1]] == expected
 
 
 @pytest.mark.parametrize("in_order", [True, False])
@@ -108,7 +110,7 @@ def test_keys_are_sorted_by_score_then_item(n: int, in_order: bool) -> None:
 
 def test_users_of_two_items_are_counted() -> None:
     played = np.sign(some_matrix(np.random.default_rng(0), 30, 70, 0.3))
-    np.testing.assert_array_equal(cooccurrence(*csr_of(played)[:2], *csr_of(played.T)[:2]), played.T @ played)
+    np.testing.assert_array_equal(cooccurrence(*csr_of(played)[:2], *csr_of(played.T)[:2]), slow_cooccurrence(played))
 
 
 def recommended(
@@ -182,7 +184,7 @@ def test_weights_to_one_target_are_its_column() -> None:
     model = some_matrix(np.random.default_rng(2), 17, 13, 0.4)
     item = np.array([3, 0, 16, 3, 8, 9], np.int32)
     for target in range(13):
-        assert weights_to(item, *csr_of(model), target).tolist() == model[item, target].tolist()
+        assert weights_to(item, *csr_of(model), target).tolist() == slow_weights_to(item, model, target)
     assert not weights_to(item, *csr_of(model), -1).any()
 
 
@@ -194,8 +196,8 @@ def test_lists_and_scores_are_those_of_the_dense_product(k: int) -> None:
     left_out[1] = False
     seen_row, seen = np.nonzero(left_out)
     seen_indptr = np.searchsorted(seen_row, np.arange(40)).astype(np.int64)
-    scores = histories @ model
-    expected = [best_of(own, k) for own in np.where(left_out, 0, scores)]
+    scores = slow_score_sparse(histories, model)
+    expected = slow_sums_search(histories, model, 1.0, left_out, k)
     assert recommended(histories, model, seen_indptr, seen.astype(np.int32), k) == expected
     assert len(set(map(len, expected))) > 1  # some rows are short
 
@@ -226,8 +228,7 @@ def test_several_models_are_searched_and_scored_at_once(k: int, n_items: int) ->
         histories, models, scales, seen_indptr, seen.astype(np.int32), k, wanted_indptr, wanted_item.astype(np.int32)
     )
     for found, model, scale in zip(lists, models, scales, strict=True):
-        expected = [best_of(own, k) for own in np.where(histories > 0, 0, scale * (histories @ model))]
-        assert found == expected
+        assert found == slow_sums_search(histories, model, scale, histories > 0, k)
     for user in range(39):
         own = sorted({i for found in lists for i, _ in found[user]} | set(np.flatnonzero(wanted[user]).tolist()))
         assert item[indptr[user] : indptr[user + 1]].tolist() == own
@@ -235,6 +236,11 @@ def test_several_models_are_searched_and_scored_at_once(k: int, n_items: int) ->
             [s * (histories[user] @ m)[own] for m, s in zip(models, scales, strict=True)], axis=1
         )
         np.testing.assert_array_equal(score[indptr[user] : indptr[user + 1]], expected_scores.astype(np.float32))
+
+
+def test_cost_of_each_rank_is_that_of_its_sources_listeners() -> None:
+    indptr, source = np.array([0, 3, 3, 4]), np.array([2, 0, 1, 2], np.int32)  # three targets, best source first
+    assert cost_by_rank(indptr, source, np.array([10, 20, 5]), 4).tolist() == [5 + 5, 10, 20, 0]
 
 
 NOTHING = np.empty(0, np.int32)

@@ -3,6 +3,16 @@
 import numpy as np
 import polars as pl
 import pytest
+from tests.kernels.twins import (
+    Event,
+    slow_ascending,
+    slow_best_of_rows,
+    slow_decayed_counts,
+    slow_descending,
+    slow_first_unseen,
+    slow_union,
+    slow_window_counts,
+)
 
 from tonearm.data.catalogue import Catalogue
 from tonearm.data.dataset import Dataset
@@ -11,7 +21,8 @@ from tonearm.data.log import Log
 from tonearm.data.times import DAY
 from tonearm.data.vocabulary import Vocabulary
 from tonearm.errors import DataError
-from tonearm.kernels.best.lists import best_of_rows, decayed_counts, first_unseen, union, window_counts
+from tonearm.kernels.best.keys import ascending, descending
+from tonearm.kernels.best.lists import best_of_rows, decayed_counts, first_of_rows, first_unseen, union, window_counts
 from tonearm.sources.popularity import Popularity, Recent
 from tonearm.types import AnyArray, Float32s, Int32s, Int64s
 
@@ -34,6 +45,21 @@ def test_first_unseen_by_hand() -> None:
     assert rows_of(*first_unseen(order, 2, *flat([]))) == []
 
 
+def test_first_of_rows_by_hand() -> None:
+    indptr, item = flat([[5, 1, 2], [], [0], [3, 4]])
+    out_indptr, out_item, out_value = first_of_rows(indptr, item, np.arange(6, dtype=np.float32), 2)
+    assert rows_of(out_indptr, out_item) == [[5, 1], [], [0], [3, 4]]
+    assert rows_of(out_indptr, out_value) == [[0, 1], [], [3], [4, 5]]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_first_unseen_is_what_is_left_of_the_order(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(30)[:20].astype(np.int32)
+    seen = [sorted(rng.choice(30, n, replace=False).tolist()) for n in (0, 30, 12, 1, 25)]
+    assert rows_of(*first_unseen(order, 7, *flat(seen))) == [slow_first_unseen(order.tolist(), 7, own) for own in seen]
+
+
 def random_log(seed: int) -> Log:
     """Events of seven users, in time order within each; the arrays hold some that belong to nobody."""
     rng = np.random.default_rng(seed)
@@ -52,11 +78,11 @@ def halves(log: Log) -> Float32s:
     return np.full(len(log.item), 0.5, np.float32)
 
 
-def events_of(log: Log) -> list[tuple[int, int]]:
-    """(item, time) of every event, by the plainest of loops."""
+def events_of(log: Log) -> list[Event]:
+    """Every event, by the plainest of loops."""
     assert log.time is not None
     return [
-        (int(log.item[place]), int(log.time[place]))
+        (int(log.time[place]), int(log.item[place]), 1.0)
         for u in range(log.n_users)
         for place in range(log.start[u], log.stop[u])
     ]
@@ -67,7 +93,7 @@ def test_window_counts_are_events_since_each_moment(seed: int) -> None:
     log = random_log(seed)
     assert log.time is not None
     since = np.array([11, 8, 8, 3, -5])
-    expected = [[sum(i == item and t >= moment for i, t in events_of(log)) for item in range(6)] for moment in since]
+    expected = [slow_window_counts(events_of(log), int(moment), 6) for moment in since]
     columns = log.start, log.stop, log.item, log.time
     assert window_counts(*columns, log.weights, since, 6).tolist() == expected
     assert window_counts(*columns, halves(log), since, 6).tolist() == (np.array(expected) / 2).tolist()
@@ -78,22 +104,11 @@ def test_window_counts_are_events_since_each_moment(seed: int) -> None:
 def test_decayed_counts_halve_with_each_half_life(seed: int) -> None:
     log = random_log(seed)
     assert log.time is not None
-    expected = [sum(0.5 ** ((20 - t) / 4) for i, t in events_of(log) if i == item) for item in range(6)]
+    expected = slow_decayed_counts(events_of(log), 20, 4, 6)
     columns = log.start, log.stop, log.item, log.time
     found = decayed_counts(*columns, log.weights, 20, np.log(2) / 4, 6)
     np.testing.assert_allclose(found, expected, rtol=1e-12)
     assert decayed_counts(*columns, halves(log), 20, np.log(2) / 4, 6).tolist() == (found / 2).tolist()
-
-
-def twin_of_union(lists: list[list[list[int]]]) -> list[list[tuple[int, list[int]]]]:
-    """For each row, its distinct items ascending, each with its 1-based rank in every list or 0."""
-    return [
-        [
-            (item, [row.index(item) + 1 if item in row else 0 for row in rows])
-            for item in sorted({i for row in rows for i in row})
-        ]
-        for rows in zip(*lists, strict=True)
-    ]
 
 
 def found_union(lists: list[list[list[int]]]) -> list[list[tuple[int, list[int]]]]:
@@ -120,7 +135,18 @@ def test_union_by_hand() -> None:
 def test_union_is_that_of_plain_sets(seed: int) -> None:
     rng = np.random.default_rng(seed)
     lists = [[rng.permutation(15)[: rng.integers(0, 10)].tolist() for _ in range(8)] for _ in range(4)]
-    assert found_union(lists) == twin_of_union(lists)
+    assert found_union(lists) == slow_union(lists)
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 300])
+def test_places_in_order_of_values(n: int) -> None:
+    """Ties, both zeros, and the least and the greatest number that there is."""
+    rng = np.random.default_rng(n)
+    whole = np.concatenate((rng.integers(-4, 4, n), [2**31 - 1, -(2**31), 0] * (n > 2))).astype(np.int32)
+    assert ascending(whole).tolist() == slow_ascending(whole.tolist())
+    scores = np.concatenate((rng.integers(-3, 4, n) / 2, [0.0, -0.0, np.inf, -np.inf] * (n > 2))).astype(np.float32)
+    scores[::3] *= -1
+    assert descending(scores).tolist() == slow_descending(scores.tolist())
 
 
 @pytest.mark.parametrize("k", [1, 3, 50])
@@ -132,8 +158,7 @@ def test_best_of_rows_sorts_by_score_then_item(k: int) -> None:
     out_indptr, out_item, out_score, place = best_of_rows(indptr, item, score, k)
     for row, own in enumerate(rows):
         span = slice(out_indptr[row], out_indptr[row + 1])
-        scored = list(zip(own, score[indptr[row] : indptr[row + 1]].tolist(), strict=True))
-        expected = sorted(scored, key=lambda pair: (-pair[1], pair[0]))[:k]
+        expected = slow_best_of_rows(own, score[indptr[row] : indptr[row + 1]].tolist(), k)
         assert list(zip(out_item[span].tolist(), out_score[span].tolist(), strict=True)) == expected
         assert ((place[span] >= indptr[row]) & (place[span] < indptr[row + 1])).all()
     np.testing.assert_array_equal(item[place], out_item)

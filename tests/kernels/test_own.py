@@ -4,6 +4,7 @@ from collections import defaultdict
 
 import numpy as np
 import pytest
+from tests.kernels.twins import slow_activation, slow_place_in_history, slow_rhythm
 
 from tonearm.data.log import Log, Pairs
 from tonearm.kernels.own import DAY, activation, place_in_history, rhythm
@@ -45,9 +46,9 @@ def test_activation_sums_faded_plays(seed: int, decay: float) -> None:
     own = [events for _, events in events_of_pairs(log)]
     assert max(map(len, own)) > 3
     age = (NOW - log.time.astype(np.float64)) / DAY
-    faded = [sum(log.weight[e] * (1 + age[e]) ** -decay for e in events) for events in own]
+    faded = [slow_activation(age[e].tolist(), log.weight[e].tolist(), decay) for e in own]
     np.testing.assert_allclose(found(log.time, log.weight), faded, rtol=1e-5)
-    alike = [sum((1 + age[e]) ** -decay for e in events) for events in own]
+    alike = [slow_activation(age[e].tolist(), [1.0] * len(e), decay) for e in own]
     np.testing.assert_allclose(found(log.time, log.weight[:0]), alike, rtol=1e-5)
     np.testing.assert_array_equal(found(log.time[:0], log.weight), pairs.plays)
 
@@ -58,12 +59,10 @@ def test_rhythm_is_that_of_distinct_days(seed: int) -> None:
     assert log.time is not None
     pairs, day = Pairs.of(log), log.time // DAY
     counts, gaps = rhythm(log.start, log.stop, log.item, log.time, pairs.indptr, pairs.item)
-    expected = []
-    for user, events in events_of_pairs(log):
-        days = sorted({int(day[e]) for e in events})
-        between = np.diff(days) if len(days) > 1 else np.array([np.nan])
-        of_user = len({int(d) for d in day[log.start[user] : log.stop[user]]})
-        expected.append([len(days), of_user, between.mean(), np.median(between)])
+    expected = [
+        slow_rhythm(day[events].tolist(), day[log.start[user] : log.stop[user]].tolist())
+        for user, events in events_of_pairs(log)
+    ]
     np.testing.assert_allclose(np.hstack([counts, gaps]), expected, rtol=1e-6)
     assert (counts[:, 0] < pairs.plays).any()
 
@@ -71,4 +70,10 @@ def test_rhythm_is_that_of_distinct_days(seed: int) -> None:
 def test_place_in_history() -> None:
     indptr, item = np.array([0, 3, 3, 5]), np.array([2, 5, 7, 0, 5], np.int32)
     candidate_indptr, candidate = np.array([0, 4, 5, 7]), np.array([1, 2, 7, 8, 5, 0, 7], np.int32)
-    assert place_in_history(indptr, item, candidate_indptr, candidate).tolist() == [-1, 0, 2, -1, -1, 3, -1]
+    found = place_in_history(indptr, item, candidate_indptr, candidate).tolist()
+    assert found == [-1, 0, 2, -1, -1, 3, -1]
+    for user, lo in enumerate(indptr[:-1]):
+        own = item[lo : indptr[user + 1]].tolist()
+        for c in range(candidate_indptr[user], candidate_indptr[user + 1]):
+            place = slow_place_in_history(own, int(candidate[c]))
+            assert found[c] == (lo + place if place >= 0 else -1)

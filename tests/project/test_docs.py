@@ -76,7 +76,7 @@ def test_every_option_says_what_it_is(words: tuple[str, ...]) -> None:
     for word in words:
         command = command[word]
     options = [option for option in command.assemble_argument_collection(parse_docstring=True) if option.show]
-    assert options
+    assert options or words == ("warmup",), "the one command without options"
     assert [option.name for option in options if not option.parameter.help] == []
 
 

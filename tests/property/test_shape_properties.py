@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.kernels.twins import SlowTake, slow_diversify, slow_take
 
 from tonearm.data.catalogue import Tags
 from tonearm.data.dataset import Block
@@ -15,7 +16,7 @@ from tonearm.data.log import Log, Pairs
 from tonearm.data.vocabulary import Vocabulary
 from tonearm.kernels.shape import FRESH, RARE, diversify
 from tonearm.shaping.shaper import Shaper
-from tonearm.types import Float32s, Int32s, Int64s
+from tonearm.types import Int32s, Int64s
 
 
 def csr(rows: list[list[int]]) -> tuple[Int64s, Int32s]:
@@ -95,86 +96,12 @@ def cases(draw: st.DrawFn, dial: bool = False, shares: bool = True) -> Case:
     return Case(shaper, artists, albums, candidates, heard, draw(st.integers(1, 12)))
 
 
-class Twin:
-    """`take` for one user, slowly and plainly."""
-
-    def __init__(self, case: Case, user: int) -> None:
-        self.case, self.rules = case, case.shaper
-        self.own, self.heard = case.candidates[user], set(case.heard[user])
-        multiplier = 2654435761
-        self.turn = user * multiplier % 2**32
-        self.list: list[int] = []
-        self.relaxed = 0
-
-    def allowed(self, item: int) -> bool:
-        """Rules that are never broken."""
-        version = self.rules.version
-        if item in self.list or item in self.heard or not all(mask[item] for mask in self.rules.masks.values()):
-            return False
-        if len(version) == 0 or version[item] < 0:
-            return True
-        others = set(self.list) | (self.heard if self.rules.unheard else set())
-        return version[item] not in {version[other] for other in others}
-
-    def within(self, item: int, more: int = 0) -> bool:
-        """The limits per artist and album."""
-        for on, labels, limit in (
-            (self.rules.artists, self.case.artists, self.rules.per_artist),
-            (self.rules.albums, self.case.albums, self.rules.per_album),
-        ):
-            if on is not None:
-                for label in labels[item]:
-                    if sum(label in labels[other] for other in self.list) >= limit + more:
-                        return False
-        return True
-
-    def first(self, items: list[int], more: int = 0) -> int | None:
-        return next((i for i in items if self.allowed(i) and self.within(i, more)), None)
-
-    def run(self) -> list[int]:
-        k, kinds, shares = self.case.k, self.rules.kinds, self.rules.shares
-        popular = self.rules.popular.tolist()
-        wanted = [int(np.floor(share * k + 1e-9)) for share in shares]
-        pools = []
-        for kind in (FRESH, RARE):
-            pool = [i for i in popular if kinds[i, kind] and all(mask[i] for mask in self.rules.masks.values())]
-            turn = self.turn % len(pool) if kind == RARE and pool else 0
-            pools.append(pool[turn:] + pool[:turn])
-        while len(self.list) < k:
-            item = None
-            for kind in (FRESH, RARE):
-                have = [int(kinds[self.list, which].sum()) for which in (FRESH, RARE)]
-                left = sum(max(w - h, 0) for w, h in zip(wanted, have, strict=True))
-                behind = have[kind] < np.floor(shares[kind] * (len(self.list) + 1) + 1e-9)
-                if have[kind] < wanted[kind] and (behind or left >= k - len(self.list)):
-                    item = self.first([i for i in self.own if kinds[i, kind]] + pools[kind])
-                    if item is None:
-                        wanted[kind] = 0
-                    else:
-                        break
-            if item is None:
-                item = self.first(self.own + popular)
-            if item is None:
-                break
-            self.list.append(item)
-        more = 1
-        while len(self.list) < k and any(self.allowed(i) for i in self.own + popular):
-            for i in self.own + popular:
-                if len(self.list) < k and self.allowed(i) and self.within(i, more):
-                    self.list.append(i)
-                    self.relaxed += 1
-            more *= 2
-        return self.list
-
-
 @settings(max_examples=400, deadline=None)
 @given(case=cases())
 def test_lists_are_those_of_the_slow_twin(case: Case) -> None:
     lists, _, relaxed = case.shaped()
     for user, found in enumerate(lists):
-        twin = Twin(case, user)
-        assert found == twin.run()
-        assert relaxed[user] == twin.relaxed
+        assert (found, relaxed[user]) == slow_take(case, user)
 
 
 @settings(max_examples=100, deadline=None)
@@ -218,7 +145,7 @@ def test_limits_hold_but_for_entries_that_nothing_else_could_take_the_place_of(c
                 counts = np.bincount([label for item in inside for label in labels[item]], minlength=1)
                 assert counts.max() <= limit
         if relaxed[user]:
-            twin = Twin(case, user)
+            twin = SlowTake(case, user)
             twin.list = inside
             assert twin.first(case.candidates[user] + rules.popular.tolist()) is None
 
@@ -229,7 +156,7 @@ def test_lists_are_full_while_anything_is_left(case: Case) -> None:
     for user, found in enumerate(case.shaped()[0]):
         assert len(found) <= case.k
         if len(found) < case.k:
-            twin = Twin(case, user)
+            twin = SlowTake(case, user)
             twin.list = found
             assert not [i for i in case.candidates[user] + case.shaper.popular.tolist() if twin.allowed(i)]
 
@@ -258,7 +185,7 @@ def test_each_share_is_met_while_there_are_such_items(case: Case) -> None:
             have = int(rules.kinds[found, kind].sum())
             if len(found) < case.k or relaxed[user] or have >= np.floor(rules.shares[kind] * case.k + 1e-9):
                 continue
-            twin = Twin(case, user)
+            twin = SlowTake(case, user)
             twin.list = found
             of_kind = [i for i in case.candidates[user] + rules.popular.tolist() if rules.kinds[i, kind]]
             assert twin.first(of_kind) is None
@@ -274,18 +201,6 @@ def test_a_list_that_breaks_no_rule_is_left_as_it_is(case: Case) -> None:
         n = min(len(own), case.k)  # a shorter list is filled up after them
         assert found[:n] == own[:n]
         assert place[:n] == list(range(n))
-
-
-def mmr_twin(scores: list[float], cosine: Float32s, k: int, dial: float) -> list[int]:
-    pool = list(range(len(scores)))[: 2 * k]
-    spread = (scores[pool[0]] - scores[pool[-1]]) or np.inf if pool else np.inf
-    relevance = [(scores[i] - scores[pool[-1]]) / spread for i in pool]
-    taken: list[int] = []
-    while len(taken) < min(k, len(pool)):
-        left = [i for i in pool if i not in taken]
-        value = [(1 - dial) * relevance[i] - dial * max([cosine[i, j] for j in taken] + [0]) for i in left]
-        taken.append(left[int(np.argmax(np.round(value, 6)))])
-    return taken + [i for i in range(len(scores)) if i not in taken]
 
 
 @pytest.mark.parametrize("by", ["genres", "factors"])
@@ -314,4 +229,4 @@ def test_the_order_by_marginal_relevance_is_the_slow_one(by: str, seed: int, k: 
     for r, row in enumerate(rows):
         own = order[indptr[r] : indptr[r + 1]] - indptr[r]
         values = flat[indptr[r] : indptr[r + 1]].astype(float).tolist()
-        assert own.tolist() == mmr_twin(values, cosine[np.ix_(row, row)], k, dial)
+        assert own.tolist() == slow_diversify(values, cosine[np.ix_(row, row)], k, dial)

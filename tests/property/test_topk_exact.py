@@ -3,34 +3,11 @@
 import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tests.kernels.twins import slow_scan, slow_score_pairs
 
 from tonearm.kernels.nearest.similar import similar_to_all
 from tonearm.kernels.nearest.topk import index_items, similar_top_k, top_k, unit_vectors
-from tonearm.types import Bools, Float32s, Int32s, Int64s
-
-
-def scores_of(users: Float32s, items: Float32s) -> Float32s:
-    """s = u_f · v_f + s over the features in order, each step rounded to float32 once.
-
-    The product of two float32 numbers is exact in float64, and so, but for one case in half a billion, is the sum
-    when it is rounded on to float32.
-    """
-    total = np.zeros((len(users), len(items)), np.float32)
-    for f in range(users.shape[1]):
-        exact = users[:, f, None].astype(np.float64) * items[None, :, f].astype(np.float64)
-        total = (exact + total).astype(np.float32)
-    return total
-
-
-def brute_force(scores: Float32s, k: int, left_out: Bools) -> tuple[Int64s, Int32s, Float32s]:
-    indptr, item, score = [0], [], []
-    for row, out in zip(scores, left_out, strict=True):
-        kept = np.flatnonzero(~out)
-        best = kept[np.lexsort((kept, -row[kept]))][:k]
-        item.append(best)
-        score.append(row[best])
-        indptr.append(indptr[-1] + len(best))
-    return np.array(indptr), np.concatenate(item).astype(np.int32), np.concatenate(score)
+from tonearm.types import Float32s
 
 
 def vectors(rng: np.random.Generator, n: int, d: int, kind: str) -> Float32s:
@@ -64,7 +41,7 @@ def test_top_k_is_brute_force(seed: int, b: int, n: int, d: int, k: int, kind: s
     seen_indptr = np.searchsorted(seen_row, np.arange(b + 1))
     allowed = rng.random(n) < 0.9
     found = top_k(users, index_items(items, allowed), k, seen_indptr, seen.astype(np.int32))
-    expected = brute_force(scores_of(users, items), k, left_out | ~allowed)
+    expected = slow_scan(slow_score_pairs(users, items), k, left_out | ~allowed)
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -82,7 +59,7 @@ def test_similar_is_brute_force(seed: int, n: int, d: int, k: int, kind: str) ->
     items = vectors(rng, n, d, kind)
     unit = unit_vectors(items)
     found = similar_top_k(unit, k)
-    expected = brute_force(scores_of(unit, unit), k, np.eye(n, dtype=np.bool_))
+    expected = slow_scan(slow_score_pairs(unit, unit), k, np.eye(n, dtype=np.bool_))
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_array_equal(one, other)
 

@@ -1,13 +1,13 @@
 """The synthetic log: its promises (exact totals, same bytes, planted taste) and its kernels against slow twins."""
 
 import hashlib
-import math
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+from tests.kernels.twins import SlowRandom, slow_listen
 
 from tonearm import synth
 from tonearm.errors import ConfigError, DataError, OutputError
@@ -15,7 +15,6 @@ from tonearm.kernels import synth as kernels
 from tonearm.synth import prepare
 from tonearm.synth.catalogue import genre_shares, period_of_day
 from tonearm.synth.preset import N_DAYS, TEST_DAY
-from tonearm.types import Float64s, Int64s
 
 TINY = synth.PRESETS["tiny"]
 TEST_FROM = pl.date(2022, 12, 16)
@@ -199,89 +198,6 @@ def test_the_last_period_starts_with_the_test() -> None:
     assert period[[0, 14, 15, 31]].tolist() == [0, 0, 1, 2]
 
 
-class _Stream:
-    """The kernels' random numbers in plain Python integers."""
-
-    def __init__(self, state: int) -> None:
-        self.state = state
-
-    def __call__(self) -> float:
-        mask = (1 << 64) - 1
-        self.state = (self.state + 0x9E3779B97F4A7C15) & mask
-        z = self.state
-        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 & mask
-        z = (z ^ (z >> 27)) * 0x94D049BB133111EB & mask
-        return ((z ^ (z >> 31)) >> 11) / 2**53
-
-
-def _pick(cumulative: Float64s, low: int, high: int, u: float) -> int:
-    mass = cumulative[high] - cumulative[low]
-    if mass <= 0:
-        return low + int(u * (high - low))
-    return low + int(np.searchsorted(cumulative[low : high + 1], cumulative[low] + u * mass, side="right")) - 1
-
-
-def _listen_slowly(
-    draw: _Stream,
-    plays: int,
-    test_plays: int,
-    span: tuple[int, int],
-    days: Float64s,
-    sums: Float64s,
-    scene_start: Int64s,
-    artist_start: Int64s,
-    release: Int64s,
-    shares: tuple[float, float, float],
-) -> list[tuple[int, int]]:
-    """(item, second) of one listener, by the rules in the kernel's docstring."""
-    n_items = release.size
-    scene_of = np.repeat(np.arange(scene_start.size - 1), np.diff(scene_start))
-    artist_of = np.repeat(np.arange(artist_start.size - 1), np.diff(artist_start))
-    on_day = [0] * N_DAYS
-    for play in range(plays):
-        low, high = (TEST_DAY, N_DAYS) if play < test_plays else (span[0], span[1] + 1)
-        on_day[_pick(days, low, high, draw())] += 1
-    favourites = []
-    for _ in range(min(40, 2 + int(math.log2(1 + plays / 8)) + plays // 500)):
-        first = _pick(sums[-1], 0, n_items, draw())
-        scene = slice(*scene_start[scene_of[first] :][:2].tolist())
-        artists = [artist_of[first]] + [artist_of[_pick(sums[-1], scene.start, scene.stop, draw())] for _ in range(2)]
-        early = -math.log(1 - draw())
-        late = -math.log(1 - draw()) if draw() < 0.4 else early
-        favourites.append((scene, artists, early, late))
-    mainstream, loyalty, repeats = (2 * share * draw() for share in shares)
-    heard: list[tuple[int, int]] = []
-    distinct: set[int] = set()
-    favourite = 0
-    for day in range(N_DAYS):
-        season = day / N_DAYS
-        weights = np.cumsum([0.0] + [(1 - season) * early + season * late for _, _, early, late in favourites])
-        for nth in range(on_day[day]):
-            second = day * 86400 + int(86400 * (nth + draw()) / on_day[day])
-            if heard and draw() < repeats:
-                heard.append((heard[int(len(heard) * (1 - draw() ** 2))][0], second))
-                continue
-            if nth == 0 or draw() > 0.5:
-                favourite = _pick(weights, 0, len(favourites), draw())
-            scene, artists = favourites[favourite][:2]
-            for attempt in range(12):
-                low, high = 0, n_items
-                if attempt < 6 and draw() >= mainstream:
-                    low, high = scene.start, scene.stop
-                    if draw() < loyalty:
-                        low, high = artist_start[artists[int(draw() ** 2 * 3)] :][:2].tolist()
-                item = _pick(sums[period_of_day()[day]], low, high, draw())
-                if release[item] <= day and item not in distinct:
-                    break
-            else:
-                item = int(draw() * n_items)
-                while release[item] > day or item in distinct:
-                    item = (item + 1) % n_items
-            distinct.add(item)
-            heard.append((item, second))
-    return heard
-
-
 def test_the_listening_kernel_equals_its_readable_twin() -> None:
     rng = np.random.default_rng(5)
     scene_start, artist_start = np.array([0, 13, 50]), np.array([0, 4, 13, 14, 33, 50])
@@ -316,11 +232,11 @@ def test_the_listening_kernel_equals_its_readable_twin() -> None:
         seconds,
     )
     for b, user in enumerate(users.tolist()):
-        draw = _Stream((11 * 0xD1342543DE82EF95 + user) % 2**64)
+        draw = SlowRandom((11 * 0xD1342543DE82EF95 + user) % 2**64)
         draw()
         draw.state = int(draw() * 2**53) ^ (user << 20)
         span = (int(first_day[b]), int(last_day[b]))
-        slow = _listen_slowly(
+        slow = slow_listen(
             draw, int(plays[b]), int(test_plays[b]), span, days, sums, scene_start, artist_start, release, shares
         )
         part = slice(offsets[b], offsets[b + 1])

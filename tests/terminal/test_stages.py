@@ -95,7 +95,7 @@ def test_point_19_compiling_is_told_once(capsys: pytest.CaptureFixture[str]) -> 
             numba.njit("int64(int64)")(function)
     with stages.stage("second"):
         numba.njit("float64(float64)")(kernel)
-    assert capsys.readouterr().err.count("Compiling kernels, once") == 1
+    assert capsys.readouterr().err.count("Compiling more kernels, once") == 1
 
 
 def test_hidden_stages_say_nothing(capsys: pytest.CaptureFixture[str]) -> None:

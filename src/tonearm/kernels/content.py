@@ -2,8 +2,11 @@
 
 import numpy as np
 
-from tonearm.kernels.best.heap import contains, pack_rows
-from tonearm.kernels.machine.jit import jit, jit_parallel, prange
+from tonearm.kernels.best.heap import pack_rows
+from tonearm.kernels.best.keys import descending
+from tonearm.kernels.best.search import place_of
+from tonearm.kernels.machine.jit import jit
+from tonearm.kernels.machine.parallel import jit_parallel, prange
 from tonearm.kernels.machine.tile import WIDE, add_scaled, no_strip, store_tile
 from tonearm.types import Float32s, Int32s, Int64s, UInt8s
 
@@ -22,9 +25,13 @@ def profiles(indptr: Int64s, item: Int32s, weight: Float32s, tag_indptr: Int64s,
             share = weight[a] / max(hi - lo, 1)
             for t in range(lo, hi):
                 out[row, tag[t]] += share
-        length = np.sqrt((out[row] ** 2).sum())
-        if length > 0:
-            out[row] /= length
+        square = np.float32(0)
+        for t in range(n_tags):
+            square += out[row, t] ** 2
+        if square > 0:
+            length = np.sqrt(square)
+            for t in range(n_tags):
+                out[row, t] /= length
     return out
 
 
@@ -119,6 +126,7 @@ def _descending(score: Float32s, bins: UInt8s, best: np.float32, need: int, memb
     picked = np.empty(len(score), np.int32)
     if best <= 0:
         return picked[:0]
+    # sets above a cut
     n_bins, cut, n = 128, best / np.float32(2), 0
     while True:  # bins only for the upper half of the scores, where that is enough
         n, total = 0, 0
@@ -130,6 +138,7 @@ def _descending(score: Float32s, bins: UInt8s, best: np.float32, need: int, memb
         if total >= need or cut == 0:
             break
         cut = np.float32(0)
+    # of these, the bins that hold enough items
     held = np.zeros(n_bins, np.int64)
     scale = np.float32(n_bins - 1) / (best - cut)
     for a in range(n):
@@ -144,7 +153,7 @@ def _descending(score: Float32s, bins: UInt8s, best: np.float32, need: int, memb
         picked[kept] = picked[a]
         kept += bins[a] >= floor
     picked = picked[:kept]
-    return picked[np.argsort(-score[picked], kind="mergesort")]
+    return picked[descending(score[picked])]
 
 
 @jit
@@ -170,7 +179,7 @@ def _take(
         n = min(n, k)  # of those that tie the most popular, as they were sorted below
         taken = 0
         for m in range(member_indptr[s], member_indptr[s + 1]):
-            if contains(seen, 0, len(seen), member[m]):
+            if place_of(seen, 0, len(seen), member[m]) >= 0:
                 continue
             places[n] = place[member[m]]
             n += 1
@@ -196,7 +205,7 @@ def _fill(item: Int32s, score: Float32s, n: int, order: Int32s, seen: Int32s, lo
     chosen = np.sort(item[:n])
     for p in range(len(order)):
         i = order[p]
-        if contains(chosen, 0, len(chosen), i) or contains(seen, lo, hi, i):
+        if place_of(chosen, 0, len(chosen), i) >= 0 or place_of(seen, lo, hi, i) >= 0:
             continue
         item[n], score[n] = i, 0
         n += 1

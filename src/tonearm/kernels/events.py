@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from tonearm.kernels.machine.jit import jit, jit_parallel, prange
+from tonearm.kernels.best.search import first_from, place_of
+from tonearm.kernels.machine.jit import jit
+from tonearm.kernels.machine.parallel import jit_parallel, prange
 from tonearm.types import AnyArray, Float32s, Float64s, Int32s, Int64s
 
 
@@ -21,15 +23,7 @@ def search(values: AnyArray, ids: Int64s) -> Int32s:
     """The place of each value in ascending ids, −1 where it is missing; (n,) int32."""
     out = np.empty(len(values), np.int32)
     for i in prange(len(values)):
-        value = np.int64(values[i])
-        lo, hi = 0, len(ids)
-        while lo < hi:
-            middle = (lo + hi) >> 1
-            if ids[middle] < value:
-                lo = middle + 1
-            else:
-                hi = middle
-        out[i] = lo if lo < len(ids) and ids[lo] == value else -1
+        out[i] = place_of(ids, 0, len(ids), np.int64(values[i]))
     return out
 
 
@@ -88,15 +82,24 @@ def scatter(
     return overflow
 
 
-@jit_parallel
 def order(start: Int64s, stop: Int64s, key: Int64s, weight: Float32s) -> None:
     """Sort each user's events by time, then item, then weight, in place; `weight` may be empty."""
-    weighted = len(weight) > 0
+    if len(weight) > 0:
+        _order_weighted(start, stop, key, weight)
+    else:
+        _order(start, stop, key)
+
+
+@jit_parallel
+def _order(start: Int64s, stop: Int64s, key: Int64s) -> None:
+    for u in prange(len(start)):
+        key[start[u] : stop[u]].sort()
+
+
+@jit_parallel
+def _order_weighted(start: Int64s, stop: Int64s, key: Int64s, weight: Float32s) -> None:
     for u in prange(len(start)):
         lo, hi = start[u], stop[u]
-        if not weighted:
-            key[lo:hi].sort()
-            continue
         by_weight = np.argsort(weight[lo:hi], kind="mergesort")
         keys, weights = key[lo:hi][by_weight], weight[lo:hi][by_weight]
         by_key = np.argsort(keys, kind="mergesort")
@@ -157,14 +160,7 @@ def cut(start: Int64s, stop: Int64s, time: Int32s, cutoff: int) -> Int64s:
     """For each user the first position whose time is at or after the cutoff; (n_users,) int64."""
     out = np.empty(len(start), np.int64)
     for u in prange(len(start)):
-        lo, hi = start[u], stop[u]
-        while lo < hi:
-            middle = (lo + hi) >> 1
-            if time[middle] < cutoff:
-                lo = middle + 1
-            else:
-                hi = middle
-        out[u] = lo
+        out[u] = first_from(time, start[u], stop[u], cutoff)
     return out
 
 

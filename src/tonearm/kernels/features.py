@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from tonearm.kernels.machine.jit import jit, jit_parallel, prange
+from tonearm.kernels.best.search import place_of
+from tonearm.kernels.machine.jit import jit
+from tonearm.kernels.machine.parallel import jit_parallel, prange
 from tonearm.types import Float32s, Int32s, Int64s
 
 NEVER = -(2**31)
@@ -131,19 +133,6 @@ def tag_affinity(
                     latest[tag[t]] = next_latest[tag[t]] = NEVER
                     latest_item[tag[t]] = -1
     return out
-
-
-@jit
-def place_of(item: Int32s, lo: int, hi: int, wanted: int) -> int:
-    """Where an item stands in ascending item[lo:hi], −1 where it does not."""
-    end = hi
-    while lo < hi:
-        middle = (lo + hi) >> 1
-        if item[middle] < wanted:
-            lo = middle + 1
-        else:
-            hi = middle
-    return lo if lo < end and item[lo] == wanted else -1
 
 
 @jit

@@ -3,9 +3,10 @@
 import numpy as np
 
 from tonearm.kernels.best.heap import pack_rows
-from tonearm.kernels.best.keys import Keys, key_of, score_bits, sort_keys, write
+from tonearm.kernels.best.keys import Keys, ascending, key_of, score_bits, sort_keys, write
 from tonearm.kernels.machine.dense import solve_positive
-from tonearm.kernels.machine.jit import jit, jit_parallel, prange
+from tonearm.kernels.machine.jit import jit
+from tonearm.kernels.machine.parallel import jit_parallel, prange
 from tonearm.kernels.machine.simd import LANES, LEAST, SCAN, any_at_least, fill, fma, load, lowest_bit, store, take_next
 from tonearm.types import Float32s, Float64s, Int32s, Int64s
 
@@ -19,8 +20,7 @@ def cut_histories(indptr: Int64s, item: Int32s, last: Int32s, longest: int) -> t
     """
     n_rows = len(indptr) - 1
     out_indptr = np.zeros(n_rows + 1, np.int64)
-    for u in range(n_rows):
-        out_indptr[u + 1] = out_indptr[u] + min(longest, indptr[u + 1] - indptr[u])
+    out_indptr[1:] = np.cumsum(np.minimum(longest, np.diff(indptr)))
     out = np.empty(out_indptr[-1], np.int32)
     for u in prange(n_rows):
         lo, n, m = indptr[u], indptr[u + 1] - indptr[u], out_indptr[u + 1] - out_indptr[u]
@@ -29,7 +29,7 @@ def cut_histories(indptr: Int64s, item: Int32s, last: Int32s, longest: int) -> t
             for a in range(m):
                 out[to + a] = item[lo + a * n // m]
         else:
-            kept = np.argsort(-last[lo : lo + n], kind="mergesort")[:m]
+            kept = ascending(~last[lo : lo + n])[:m]
             kept.sort()
             for a in range(m):
                 out[to + a] = item[lo + kept[a]]
@@ -50,7 +50,8 @@ def cooccurrence(user_indptr: Int64s, user_item: Int32s, item_indptr: Int64s, it
                 u = item_user[a]
                 for c in range(user_indptr[u], user_indptr[u + 1]):
                     row[user_item[c]] += 1
-            out[i] = row
+            for j in range(n):
+                out[i, j] = row[j]
     return out
 
 
@@ -97,6 +98,7 @@ def neighbours(
             i = take_next(counter)
             if i >= hi:
                 break
+            # sums over the item's users, and of them the best, all items looked at or only those that are added to
             users = item_user[item_indptr[i] : item_indptr[i + 1]]
             additions = 0
             for u in users:

@@ -5,23 +5,12 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tonearm.kernels.machine.jit import jit, jit_parallel, prange
+from tonearm.kernels.best.search import place_of
+from tonearm.kernels.machine.jit import jit
+from tonearm.kernels.machine.parallel import jit_parallel, prange
 from tonearm.types import Bools, Float32s, Float64s, Int32s, Int64s
 
 UInt32s: TypeAlias = NDArray[np.uint32]
-
-
-@jit
-def find(values: Int32s, lo: int, hi: int, value: int) -> int:
-    """Where a value stands in the ascending stretch values[lo:hi], or −1."""
-    left, right = lo, hi
-    while left < right:
-        middle = (left + right) >> 1
-        if values[middle] < value:
-            left = middle + 1
-        else:
-            right = middle
-    return left if left < hi and values[left] == value else -1
 
 
 @jit_parallel
@@ -53,7 +42,7 @@ def collect_truth(
             counts[u, 1] += not keep[j]
         if filter_seen:
             for j in range(train_start[u], train_stop[u]):
-                place = find(test_item, lo, hi, train_item[j])
+                place = place_of(test_item, lo, hi, train_item[j])
                 if place >= 0 and keep[place]:
                     keep[place] = False
                     counts[u, 2] += 1
@@ -92,7 +81,7 @@ def accuracy(
         for c in range(n_k):
             end = min(ks[c], length)
             while place < end:
-                if find(truth_item, lo, hi, item[indptr[i] + place]) >= 0:
+                if place_of(truth_item, lo, hi, item[indptr[i] + place]) >= 0:
                     hits += 1
                     dcg += discount[place]
                     precisions += hits / (place + 1)
@@ -139,7 +128,7 @@ def grouped(
         for place in range(min(k, indptr[i + 1] - indptr[i])):
             candidate = item[indptr[i] + place]
             g = label[candidate]
-            if g >= 0 and find(truth_item, lo, hi, candidate) >= 0:
+            if g >= 0 and place_of(truth_item, lo, hi, candidate) >= 0:
                 out[i, g] += 1.0
                 out[i, n_labels + g] += discount[place]
                 any_hit = True
@@ -195,7 +184,7 @@ def beyond(
             end = min(ks[c], length)
             while place < end:
                 candidate = item[indptr[i] + place]
-                new += find(history_item, lo, hi, candidate) < 0
+                new += place_of(history_item, lo, hi, candidate) < 0
                 surprise += information[candidate]
                 played += plays[candidate]
                 size = genre_indptr[candidate + 1] - genre_indptr[candidate]
@@ -268,11 +257,11 @@ def trace(
             continue
         lo, hi = truth_indptr[row[i]], truth_indptr[row[i] + 1]
         for j in range(indptr[i], indptr[i + 1]):
-            place = find(truth_item, lo, hi, item[j])
+            place = place_of(truth_item, lo, hi, item[j])
             if place >= 0:
                 found[offset[i] + place - lo] |= member[j]
         for j in range(final_indptr[i], min(final_indptr[i + 1], final_indptr[i] + k)):
-            place = find(truth_item, lo, hi, final_item[j])
+            place = place_of(truth_item, lo, hi, final_item[j])
             if place >= 0:
                 final[offset[i] + place - lo] = True
 

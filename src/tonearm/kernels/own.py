@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from tonearm.kernels.features import place_of
-from tonearm.kernels.machine.jit import jit_parallel, prange
+from tonearm.kernels.best.keys import ascending
+from tonearm.kernels.best.search import place_of
+from tonearm.kernels.machine.parallel import jit_parallel, prange
 from tonearm.types import Float32s, Int32s, Int64s
 
 DAY = 86_400
@@ -34,7 +35,8 @@ def activation(
             value = weight[e] if len(weight) > 0 else 1.0
             own = place_of(pair_item, indptr[row], indptr[row + 1], item[e])
             total[own - indptr[row]] += value * (1 + days) ** -decay
-        out[indptr[row] : indptr[row + 1]] = total
+        for pair in range(len(total)):
+            out[indptr[row] + pair] = total[pair]
     return out
 
 
@@ -57,7 +59,7 @@ def rhythm(
             day[e] = time[lo + e] // DAY
             if e == 0 or day[e] != day[e - 1]:
                 user_days += 1
-        order = np.argsort(item[lo:hi], kind="mergesort")
+        order = ascending(item[lo:hi])
         at = 0
         for pair in range(indptr[row], indptr[row + 1]):
             between = np.empty(hi - lo, np.float64)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tonearm.kernels.machine.jit import jit_parallel, prange
+from tonearm.kernels.machine.parallel import jit_parallel, prange
 from tonearm.types import Int32s, Int64s
 
 CHUNKS = 64

@@ -4,8 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tonearm.kernels.best.heap import contains
-from tonearm.kernels.machine.jit import jit, jit_fast, jit_parallel, prange
+from tonearm.kernels.best.search import place_of
+from tonearm.kernels.machine.jit import jit, jit_fast
+from tonearm.kernels.machine.parallel import jit_parallel, prange
 from tonearm.types import Bools, Float32s, Float64s, Int32s, Int64s
 
 FRESH, RARE = 0, 1
@@ -83,8 +84,8 @@ def take(
     b = len(indptr) - 1
     picked_item, picked_place = np.empty((b, k), np.int32), np.empty((b, k), np.int64)
     size, relaxed = np.zeros(b, np.int64), np.zeros(b, np.int64)
-    n_artists, n_albums = _labels(rules.artist_index), _labels(rules.album_index)
-    n_versions = _labels(rules.version)
+    n_artists, n_albums = labels_of(rules.artist_index), labels_of(rules.album_index)
+    n_versions = labels_of(rules.version)
     chunks = min(b, CHUNKS)
     for chunk in prange(chunks):
         tally = Tally(
@@ -107,17 +108,13 @@ def take(
             )
     out = np.zeros(b + 1, np.int64)
     out[1:] = np.cumsum(size)
-    out_item, out_place = np.empty(out[-1], np.int32), np.empty(out[-1], np.int64)
-    for row in prange(b):
-        out_item[out[row] : out[row + 1]] = picked_item[row, : size[row]]
-        for j in range(size[row]):
-            place = picked_place[row, j]
-            out_place[out[row] + j] = place + indptr[row] if place >= 0 else -1
-    return out, out_item, out_place, relaxed
+    kept = np.arange(k) < size[:, None]
+    place = np.where(picked_place >= 0, picked_place + indptr[:-1, None], -1)
+    return out, picked_item[kept], place[kept], relaxed
 
 
 @jit
-def _labels(index: Int32s) -> int:
+def labels_of(index: Int32s) -> int:
     return max(index.max() + 1, 0) if len(index) else 0
 
 
@@ -140,6 +137,7 @@ def _take_row(
     n, relaxed, at = 0, 0, 0
     have, wanted = np.zeros(2, np.int64), np.floor(rules.shares * k + 1e-9).astype(np.int64)
     cursor, used = np.zeros(2, np.int64), np.zeros(2, np.int64)
+    # under the limits: an item of a kind that is due, else the next of the row, else a popular one
     while n < k:
         kind, place, found = _due(n, k, rules.shares, wanted, have), -1, -1
         if kind >= 0:
@@ -151,7 +149,7 @@ def _take_row(
             while used[kind] < length and found < 0:
                 offset = used[kind] + turn if kind == RARE else used[kind]
                 item = rules.pool[lo + offset % length]
-                if not contains(seen, 0, len(seen), item) and _verdict(item, 0, rules, heard, tally) == 1:
+                if place_of(seen, 0, len(seen), item) < 0 and _verdict(item, 0, rules, heard, tally) == 1:
                     found = item
                 used[kind] += 1
             if found < 0:
@@ -160,7 +158,7 @@ def _take_row(
         while found < 0 and at < m + len(rules.popular):
             item = own[at] if at < m else rules.popular[at - m]
             fits = _verdict(item, 0, rules, heard, tally) == 1
-            if fits and (at < m or not contains(seen, 0, len(seen), item)):
+            if fits and (at < m or place_of(seen, 0, len(seen), item) < 0):
                 place, found = at if at < m else -1, item
             at += 1
         if found < 0:
@@ -170,13 +168,14 @@ def _take_row(
         out_item[n], out_place[n] = found, place
         _count(found, 1, rules, tally)
         n += 1
+    # above the limits, raised step by step
     more, kept_out = 1, rules.relax and (rules.per_artist > 0 or rules.per_album > 0)
     while n < k and kept_out:
         kept_out = False
         for j in range(m + len(rules.popular)):
             item = own[j] if j < m else rules.popular[j - m]
             verdict = _verdict(item, more, rules, heard, tally)
-            if verdict == 0 or (j >= m and contains(seen, 0, len(seen), item)):
+            if verdict == 0 or (j >= m and place_of(seen, 0, len(seen), item) >= 0):
                 continue
             if verdict == 2:
                 kept_out = True
@@ -188,6 +187,7 @@ def _take_row(
             if n == k:
                 break
         more *= 2
+    # clear the tally
     for j in range(n):
         _count(out_item[j], -1, rules, tally)
     for item in heard:
@@ -212,7 +212,7 @@ def _verdict(item: int, more: int, rules: Rules, heard: Int32s, tally: Tally) ->
     if tally.picked[item] or not rules.allowed[item]:
         return 0
     version = rules.version[item]
-    if version >= 0 and (tally.version[version] or (tally.heard[version] and not contains(heard, 0, len(heard), item))):
+    if version >= 0 and (tally.version[version] or (tally.heard[version] and place_of(heard, 0, len(heard), item) < 0)):
         return 0
     if rules.per_artist > 0:
         for j in range(rules.artist_indptr[item], rules.artist_indptr[item + 1]):
@@ -262,7 +262,7 @@ def diversify(
     Source: Carbonell and Goldstein 1998, "The use of MMR, diversity-based reranking".
     """
     out = np.empty(len(item), np.int64)
-    n_tags = _labels(tag)
+    n_tags = labels_of(tag)
     for row in prange(len(indptr) - 1):
         lo = indptr[row]
         m = min(2 * k, indptr[row + 1] - lo)
@@ -304,7 +304,8 @@ def _local_tags(own: Int32s, tag_indptr: Int64s, tag: Int32s) -> tuple[Int64s, I
         bounds[j + 1] = bounds[j] + tag_indptr[own[j] + 1] - tag_indptr[own[j]]
     labels = np.empty(bounds[-1], np.int32)
     for j in range(len(own)):
-        labels[bounds[j] : bounds[j + 1]] = tag[tag_indptr[own[j]] : tag_indptr[own[j] + 1]]
+        for a in range(bounds[j + 1] - bounds[j]):
+            labels[bounds[j] + a] = tag[tag_indptr[own[j]] + a]
     return bounds, labels
 
 

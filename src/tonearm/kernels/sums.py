@@ -2,9 +2,11 @@
 
 import numpy as np
 
-from tonearm.kernels.best.heap import contains, offer, sort_best_first
-from tonearm.kernels.features import place_of
-from tonearm.kernels.machine.jit import jit, jit_parallel, prange
+from tonearm.kernels.best.heap import offer, sort_best_first
+from tonearm.kernels.best.keys import ascending
+from tonearm.kernels.best.search import place_of
+from tonearm.kernels.machine.jit import jit
+from tonearm.kernels.machine.parallel import jit_parallel, prange
 from tonearm.kernels.machine.simd import LANES, LEAST, SCAN, any_at_least, fill, fma, load, lowest_bit, take_next
 from tonearm.types import AnyArray, Float32s, Int32s, Int64s
 
@@ -18,7 +20,7 @@ def recency_weights(indptr: Int64s, last: Int32s, recency: float) -> Float32s:
     out = np.empty(len(last), np.float32)
     for u in prange(len(indptr) - 1):
         own, weight = last[indptr[u] : indptr[u + 1]], out[indptr[u] : indptr[u + 1]]
-        order = np.argsort(-own, kind="mergesort")
+        order = ascending(~own)
         later = 0
         for a in range(len(order)):
             if a > 0 and own[order[a]] != own[order[a - 1]]:
@@ -60,10 +62,11 @@ def search(
     Returns items (n_models, b, k) and their scores, best first, how many there are (n_models, b); then indptr (b + 1,)
     int64 and the items of all lists and the wanted ones, ascending in a row, with scores (n, n_models), 0 where none.
     """
-    b, n_models = len(indptr) - 1, len(sums_of)
-    begin = np.zeros(len(targets) + 1, np.int64)
-    for w in range(len(targets)):
-        begin[w + 1] = begin[w] + len(targets[w])
+    b, n_models, n_sums = len(indptr) - 1, len(sums_of), len(targets)
+    begin = np.cumsum([0, *(len(one) for one in targets)])
+    scale, scale_begin = np.concatenate(scales), np.cumsum([0, *(len(one) for one in scales)])
+    weights, targets, places = _two(weights), _two(targets), _two(places)
+    model_indptrs, model_places, model_values = _two(model_indptrs), _two(model_places), _two(model_values)
     list_item = np.empty((n_models, b, k), np.int32)
     list_score = np.empty((n_models, b, k), np.float32)
     count = np.zeros((n_models, b), np.int64)
@@ -75,13 +78,14 @@ def search(
         total = np.full(begin[-1], UNTOUCHED, np.float32)
         whole = np.zeros(begin[-1], np.float32)
         touched = np.empty(begin[-1], np.int32)
-        n_touched = np.empty(len(targets), np.int64)
+        n_touched = np.empty(n_sums, np.int64)
         while True:
             row = take_next(counter)
             if row >= b:
                 break
+            # the sums of each W, at all places or at those that are added to
             history, lo, hi = item[indptr[row] : indptr[row + 1]], seen_indptr[row], seen_indptr[row + 1]
-            for w in range(len(targets)):
+            for w in range(n_sums):
                 weight = weights[w][indptr[row] : indptr[row + 1]]
                 own = slice(begin[w], begin[w + 1])
                 additions = 0
@@ -94,32 +98,38 @@ def search(
                     n_touched[w] = _accumulate(
                         history, weight, model_indptrs[w], model_places[w], model_values[w], total[own], touched[own]
                     )
+            # the list of each model, and its items beside those that are wanted
             n_all = wanted_indptr[row + 1] - wanted_indptr[row]
             some = united[room[row] : room[row + 1]]
-            some[:n_all] = wanted[wanted_indptr[row] : wanted_indptr[row + 1]]
+            for a in range(n_all):
+                some[a] = wanted[wanted_indptr[row] + a]
             for m in range(n_models):
                 w = sums_of[m]
                 own = slice(begin[w], begin[w + 1])
+                factor = scale[scale_begin[m] : scale_begin[m + 1]]
                 best_score, best_item = list_score[m, row], list_item[m, row]
                 if n_touched[w] < 0:
-                    n = _best_sums(whole[own], scales[m], targets[w], seen[lo:hi], best_score, best_item)
+                    n = _best_sums(whole[own], factor, targets[w], seen[lo:hi], best_score, best_item)
                 else:
                     places_ = touched[begin[w] : begin[w] + n_touched[w]]
-                    n = _best_touched(total[own], places_, scales[m], targets[w], seen[lo:hi], best_score, best_item)
+                    n = _best_touched(total[own], places_, factor, targets[w], seen[lo:hi], best_score, best_item)
                 sort_best_first(best_score, best_item, n)
                 count[m, row] = n
-                some[n_all : n_all + n] = best_item[:n]
+                for a in range(n):
+                    some[n_all + a] = best_item[a]
                 n_all += n
+            # all scores of all of these, each once
             n = _distinct(some[:n_all])
             out_indptr[row + 1] = n
             for m in range(n_models):
                 w = sums_of[m]
-                sums = whole if n_touched[w] < 0 else total
+                sums, factor = whole if n_touched[w] < 0 else total, scale[scale_begin[m] : scale_begin[m + 1]]
                 for a in range(n):
                     at = places[w][some[a]]
-                    known = at >= 0 and sums[begin[w] + at] != UNTOUCHED
-                    score[room[row] + a, m] = sums[begin[w] + at] * scales[m][at] if known else np.float32(0)
-            for w in range(len(targets)):
+                    found = sums[begin[w] + at] if at >= 0 else UNTOUCHED
+                    score[room[row] + a, m] = found * factor[at] if found != UNTOUCHED else np.float32(0)
+            # leave the sums as they were
+            for w in range(n_sums):
                 if n_touched[w] < 0:
                     whole[begin[w] : begin[w + 1]] = 0
                 for t in range(begin[w], begin[w] + n_touched[w]):
@@ -127,10 +137,17 @@ def search(
     out_indptr = np.cumsum(out_indptr)
     out_item, out_score = np.empty(out_indptr[-1], np.int32), np.empty((out_indptr[-1], n_models), np.float32)
     for row in prange(b):
-        n = out_indptr[row + 1] - out_indptr[row]
-        out_item[out_indptr[row] : out_indptr[row + 1]] = united[room[row] : room[row] + n]
-        out_score[out_indptr[row] : out_indptr[row + 1]] = score[room[row] : room[row] + n]
+        for at in range(out_indptr[row], out_indptr[row + 1]):
+            a = room[row] + at - out_indptr[row]
+            out_item[at] = united[a]
+            for m in range(n_models):
+                out_score[at, m] = score[a, m]
     return list_item, list_score, count, out_indptr, out_item, out_score
+
+
+def _two(arrays: tuple[AnyArray, ...]) -> tuple[AnyArray, ...]:
+    """One array twice, so that what is compiled for two does for one."""
+    return arrays if len(arrays) > 1 else arrays * 2
 
 
 @jit_parallel
@@ -262,7 +279,7 @@ def _best_touched(
 @jit
 def _offer_unseen(score: float, item: int, seen: Int32s, best_score: Float32s, best_item: Int32s, n: int) -> int:
     k = len(best_score)
-    if score <= 0 or (n == k and score < best_score[0]) or contains(seen, 0, len(seen), item):
+    if score <= 0 or (n == k and score < best_score[0]) or place_of(seen, 0, len(seen), item) >= 0:
         return n
     return offer(score, item, best_score, best_item, n)
 

@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 
-from tonearm.kernels.machine.jit import jit, jit_parallel, prange
+from tonearm.kernels.machine.jit import jit
+from tonearm.kernels.machine.parallel import jit_parallel, prange
 from tonearm.types import AnyArray, Float64s, Int32s, Int64s
 
 _SESSION = 0.5  # chance that a listen stays with the favourite of the one before it
@@ -78,6 +79,7 @@ def _listen_one(
     items_out: Int32s,
     seconds_out: Int32s,
 ) -> None:
+    # on which days
     n_items = release.size
     n_days = period_of_day.size
     n_periods = cumulative.shape[0] - 1
@@ -89,7 +91,7 @@ def _listen_one(
             day = pick(days, first_day, last_day + 1, next_random(state))
         on_day[day] += 1
 
-    # A heavy listener has more favourites, or would run out of tracks to hear.
+    # Tastes. A heavy listener has more favourites, or would run out of tracks to hear.
     n_favourites = min(40, 2 + int(math.log2(1.0 + plays / 8.0)) + plays // 500)
     scene = np.empty(n_favourites, np.int64)
     artist = np.empty((n_favourites, _FAVOURITE_ARTISTS), np.int64)
@@ -111,6 +113,7 @@ def _listen_one(
     loyalty = 2.0 * shares[1] * next_random(state)
     repeats = 2.0 * shares[2] * next_random(state)
 
+    # day by day, tracks by the tastes of the season, each once unless repeated
     size = 4
     while size < 2 * plays:
         size *= 2

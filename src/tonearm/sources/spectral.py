@@ -82,7 +82,7 @@ class Spectral(Recipe["SpectralModel"]):
 
         found = singular_triples(matrix, transpose_csr(matrix), factors, self.passes, rng, enough=told)
         kept = found.value > 1e-3 * found.value[0]
-        vectors = found.right[:, kept]
+        vectors = np.ascontiguousarray(found.right[:, kept])
         weight = (found.value[kept] / found.value[0]) ** (2 * self.sharpness)
         source = vectors * weight.astype(np.float32) * item_scale[:, None]
         return SpectralModel(source, vectors / item_scale[:, None], listeners > 0, self.recency)

@@ -13,6 +13,7 @@ from numba.core.dispatcher import Dispatcher
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from tonearm.kernels import warm
 from tonearm.terminal.printing import console
 from tonearm.terminal.signals import interrupts
 
@@ -92,9 +93,18 @@ class Stages:
         self.rows.append(row)
         self._console.print(Text(f"{name:<34}{row['seconds']:>9.1f} s {row['peak_mb']:>8,.0f} MB", style="dim"))
 
+    def compile_kernels(self) -> int:
+        """Compile what a run needs, where it is not on disk yet; returns how many kernels that were."""
+        lines = warm.missing()
+        if lines:
+            with self.stage("compile kernels, once"):
+                self.say("Compiling kernels, once after installing.")
+                warm.compile_all(lines, lambda done, total: self.progress("compiling kernels", done, total))
+        return len(lines)
+
     def _compiled(self, n: int, of: int) -> None:
         if n == 1:
-            self.say("Compiling kernels, once; later runs find them compiled.")
+            self.say("Compiling more kernels, once; later runs find them compiled.")
         if self._task is not None:
             self._bars.update(self._task, description=f"compiling kernels, once, {n} of up to {of}")
 

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 
-from tonearm.kernels.machine.jit import jit, jit_parallel, prange
-from tonearm.kernels.machine.simd import fma1, prefetch, take_next
-from tonearm.kernels.machine.tile import LONGEST, WIDE, add_scaled, no_strip, store_tile
+from tonearm.kernels.machine.jit import jit
+from tonearm.kernels.machine.parallel import jit_parallel, prange
+from tonearm.kernels.machine.simd import fma1, take_next
+from tonearm.kernels.machine.tile import LONGEST, WIDE, add_scaled, no_strip, prefetch_strip, store_tile
 from tonearm.types import Float32s, Int32s, Int64s
 
 
@@ -86,22 +87,22 @@ def _sum_row(
     """The sum of some rows, as many features at a time as registers hold."""
     f = 0
     while f + LONGEST <= width:
-        _sum_strip(no_strip(LONGEST), LONGEST, source, index, value, lo, hi, width, f, target, at)
+        _sum_strip(no_strip(LONGEST), source, index, value, lo, hi, width, f, target, at)
         f += LONGEST
     if f + 128 <= width:
-        _sum_strip(no_strip(128), 128, source, index, value, lo, hi, width, f, target, at)
+        _sum_strip(no_strip(128), source, index, value, lo, hi, width, f, target, at)
         f += 128
     if f + 96 <= width:
-        _sum_strip(no_strip(96), 96, source, index, value, lo, hi, width, f, target, at)
+        _sum_strip(no_strip(96), source, index, value, lo, hi, width, f, target, at)
         f += 96
     if f + 64 <= width:
-        _sum_strip(no_strip(64), 64, source, index, value, lo, hi, width, f, target, at)
+        _sum_strip(no_strip(64), source, index, value, lo, hi, width, f, target, at)
         f += 64
     if f + 32 <= width:
-        _sum_strip(no_strip(32), 32, source, index, value, lo, hi, width, f, target, at)
+        _sum_strip(no_strip(32), source, index, value, lo, hi, width, f, target, at)
         f += 32
     if f + 16 <= width:
-        _sum_strip(no_strip(16), 16, source, index, value, lo, hi, width, f, target, at)
+        _sum_strip(no_strip(16), source, index, value, lo, hi, width, f, target, at)
         f += 16
     for g in range(f, width):
         total = np.float32(0)
@@ -113,7 +114,6 @@ def _sum_row(
 @jit
 def _sum_strip(
     sums: object,
-    columns: int,
     source: Float32s,
     index: Int32s,
     value: Float32s,
@@ -127,8 +127,7 @@ def _sum_strip(
     """Some features from f on, as many as `sums` holds."""
     for e in range(lo, hi):
         soon = np.int64(index[min(e + 8, hi - 1)]) * width + f
-        for g in range(0, columns, WIDE):
-            prefetch(source, soon + g)
+        prefetch_strip(sums, source, soon)
         v = value[e] if len(value) else np.float32(1)
         sums = add_scaled(sums, source, np.int64(index[e]) * width + f, v)
     store_tile(target, at + f, WIDE, sums)
@@ -141,13 +140,19 @@ def transpose_csr(matrix: Csr) -> Csr:
     return Csr(indptr, index, moved if matrix.value is not None else None, matrix.n_rows)
 
 
+@jit
+def count_after(index: Int32s, n: int) -> Int64s:
+    """How many entries have each index, one place later; (n + 1,) int64."""
+    counts = np.zeros(n + 1, np.int64)
+    for e in range(len(index)):
+        counts[index[e] + 1] += 1
+    return counts
+
+
 @jit_parallel
 def _transpose(indptr: Int64s, index: Int32s, value: Float32s, n_columns: int) -> tuple[Int64s, Int32s, Float32s]:
     """Counting sort; each part of the columns is written by one thread, which reads all rows."""
-    counts = np.zeros(n_columns + 1, np.int64)
-    for e in range(len(index)):
-        counts[index[e] + 1] += 1
-    starts = np.cumsum(counts)
+    starts = np.cumsum(count_after(index, n_columns))
     place = starts.copy()
     rows = np.empty(len(index), np.int32)
     moved = np.empty(len(value), np.float32)

@@ -23,7 +23,7 @@ import numpy as np
 from tonearm.kernels.als.csr import Csr, plan
 from tonearm.kernels.als.rows import solve_rows
 from tonearm.kernels.machine.dense import gram, rotate, solve_positive
-from tonearm.kernels.machine.jit import jit_parallel, prange
+from tonearm.kernels.machine.parallel import jit_parallel, prange
 from tonearm.kernels.machine.threads import on_one_blas_thread
 from tonearm.types import Float16s, Float32s, Float64s, Int32s, Int64s
 

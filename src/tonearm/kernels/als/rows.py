@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from tonearm.kernels.machine.jit import jit, jit_parallel, prange
+from tonearm.kernels.machine.jit import jit
+from tonearm.kernels.machine.parallel import jit_parallel, prange
 from tonearm.kernels.machine.simd import fill, fma, load, prefetch, spread, store, sums, take_next, total
 from tonearm.types import Float32s, Float64s, Int32s, Int64s
 
@@ -37,9 +38,7 @@ def solve_rows(
     """
     width = held.shape[1]
     source, target = held.ravel(), out.ravel()
-    longest = 8
-    for row in range(len(indptr) - 1):
-        longest = max(longest, indptr[row + 1] - indptr[row])
+    longest = max(8, int(np.diff(indptr).max(initial=0)))
     capacity = (min(longest, _PIECE) + 7) // 8 * 8
     counter = np.zeros(1, np.int64)
     for _ in prange(threads):
@@ -90,12 +89,14 @@ def _solve_row(
 ) -> float:
     """Conjugate gradients preconditioned by the diagonal; returns the row's part of the objective."""
     n = len(index)
+    # where the start leaves the row: residual and objective, the held rows copied side by side on the way
     x, r, p, q, diagonal, inverse = state[0], state[1], state[2], state[3], state[4], state[5]
     loss = _start(target, at, width, diagonal, x, r)
     gathered = 0
     for lo in range(0, n, _PIECE):
         gathered = _weigh(value, alpha, lo, min(n, lo + _PIECE), excess, confidence)
         loss += _first_pass(source, index[lo : lo + _PIECE], rows, gathered, width, x, excess, confidence, r)
+    # the steps
     squared = _direct(r, inverse, 0.0, width, p)
     for _ in range(cg_steps):
         if squared < 1e-20:

@@ -62,19 +62,6 @@ def _sift_down(score: float, item: int, scores: Float32s, items: Int32s, size: i
 
 
 @jit
-def contains(ascending: Int32s, lo: int, hi: int, item: int) -> bool:
-    """Whether an item is among ascending[lo:hi]."""
-    end = hi
-    while lo < hi:
-        middle = (lo + hi) >> 1
-        if ascending[middle] < item:
-            lo = middle + 1
-        else:
-            hi = middle
-    return lo < end and ascending[lo] == item
-
-
-@jit
 def pack_rows(scores: Float32s, items: Int32s, size: Int64s) -> tuple[Int64s, Int32s, Float32s]:
     """The first size[r] entries of each row of (n, k) arrays, end to end."""
     indptr = np.zeros(len(size) + 1, np.int64)
@@ -83,6 +70,6 @@ def pack_rows(scores: Float32s, items: Int32s, size: Int64s) -> tuple[Int64s, In
     item = np.empty(indptr[-1], np.int32)
     score = np.empty(indptr[-1], np.float32)
     for r in range(len(size)):
-        item[indptr[r] : indptr[r + 1]] = items[r, : size[r]]
-        score[indptr[r] : indptr[r + 1]] = scores[r, : size[r]]
+        for j in range(size[r]):
+            item[indptr[r] + j], score[indptr[r] + j] = items[r, j], scores[r, j]
     return indptr, item, score

@@ -19,6 +19,27 @@ def key_of(bits: int, item: int) -> np.uint64:
 
 
 @jit
+def ascending(values: Int32s) -> Int64s:
+    """The places of int32 values, least first, ties by place; (n,) int64."""
+    order = np.empty(len(values), np.int64)
+    for j in range(len(values)):
+        order[j] = (np.int64(values[j]) << 32) | j
+    order.sort()
+    for j in range(len(values)):
+        order[j] &= 0xFFFFFFFF
+    return order
+
+
+@jit
+def descending(scores: Float32s) -> Int64s:
+    """The places of contiguous float32 scores without NaN, greatest first, ties by place; (n,) int64."""
+    bits, order = scores.view(np.int32), np.empty(len(scores), np.int32)
+    for j in range(len(scores)):
+        order[j] = ~bits[j] if bits[j] >= 0 else (bits[j] & 0x7FFFFFFF) - 1  # the two zeros are one
+    return ascending(order)
+
+
+@jit
 def keep_best(keys: Keys, n: int, k: int) -> None:
     """Bring the k largest of keys[:n] to the front, the k-th of them to place k − 1 (Hoare's selection)."""
     lo, hi = 0, n - 1
@@ -79,7 +100,7 @@ def sort_keys(keys: Keys, n: int, in_order: bool, room: Keys, count: Int64s) -> 
     room: as long as keys, scratch; count: (2048,) scratch
     """
     if n < 128:
-        keys[:n] = np.sort(keys[:n])[::-1]
+        _sort(keys, n)
         return
     source, target = keys, room
     for digit in range(3 if in_order else 0, 6):
@@ -97,7 +118,16 @@ def sort_keys(keys: Keys, n: int, in_order: bool, room: Keys, count: Int64s) -> 
             count[d] += 1
         source, target = target, source
     if in_order:
-        keys[:n] = source[:n]
+        for j in range(n):
+            keys[j] = source[j]
+
+
+@jit
+def _sort(keys: Keys, n: int) -> None:
+    """Sort keys[:n] by comparison, largest first."""
+    keys[:n].sort()
+    for j in range(n >> 1):
+        keys[j], keys[n - 1 - j] = keys[n - 1 - j], keys[j]
 
 
 @jit
@@ -112,7 +142,7 @@ def score_bits(key: np.uint64) -> np.int64:
 @jit
 def write_best(keys: Keys, n: int, scores: Float32s, items: Int32s, bits: Int32s) -> None:
     """Sort keys[:n] and write them out, best first; bits is (1,) of scratch."""
-    keys[:n] = np.sort(keys[:n])[::-1]
+    _sort(keys, n)
     write(keys, n, scores, items, bits)
 
 

@@ -2,8 +2,10 @@
 
 import numpy as np
 
-from tonearm.kernels.best.heap import contains
-from tonearm.kernels.machine.jit import jit, jit_parallel, prange
+from tonearm.kernels.best.keys import descending
+from tonearm.kernels.best.search import place_of
+from tonearm.kernels.machine.jit import jit
+from tonearm.kernels.machine.parallel import jit_parallel, prange
 from tonearm.types import AnyArray, Float32s, Float64s, Int32s, Int64s
 
 
@@ -22,16 +24,12 @@ def first_unseen(order: Int32s, k: int, seen_indptr: Int64s, seen: Int32s) -> tu
         for place in range(len(order)):
             if n == k:
                 break
-            if not contains(seen, seen_indptr[row], seen_indptr[row + 1], order[place]):
+            if place_of(seen, seen_indptr[row], seen_indptr[row + 1], order[place]) < 0:
                 picked[row, n] = order[place]
                 n += 1
         indptr[row + 1] = n
     indptr = np.cumsum(indptr)
-    item = np.empty(indptr[-1], np.int32)
-    for row in prange(b):
-        n = indptr[row + 1] - indptr[row]
-        item[indptr[row] : indptr[row + 1]] = picked[row, :n]
-    return indptr, item
+    return indptr, picked[np.arange(k) < np.diff(indptr)[:, None]]
 
 
 @jit
@@ -132,14 +130,13 @@ def best_of_rows(indptr: Int64s, item: Int32s, score: Float32s, k: int) -> tuple
     """
     b = len(indptr) - 1
     out_indptr = np.zeros(b + 1, np.int64)
-    for row in range(b):
-        out_indptr[row + 1] = out_indptr[row] + min(k, indptr[row + 1] - indptr[row])
+    out_indptr[1:] = np.cumsum(np.minimum(k, np.diff(indptr)))
     out_item = np.empty(out_indptr[-1], np.int32)
     out_score = np.empty(out_indptr[-1], np.float32)
     out_place = np.empty(out_indptr[-1], np.int64)
     for row in prange(b):
         lo = indptr[row]
-        order = np.argsort(-score[lo : indptr[row + 1]], kind="mergesort")
+        order = descending(score[lo : indptr[row + 1]])
         for j in range(out_indptr[row + 1] - out_indptr[row]):
             place = lo + order[j]
             at = out_indptr[row] + j

@@ -5,7 +5,8 @@ Unlike a BLAS, these give the same bytes on any number of threads. Rows are padd
 
 import numpy as np
 
-from tonearm.kernels.machine.jit import jit, jit_fast, jit_parallel, prange
+from tonearm.kernels.machine.jit import jit, jit_fast
+from tonearm.kernels.machine.parallel import jit_parallel, prange
 from tonearm.kernels.machine.simd import LANES, load, store
 from tonearm.kernels.machine.tile import TALL, WIDE, add_outer, load_tile, no_sums, store_tile
 from tonearm.types import Float32s, Float64s
@@ -79,8 +80,9 @@ def _gram(a: Float32s) -> Float64s:
             square[:] = 0
             for r in range(s * _SLICE, min(n, (s + 1) * _SLICE), _AT_ONCE):
                 height = min(n - r, _AT_ONCE)
-                left[:height, :width] = a[r : r + height]
-                right[:height, :width] = a[r : r + height]
+                for j in range(height):
+                    for f in range(width):
+                        left[j, f] = right[j, f] = a[r + j, f]
                 _add_squares(left.ravel(), right.ravel(), height, rows, columns, square.ravel())
             for f in range(width):
                 for g in range(f, width):

@@ -1,4 +1,4 @@
-"""One place for how kernels are compiled: cached on disk, no Python objects, parallel where asked for.
+"""One place for how kernels are compiled: cached on disk, no Python objects.
 
 Numba looks only at a kernel's own file when it decides whether its compiled form is still good. A kernel holds those of
 other files that it calls, so the stamp here is that of the whole package: change one file and all are compiled anew.
@@ -21,6 +21,7 @@ from typing import Any, TypeVar, cast
 
 import numba
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile
+from numba.core.types import unliteral
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -128,8 +129,15 @@ class _Cache(FunctionCache):
             _say(f"{self._cache_path}: compiled kernels cannot be kept ({error.strerror}): the next run compiles anew.")
 
 
-def _compile(function: F, **options: Any) -> F:
-    dispatcher = numba.njit(nogil=True, **options)(function)
+def compiled(function: F, inner: bool = False, **options: Any) -> F:
+    """A kernel; an inner one can be called from kernels only.
+
+    Constants that are passed to it are of their type alone, or it would be compiled for each.
+    """
+    options |= {"nogil": True, "no_cfunc_wrapper": True, "no_cpython_wrapper": inner}
+    dispatcher: Any = numba.njit(**options)(function)
+    template = dispatcher.get_call_template
+    dispatcher.get_call_template = lambda args, kws: template([unliteral(one) for one in args], kws)
     try:
         dispatcher._cache = _Cache(function)
     except RuntimeError:  # Numba found no place
@@ -138,18 +146,10 @@ def _compile(function: F, **options: Any) -> F:
 
 
 def jit(function: F) -> F:
-    """Compile a single-threaded kernel (also callable from other kernels)."""
-    return _compile(function)
+    """Compile a single-threaded kernel, also callable from others; one whose name begins with _ from others only."""
+    return compiled(function, function.__name__.startswith("_"))
 
 
 def jit_fast(function: F) -> F:
-    """Compile a single-threaded kernel that may reorder floating-point sums."""
-    return _compile(function, fastmath=REORDER)
-
-
-def jit_parallel(function: F) -> F:
-    """Compile a kernel whose `prange` loops run on all threads; sums may be reordered within a thread."""
-    return _compile(function, parallel=True, fastmath=REORDER)
-
-
-prange = numba.prange
+    """The same, and floating-point sums may be reordered."""
+    return compiled(function, function.__name__.startswith("_"), fastmath=REORDER)

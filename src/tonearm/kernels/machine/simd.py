@@ -203,13 +203,18 @@ def prefetch(_typing: Any, _array: Any, _offset: Any) -> Any:
     """Ask for the cache line of array[offset], which will be read soon."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        place = place_of(context, builder, signature.args[0], args[0], args[1], ir.IntType(8))
-        kind = ir.FunctionType(ir.VoidType(), [place.type, _INT, _INT, _INT])
-        ask = builder.module.declare_intrinsic("llvm.prefetch", (place.type,), kind)
-        builder.call(ask, [place, *(ir.Constant(_INT, code) for code in (0, 3, 1))])
+        ask_for(context, builder, signature.args[0], args[0], args[1])
         return context.get_dummy_value()
 
     return types.void(_array, types.intp), generate
+
+
+def ask_for(context: Any, builder: Any, array_type: Any, array: Any, offset: Any) -> None:
+    """Build what `prefetch` is."""
+    place = place_of(context, builder, array_type, array, offset, ir.IntType(8))
+    kind = ir.FunctionType(ir.VoidType(), [place.type, _INT, _INT, _INT])
+    ask = builder.module.declare_intrinsic("llvm.prefetch", (place.type,), kind)
+    builder.call(ask, [place, *(ir.Constant(_INT, code) for code in (0, 3, 1))])
 
 
 @instruction

@@ -11,7 +11,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import models, register_model
 
-from tonearm.kernels.machine.simd import FEATURES, fused, instruction, place_of, same_in_all
+from tonearm.kernels.machine.simd import FEATURES, ask_for, fused, instruction, place_of, same_in_all
 
 WIDE = 16
 """Columns of a tile."""
@@ -74,6 +74,19 @@ def add_scaled(_typing: Any, _strip: Any, _array: Any, _offset: Any, _factor: An
         return sums
 
     return _strip(_strip, _array, types.intp, types.float32), generate
+
+
+@instruction
+def prefetch_strip(_typing: Any, _strip: Any, _array: Any, _offset: Any) -> Any:
+    """Ask for array[offset : offset + the strip's length], which will be read soon."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        for j in range(signature.args[0].rows):
+            at = builder.add(args[2], ir.Constant(_INT, j * WIDE))
+            ask_for(context, builder, signature.args[1], args[1], at)
+        return context.get_dummy_value()
+
+    return types.void(_strip, _array, types.intp), generate
 
 
 @instruction

@@ -12,7 +12,8 @@ import numpy as np
 
 from tonearm.kernels.best.heap import pack_rows
 from tonearm.kernels.best.keys import keep_best, write_best
-from tonearm.kernels.machine.jit import jit, jit_parallel, prange
+from tonearm.kernels.machine.jit import jit
+from tonearm.kernels.machine.parallel import jit_parallel, prange
 from tonearm.kernels.machine.simd import take_next
 from tonearm.kernels.nearest.clusters import centres_of, homes
 from tonearm.kernels.nearest.scan import GROUP, PANEL, pack_group, pack_items, room_for, scan_group
@@ -125,7 +126,8 @@ def _scan_one(
     n, d, k = len(members), unit.shape[1], scores.shape[1]
     queries = np.empty((n, d), np.float32)
     for q in range(n):
-        queries[q] = unit[members[q]]
+        for f in range(d):
+            queries[q, f] = unit[members[q], f]
     keys = np.empty((n, room_for(k)), np.uint64)
     count = np.zeros(n, np.int64)
     limit = np.full(n, -np.inf, np.float32)

@@ -3,10 +3,10 @@
 import numpy as np
 
 from tonearm.kernels.best.heap import offer, sort_best_first
-from tonearm.kernels.machine.jit import jit, jit_parallel, prange
+from tonearm.kernels.machine.jit import jit
+from tonearm.kernels.machine.parallel import jit_parallel, prange
 from tonearm.kernels.machine.simd import take_next
 from tonearm.kernels.machine.tile import add_outer, any_reaches, any_reaches_across, no_sums, store_tile
-from tonearm.kernels.nearest.rough import Rough, may_matter, need
 from tonearm.kernels.nearest.scan import GROUP, PANEL
 from tonearm.types import Float32s, Int32s, Int64s
 
@@ -23,7 +23,6 @@ def meet(
     second: Int32s,
     panels: Float32s,
     d: int,
-    rough: Rough,
     item: Int32s,
     limit: Float32s,
     scores: Float32s,
@@ -32,7 +31,7 @@ def meet(
 ) -> None:
     """Offer the vectors of block first[m] and block second[m] to each other, for all m; no block stands in two pairs.
 
-    panels, item: as in `ItemIndex`; d: features; rough: the same vectors as bytes
+    panels, item: as in `ItemIndex`; d: features
     limit: (n_panels · 16,) the k-th best score so far of each place, infinite for padding
     scores, items (n_places, k) and size (n_places,): a heap for each place
     """
@@ -53,8 +52,8 @@ def meet(
                 for q in range(begin, end, GROUP):
                     height = min(GROUP, end - q)
                     _meet_group(
-                        panels, d, rough, item, chunk, stop, q, height, first[m] != second[m], packed, own,
-                        limit, lanes, scores, items, size,
+                        panels, d, item, chunk, stop, q, height, first[m] != second[m], packed, own, limit, lanes,
+                        scores, items, size,
                     )  # fmt: skip
 
 
@@ -70,7 +69,6 @@ def _pack(panels: Float32s, d: int, q: int, height: int, packed: Float32s) -> No
 def _meet_group(
     panels: Float32s,
     d: int,
-    rough: Rough,
     item: Int32s,
     lo: int,
     hi: int,
@@ -88,13 +86,8 @@ def _meet_group(
     """A group of places from q on with panels lo to hi; offers go to the group, and to the panels where `both`."""
     for j in range(GROUP):
         own[j] = limit[q + j] if j < height else np.inf
-    ready = False
+    _pack(panels, d, q, height, packed)
     for p in range(lo, hi):
-        if not may_matter(rough, q // GROUP, p):
-            continue
-        if not ready:
-            _pack(panels, d, q, height, packed)
-            ready = True
         sums = no_sums()
         for f in range(d):
             sums = add_outer(sums, packed, f * GROUP, 1, panels, (p * d + f) * PANEL)
@@ -105,9 +98,9 @@ def _meet_group(
             for lane in range(PANEL):
                 score, place = lanes[j * PANEL + lane], p * PANEL + lane
                 if score >= own[j] and item[place] >= 0 and place != q + j:
-                    own[j] = _take(q + j, score, item[place], limit, rough, scores, items, size)
+                    own[j] = _take(q + j, score, item[place], limit, scores, items, size)
                 if both and score >= limit[place] and item[q + j] >= 0:
-                    _take(place, score, item[q + j], limit, rough, scores, items, size)
+                    _take(place, score, item[q + j], limit, scores, items, size)
 
 
 @jit
@@ -116,7 +109,6 @@ def _take(
     score: float,
     item: int,
     limit: Float32s,
-    rough: Rough,
     scores: Float32s,
     items: Int32s,
     size: Int64s,
@@ -125,7 +117,6 @@ def _take(
     size[place] = offer(score, item, scores[place], items[place], size[place])
     if size[place] == scores.shape[1]:
         limit[place] = scores[place, 0]
-        need(rough, place, limit[place])
     return float(limit[place])
 
 

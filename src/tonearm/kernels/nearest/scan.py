@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from tonearm.kernels.best.heap import contains
 from tonearm.kernels.best.keys import Keys, cut_keys, keep_best, key_of, score_bits, write_best
-from tonearm.kernels.machine.jit import jit, jit_parallel, prange
+from tonearm.kernels.best.search import place_of
+from tonearm.kernels.machine.jit import jit
+from tonearm.kernels.machine.parallel import jit_parallel, prange
 from tonearm.kernels.machine.simd import lowest_bit, take_next
 from tonearm.kernels.machine.tile import TALL, WIDE, add_outer, any_reaches, no_sums, store_tile, which_reach
 from tonearm.types import Float32s, Int32s, Int64s
@@ -207,7 +208,7 @@ def scan_group(
                 lane = lowest_bit(reached)
                 reached &= reached - 1
                 i = item[p * PANEL + lane]
-                if i < 0 or contains(seen, seen_indptr[q], seen_indptr[q + 1], i):
+                if i < 0 or place_of(seen, seen_indptr[q], seen_indptr[q + 1], i) >= 0:
                     continue
                 keys[q, count[q]] = key_of(bits[j * PANEL + lane], i)
                 count[q] += 1

@@ -11,7 +11,6 @@ import numpy as np
 from tonearm.kernels.best.heap import pack_rows
 from tonearm.kernels.nearest.clusters import centres_of, homes
 from tonearm.kernels.nearest.pairs import BLOCK, meet, sort_all
-from tonearm.kernels.nearest.rough import round_to_bytes
 from tonearm.kernels.nearest.topk import Rows, index_in_order
 from tonearm.types import Bools, Float32s, Int32s
 
@@ -37,12 +36,9 @@ def similar_to_all(
     heaps = (max(n_places, 1), k)
     scores, items, size = np.empty(heaps, np.float32), np.empty(heaps, np.int32), np.zeros(heaps[0], np.int64)
     limit = np.where(taken, np.float32(-np.inf), np.float32(np.inf))
-    rough = round_to_bytes(np.where(taken[:, None], unit[index.item], np.float32(0)), taken)
     rounds = _tournament(n_blocks) if k > 0 else []
     for done, (first, second) in enumerate(rounds):
-        meet(
-            numba.get_num_threads(), first, second, index.panels, index.d, rough, index.item, limit, scores, items, size
-        )
+        meet(numba.get_num_threads(), first, second, index.panels, index.d, index.item, limit, scores, items, size)
         if progress is not None:
             progress(done + 1, len(rounds))
     sort_all(scores, items, size)

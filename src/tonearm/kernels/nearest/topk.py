@@ -17,7 +17,7 @@ import numba
 import numpy as np
 
 from tonearm.kernels.best.heap import pack_rows
-from tonearm.kernels.machine.jit import jit_parallel, prange
+from tonearm.kernels.machine.parallel import jit_parallel, prange
 from tonearm.kernels.machine.simd import fma1
 from tonearm.kernels.nearest.scan import PANEL, pack_items, scan
 from tonearm.types import Bools, Float32s, Float64s, Int32s, Int64s
