@@ -15,7 +15,7 @@ from tonearm.data.lists import Lists
 from tonearm.data.truth import truth
 from tonearm.evaluation.funnel import FunnelMeter
 from tonearm.evaluation.meters import ListMeter, cold_users, describe_items
-from tonearm.evaluation.summary import evaluate
+from tonearm.evaluation.summary import summarise
 from tonearm.loading.load import Loaded, load_events, load_ready_made
 from tonearm.report.profile import profile
 from tonearm.runs import directory
@@ -119,7 +119,7 @@ def _write(folder: Path, loaded: Loaded, final: str) -> None:
     funnel = FunnelMeter(answers, ["popular", "als"], k=4)
     funnel.add(users, union, member, _lists(loaded, orders["recommendations"]))
     cold = cold_users(test.cold, train.plays, popular, 4)
-    metrics = evaluate(answers, meters, np.random.default_rng(5), funnel=funnel, cold=cold, resamples=50)
+    metrics = summarise(answers, meters, np.random.default_rng(5), funnel=funnel, cold=cold, resamples=50)
     directory.write_json(folder / "metrics.json", metrics)
     directory.write_json(folder / "profile.json", profile(train, test, answers, 3))
     (folder / "config.toml").write_text(to_toml(Config()), encoding="utf-8")

@@ -75,12 +75,12 @@ def run_quick(
     return folder / "run"
 
 
-def run_inputs(inputs: Inputs, out: Path, *overrides: str, report: bool = False) -> dict[str, Any]:
+def run_inputs(inputs: Inputs, out: Path, *overrides: str, report: bool = False, refit: bool = False) -> dict[str, Any]:
     """Run in this process; the report, which takes longer than all the rest, is a stub unless asked for."""
     if report:
-        return pipeline.run(inputs, out, quick_config(*overrides))
+        return pipeline.run(inputs, out, quick_config(*overrides), refit=refit)
     with stub_report():
-        return pipeline.run(inputs, out, quick_config(*overrides))
+        return pipeline.run(inputs, out, quick_config(*overrides), refit=refit)
 
 
 @contextmanager

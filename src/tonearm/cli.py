@@ -74,12 +74,16 @@ def run(
     config: Place | None = None,
     preset: str = "default",
     settings: Settings = (),
+    refit: Annotated[bool, Parameter(negative="")] = False,
     overwrite: bool = False,
     mlflow: str | None = None,
     quiet: bool = False,
     verbose: bool = False,
 ) -> None:
     """Make every list, model and metric, and a report, from a log and a catalogue.
+
+    Without test_from lists and models are of the whole log, and figures of its last days, by a model that did not see
+    them.
 
     Parameters
     ----------
@@ -91,6 +95,8 @@ def run(
         Named settings to start from: default or notebook.
     settings
         One option, such as als.factors=128; may be repeated and wins over the file.
+    refit
+        Once everything is measured, fit again on the whole log, test and all, for lists and models.
     overwrite
         Replace a run that is there already.
     mlflow
@@ -110,7 +116,7 @@ def run(
     from tonearm.show import next_steps
 
     tracker = None if mlflow is None else Tracker.open(mlflow)
-    metrics = run_pipeline(log.inputs(), out, options, overwrite=overwrite, show=not quiet)
+    metrics = run_pipeline(log.inputs(), out, options, refit=refit, overwrite=overwrite, show=not quiet)
     say(shown(metrics, _width(), verbose))
     if (out / "report.html").exists():
         say(f"Report: {out / 'report.html'}")
@@ -272,7 +278,7 @@ def evaluate(
     verbose
         Print what each figure means.
     """
-    from tonearm.evaluation.summary import evaluate_files
+    from tonearm.evaluation.summary import evaluate as evaluate_lists
     from tonearm.evaluation.words import shown
     from tonearm.loading.columns import parse_columns
     from tonearm.runs.directory import check_free, to_json, write_whole
@@ -280,7 +286,7 @@ def evaluate(
     if out is not None:
         check_free(out)
     names = parse_columns(columns or "")
-    metrics = evaluate_files(lists, truth, train, items, ks=k, filter_seen=filter_seen, seed=seed, columns=names)
+    metrics = evaluate_lists(lists, truth, train, items, ks=k, filter_seen=filter_seen, seed=seed, columns=names)
     say(shown(metrics, _width(), verbose))
     if out is not None:
         write_whole(out, to_json(metrics))

@@ -3,8 +3,8 @@
 import platform
 import warnings
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import date, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -15,36 +15,41 @@ import numpy as np
 from tonearm import report
 from tonearm.config import Config, to_toml
 from tonearm.data.dataset import Block, Dataset
-from tonearm.data.times import parse_moment, to_moment
-from tonearm.data.truth import Truth, truth
+from tonearm.data.times import DAY, parse_moment, to_moment
+from tonearm.data.truth import truth
 from tonearm.errors import ConfigError
 from tonearm.evaluation.funnel import FunnelMeter
 from tonearm.evaluation.meters import ListMeter, cold_users, describe_items, focus_of, ks_within, left_out_ks
 from tonearm.evaluation.repeats import own_rules, parts_of, rule_names
 from tonearm.evaluation.rule_costs import RuleCosts
-from tonearm.evaluation.summary import evaluate
+from tonearm.evaluation.summary import summarise
 from tonearm.kernels.machine.threads import threads
 from tonearm.loading.files import local_path
-from tonearm.loading.load import Loaded, load_events, load_ready_made
+from tonearm.loading.inputs import Source, Table
+from tonearm.loading.load import Loaded, Test, load_all, load_events, load_ready_made
 from tonearm.loading.summary import in_a_line, undated
+from tonearm.loading.tables import Tabular, address_of, as_source
 from tonearm.options import expect, options
 from tonearm.progress import Progress
 from tonearm.ranking import trees
 from tonearm.ranking.candidates import proposing
 from tonearm.ranking.features import Features, Scratch
 from tonearm.ranking.ranker import RankerModel
-from tonearm.ranking.recommender import Recommender
+from tonearm.ranking.recommender import Made, Recommender
 from tonearm.ranking.training import WHOLE, TrainingTable, join_tables
 from tonearm.report.profile import profile
 from tonearm.runs import directory, write
 from tonearm.runs.data import write_data
-from tonearm.runs.lists import FILES, FINAL, FRESH, UNSHAPED, key_of
+from tonearm.runs.lists import FINAL, UNSHAPED, key_of
 from tonearm.runs.omissions import omissions
-from tonearm.runs.write import ListWriter
-from tonearm.sources import among, fit_sources, left_out
-from tonearm.sources.base import Resumable, Source, Unplayed
-from tonearm.split import NoWindow, inner_splits
+from tonearm.runs.write import ListFiles
+from tonearm.shaping.shaper import Shaper
+from tonearm.sources import fit_sources, left_out
+from tonearm.sources.base import Resumable
+from tonearm.sources.base import Source as Fitted
+from tonearm.split import NoWindow, inner_split, inner_splits
 from tonearm.terminal.stages import Stages
+from tonearm.types import Int32s
 
 NO_WINDOW = "train cannot be cut into a history and a label window"
 """Why there is no ranker where all events are of one moment or, without time, where no user has two items."""
@@ -54,20 +59,21 @@ NO_WINDOW = "train cannot be cut into a history and a label window"
 class Inputs:
     """Where the log is: events cut at `test_from`, or ready-made train and test; items where there is a catalogue."""
 
-    events: str | None = None
-    items: str | None = None
+    events: Tabular | None = None
+    items: Tabular | None = None
     test_from: str | date | datetime | None = None
-    train: str | None = None
-    test: str | None = None
+    train: Tabular | None = None
+    test: Tabular | None = None
+
+    def source(self, name: str) -> Source | None:
+        """One of the tables by option; None where it is not given."""
+        given = getattr(self, name)
+        return None if given is None else as_source(given, name)
 
     def addresses(self) -> dict[str, str]:
         """The files by option, local ones as absolute paths, so that they are found again from anywhere."""
-        given = {"events": self.events, "items": self.items, "train": self.train, "test": self.test}
-        return {
-            name: address if "://" in address else str(local_path(address).absolute())
-            for name, address in given.items()
-            if address is not None
-        }
+        given = {name: self.source(name) for name in ("events", "items", "train", "test")}
+        return {name: _address(source) for name, source in given.items() if source is not None}
 
     def load(self, config: Config, progress: Progress, today: datetime | None = None) -> Loaded:
         """Read and check the files.
@@ -75,23 +81,52 @@ class Inputs:
         today: events later than this are in the future; by default as `load_events`
 
         Raises:
-            ConfigError: neither events and test_from, nor train and test are given.
+            ConfigError: neither events, nor train and test are given.
             DataError: the files cannot be used.
         """
-        if self.train is not None and self.test is not None and self.events is None and self.test_from is None:
-            return load_ready_made(self.train, self.test, self.items, config.data, today, progress)
-        if self.events is not None and self.test_from is not None and self.train is None and self.test is None:
-            moment = parse_moment(self.test_from)
-            return load_events(self.events, self.items, moment, config.data, today, progress)
-        raise ConfigError("name either --events and --test-from, or --train and --test.")
+        events, items, train, test = (self.source(name) for name in ("events", "items", "train", "test"))
+        if train is not None and test is not None and events is None and self.test_from is None:
+            return load_ready_made(train, test, items, config.data, today, progress)
+        if events is not None and train is None and test is None:
+            if self.test_from is None:
+                return load_all(events, items, config.data, today, progress)
+            return load_events(events, items, parse_moment(self.test_from), config.data, today, progress)
+        raise ConfigError("name either --events, with --test-from where there is a test, or --train and --test.")
+
+    def load_whole(self, config: Config, progress: Progress) -> Loaded:
+        """Read all of the log, test and all, as what is learnt from.
+
+        Raises:
+            ConfigError: train and test are two sets.
+            DataError: the files cannot be used.
+        """
+        events = self.source("events")
+        if events is None:
+            raise ConfigError("a refit is of one log, and train and test are two. Name --events and --test-from.")
+        return load_all(events, self.source("items"), config.data, None, progress)
+
+
+def _address(source: Source) -> str:
+    inside = isinstance(source, Table) or "://" in source
+    return address_of(source) if inside else str(local_path(address_of(source)).absolute())
 
 
 def run(
-    inputs: Inputs, out: Path | str, config: Config, *, overwrite: bool = False, show: bool = False
+    inputs: Inputs,
+    out: Path | str,
+    config: Config,
+    *,
+    refit: bool = False,
+    overwrite: bool = False,
+    show: bool = False,
 ) -> dict[str, Any]:
     """Do everything and write the run directory; returns the content of metrics.json.
 
+    Without a test the last label window is one: a model that did not see it is measured on it, and lists and models
+    are those of another, fitted on everything.
+
     out: appears whole, or not at all
+    refit: what is measured is fitted before the cut as ever, and lists and models are fitted on everything
     show: print stages and progress bars to standard error
 
     Raises:
@@ -106,66 +141,100 @@ def run(
         with stages.stage("load"):
             loaded = inputs.load(config, stages.progress)
             stages.say(in_a_line(loaded.found))
-            shaper = config.shape.fit(loaded.train, inputs.items, columns=config.data.columns)
-        assert loaded.test is not None
-        allowed = None if shaper is None else shaper.allowed
-        ranker, earlier = learn_to_rank(loaded.train, config, stages)
-        with stages.stage("fit sources on all of train"):
-            sources = fit_sources(loaded.train, config.recipes(), config.seed, stages.progress, earlier)
-            del earlier
+            trial = loaded if loaded.test is not None else held_out(loaded, config)
+            shaper = shaper_of(inputs, trial.train, config)
+        recommender = learn(trial.train, shaper, config, stages)
+        measure = Measure(trial, recommender, config)
+        final, again = trial, refit or loaded.test is None
+        if again:
+            with stages.stage("lists to measure"):
+                users = None if loaded.test is not None else measure.truth.users
+                make_lists(trial.train, recommender, config, [measure.add], stages.progress, users)
+            final = loaded if loaded.test is None else inputs.load_whole(config, stages.progress)
+            recommender = learn(final.train, shaper_of(inputs, final.train, config), config, stages)
         with stages.stage("similar items"):
-            similar = write.write_similar(
-                folder,
-                loaded.train,
-                among(sources, allowed),
-                config.output,
-                stage_rng(config.seed, "similar"),
-                stages.progress,
-            )
-        truth_ = truth(loaded.train.log, loaded.test.log, config.filter_seen)
-        with stages.stage("lists"):
-            recommender = Recommender.of(
-                loaded.train, sources, ranker, shaper, config.search, config.output.k, config.threads
-            )
-            meters, funnel, costs = write_lists(folder, loaded.train, recommender, config, truth_, stages.progress)
-            popular = loaded.train.popular_of(allowed)
+            rng, sources = stage_rng(config.seed, "similar"), recommender.sources
+            similar = write.write_similar(folder, final.train, sources, config.output, rng, stages.progress)
+        with stages.stage("lists"), ListFiles(folder, final.train, recommender, config) as files:
+            takers = [files.write] if again else [measure.add, files.write]
+            make_lists(final.train, recommender, config, takers, stages.progress)
         with stages.stage("evaluate"):
-            metrics = evaluate(
-                truth_,
-                meters,
-                stage_rng(config.seed, "bootstrap"),
-                funnel=funnel,
-                shape=costs,
-                population={"test_events_of_unknown_items": loaded.test.unknown_events},
-                cold=cold_users(loaded.test.cold, loaded.train.plays, popular, config.output.k),
-                catalogue=None if inputs.items is None else "the catalogue",
-                resamples=config.evaluation.resamples,
-            )
-        metrics["left_out"] = omissions(loaded, config, sources, ranker, similar)
-        metrics["notes"] += [*left_out_ks(config.evaluation.ks, longest_list(loaded.train, config)), *ranker.notes]
+            metrics = measure.metrics(None if inputs.items is None else "the catalogue")
+        longest = longest_list(trial.train, config)
+        metrics["left_out"] = omissions(final, config, recommender.fitted, recommender.ranker, similar)
+        metrics["notes"] += [*left_out_ks(config.evaluation.ks, longest), *recommender.ranker.notes]
         with stages.stage("catalogue, models, profile"):
-            metrics["notes"] += [*write.silent_users(folder, loaded.train), *undated(loaded.found)]
-            write.write_catalogue(folder, loaded.train, popular[: config.output.top_popular])
-            write_data(folder, loaded.train, loaded.test, recommender.features.item)
-            write.write_models(folder, loaded.train, sources, ranker, {} if shaper is None else shaper.masks)
+            metrics["notes"] += [*write.silent_users(folder, final.train), *undated(loaded.found)]
+            metrics["notes"][:0] = [_not_measured(trial, loaded)] if again else []
+            write_recommender(folder, final.train, final.test, recommender, config)
             directory.write_json(folder / "metrics.json", metrics)
-            directory.write_json(folder / "profile.json", profile(loaded.train, loaded.test, truth_, config.seed))
-            (folder / "config.toml").write_text(to_toml(config), encoding="utf-8")
+            directory.write_json(folder / "profile.json", measure.profile())
         with stages.stage("report"):
-            manifest = _manifest(inputs, loaded, config, ranker, sources, stages)
+            manifest = manifest_of(inputs, replace(final, found=loaded.found), recommender, config, stages)
             manifest |= {"similar": similar, "left_out": metrics["left_out"]}
+            manifest |= {"measured_from": _moment(trial.train)} if again else {}
             missing = report.attempt(folder, manifest, out)
-            manifest["report_missing"] = missing
-        files = directory.digests(folder)
-        size = sum(file["bytes"] for file in files.values())
-        manifest |= {"stages": stages.rows, "bytes": size, "files": files}
-        directory.write_json(folder / directory.MANIFEST, manifest)
+        directory.write_manifest(folder, manifest | {"report_missing": missing, "stages": stages.rows})
     if missing is not None:
         warnings.warn(missing, RuntimeWarning, stacklevel=2)
     return metrics
 
 
-def learn_to_rank(train: Dataset, config: Config, stages: Stages) -> tuple[RankerModel, dict[str, Source]]:
+def write_recommender(
+    folder: Path, train: Dataset, test: Test | None, recommender: Recommender, config: Config
+) -> None:
+    """All that lists are made of: data/, models/ and config.toml; also the popular list and the genres."""
+    shaper, popular = recommender.shaper, train.popular_of(recommender.allowed)
+    masks = {} if shaper is None else shaper.masks
+    write.write_catalogue(folder, train, popular[: config.output.top_popular])
+    write.write_models(folder, train, recommender.fitted, recommender.ranker, masks)
+    write_data(folder, train, test, recommender.features.item)
+    (folder / "config.toml").write_text(to_toml(config), encoding="utf-8")
+
+
+def held_out(loaded: Loaded, config: Config) -> Loaded:
+    """The same log with its last label window as the test, for a log that has none.
+
+    Raises:
+        NoWindow: all events are of one moment or, without time, no user has two items.
+    """
+    train = loaded.train
+    split = inner_split(train, config.split, stage_rng(config.seed, "split"))
+    history, labels = split.history.log, split.labels
+    warm = history.stop > history.start
+    cold = np.flatnonzero(~warm & (labels.stop > labels.start)).astype(np.int32)
+    known = replace(labels, start=np.where(warm, labels.start, labels.stop))
+    nothing = train.catalogue.items.ids.clear()
+    test = Test(known, train.users.decode(cold), labels.users(cold), nothing, 0)
+    return replace(loaded, train=split.history, test=test)
+
+
+def _not_measured(trial: Loaded, loaded: Loaded) -> str:
+    """Which model the figures are of, where it is not the one whose lists are there."""
+    others = "lists and models here are of another one, fitted on all events"
+    if loaded.test is not None:
+        return f"figures are of a model of what lies before the test; {others}"
+    days = (loaded.train.now - trial.train.now) / DAY
+    part = (
+        f"the last {days:.3g} days before the end" if loaded.train.log.time is not None else "some items of each user"
+    )
+    return f"no test: figures are of {part}, made by a model that did not see them; {others}"
+
+
+def shaper_of(inputs: Inputs, train: Dataset, config: Config) -> Shaper | None:
+    """The rules of shaping, as they concern the items of train."""
+    return config.shape.fit(train, inputs.source("items"), columns=config.data.columns)
+
+
+def learn(train: Dataset, shaper: Shaper | None, config: Config, stages: Stages) -> Recommender:
+    """All that lists are made of: a ranker from label windows within train, and sources fitted on all of it."""
+    ranker, earlier = learn_to_rank(train, config, stages)
+    with stages.stage("fit sources on all of train"):
+        sources = fit_sources(train, config.recipes(), config.seed, stages.progress, earlier)
+    return Recommender.of(train, sources, ranker, shaper, config.search, config.output.k, config.threads)
+
+
+def learn_to_rank(train: Dataset, config: Config, stages: Stages) -> tuple[RankerModel, dict[str, Fitted]]:
     """Fit sources on the history, label their candidates by the label window, and train the ranker on that.
 
     Where a window has labels for few users, earlier windows, each with a history of its own, add to them. Returned with
@@ -175,7 +244,7 @@ def learn_to_rank(train: Dataset, config: Config, stages: Stages) -> tuple[Ranke
     """
     tables: list[TrainingTable] = []
     labelled: list[int] = []
-    earlier: dict[str, Source] = {}
+    earlier: dict[str, Fitted] = {}
     recipes = config.recipes()
     for name in left_out(train, recipes):  # a shorter history might carry what all of train cannot
         del recipes[name]
@@ -209,60 +278,77 @@ def learn_to_rank(train: Dataset, config: Config, stages: Stages) -> tuple[Ranke
         return ranker, earlier
 
 
-def write_lists(
-    folder: Path, train: Dataset, recommender: Recommender, config: Config, truth_: Truth, progress: Progress
-) -> tuple[dict[str, ListMeter], FunnelMeter, dict[str, Any] | None]:
-    """Write every user's lists, block by block, and measure them as they pass; also what the rules cost."""
-    names = [source.name for source in recommender.fitted]
-    k, allowed = recommender.k, None if recommender.shaper is None else recommender.shaper.allowed
-    items, ks = describe_items(train.plays, train.catalogue), measured_ks(train, config)
-    shown_as = [key_of(name) for name in names]
-    parts = {} if config.filter_seen else parts_of(truth_, train.pairs)
-    rules = () if config.filter_seen else rule_names(train.log.time is not None)
-    meters = {name: ListMeter(truth_, items, ks, parts) for name in (*shown_as, *rules, FINAL)}
-    funnel = FunnelMeter(truth_, proposing(names, config.proposers), focus_of(ks))
-    costs = None
-    if recommender.shaper is not None:
-        costs = RuleCosts(recommender, truth_, items, ks, parts)
-        meters[UNSHAPED] = costs.unshaped
-    scratch, popular = Scratch(), train.popular_of(allowed)
-    content = next((source for source in recommender.fitted if isinstance(source, Unplayed)), None)
-    fresh = content.of_unplayed(train, allowed) if content is not None and config.output.fresh > 0 else None
-    with ExitStack() as stack:
-        writers = {
-            name: stack.enter_context(ListWriter(folder / FILES[name], train))
-            for name in (*shown_as, *([FRESH] if fresh is not None else []), FINAL)
-            if name in FILES
-        }
-        for block in blocks(train, config, progress):
-            made = recommender.lists(block, scratch)
-            ranked = made.ranked
-            if costs is not None:
-                costs.add(block, made)
-            known = {f"{name}_score": column for name, column in zip(names, ranked.candidates.scores.T, strict=True)}
-            known = {name: known[name] for name in write.SCORES if name in known}
-            known |= zip(recommender.features.names, ranked.features.T, strict=True)
-            columns = write.final_columns(block, made.lists, known, made.place, config.output.features)
-            writers[FINAL].write_lists(block, made.lists, columns)
-            for name, lists in zip(shown_as, ranked.own, strict=True):
-                shown = lists.head(k)
-                meters[name].add(block.users, shown, block.pairs)
-                if name in writers:
-                    writers[name].write_lists(block, shown)
-            if fresh is not None:
-                writers[FRESH].write_lists(block, fresh.recommend_fresh(block, config.output.fresh))
-            meters[FINAL].add(block.users, made.lists, block.pairs)
-            for name, shown in (own_rules(block, popular, k, allowed) if rules else {}).items():
-                meters[name].add(block.users, shown, block.pairs)
-            funnel.add(block.users, ranked.candidates.lists, ranked.candidates.ranks > 0, ranked.lists)
-    return meters, funnel, None if costs is None else costs.summary(meters[FINAL])
+class Measure:
+    """Measures every list as it passes, block by block: accuracy and more, the funnel, and what the rules cost."""
+
+    def __init__(self, loaded: Loaded, recommender: Recommender, config: Config) -> None:
+        train, test = loaded.train, loaded.test
+        assert test is not None
+        self.train, self.test, self.config, self.recommender = train, test, config, recommender
+        self.truth = truth(train.log, test.log, config.filter_seen)
+        self.names = [source.name for source in recommender.fitted]
+        self.popular = train.popular_of(recommender.allowed)
+        items, ks = describe_items(train.plays, train.catalogue), measured_ks(train, config)
+        parts = {} if config.filter_seen else parts_of(self.truth, train.pairs)
+        rules = () if config.filter_seen else rule_names(train.log.time is not None)
+        shown = [key_of(name) for name in self.names]
+        self.meters = {name: ListMeter(self.truth, items, ks, parts) for name in (*shown, *rules, FINAL)}
+        self.funnel = FunnelMeter(self.truth, proposing(self.names, config.proposers), focus_of(ks))
+        self.costs = None
+        if recommender.shaper is not None:
+            self.costs = RuleCosts(recommender, self.truth, items, ks, parts)
+            self.meters[UNSHAPED] = self.costs.unshaped
+
+    def add(self, block: Block, made: Made) -> None:
+        """Take up the lists of a block."""
+        ranked, k = made.ranked, self.recommender.k
+        if self.costs is not None:
+            self.costs.add(block, made)
+        for name, lists in zip(self.names, ranked.own, strict=True):
+            self.meters[key_of(name)].add(block.users, lists.head(k), block.pairs)
+        self.meters[FINAL].add(block.users, made.lists, block.pairs)
+        if not self.config.filter_seen:
+            for name, shown in own_rules(block, self.popular, k, self.recommender.allowed).items():
+                self.meters[name].add(block.users, shown, block.pairs)
+        self.funnel.add(block.users, ranked.candidates.lists, ranked.candidates.ranks > 0, ranked.lists)
+
+    def metrics(self, catalogue: str | None) -> dict[str, Any]:
+        """All figures; catalogue: what it is called where there is one."""
+        return summarise(
+            self.truth,
+            self.meters,
+            stage_rng(self.config.seed, "bootstrap"),
+            funnel=self.funnel,
+            shape=None if self.costs is None else self.costs.summary(self.meters[FINAL]),
+            population={"test_events_of_unknown_items": self.test.unknown_events},
+            cold=cold_users(self.test.cold, self.train.plays, self.popular, self.config.output.k),
+            catalogue=catalogue,
+            resamples=self.config.evaluation.resamples,
+        )
+
+    def profile(self) -> dict[str, Any]:
+        """What the report says of the log."""
+        return profile(self.train, self.test, self.truth, self.config.seed)
 
 
-def blocks(train: Dataset, config: Config, progress: Progress) -> Iterator[Block]:
-    """All users, some thousand at a time."""
-    for lo in range(0, train.n_users, config.block):
-        progress("lists", lo, train.n_users)
-        yield train.block(lo, min(lo + config.block, train.n_users), config.filter_seen)
+def make_lists(
+    train: Dataset,
+    recommender: Recommender,
+    config: Config,
+    takers: Sequence[Callable[[Block, Made], None]],
+    progress: Progress,
+    users: Int32s | None = None,
+) -> None:
+    """Make the lists of some users, by index, or of all, some thousand at a time, and hand them on."""
+    scratch, n = Scratch(), train.n_users if users is None else len(users)
+    for lo in range(0, n, config.block):
+        progress("lists", lo, n)
+        hi = min(lo + config.block, n)
+        seen = config.filter_seen
+        block = train.block(lo, hi, seen) if users is None else train.block_of(users[lo:hi], seen)
+        made = recommender.lists(block, scratch)
+        for take in takers:
+            take(block, made)
 
 
 def longest_list(train: Dataset, config: Config) -> int:
@@ -280,24 +366,29 @@ def stage_rng(seed: int, stage: str) -> np.random.Generator:
     return np.random.default_rng([seed, zlib.crc32(stage.encode())])
 
 
-def _manifest(
-    inputs: Inputs, loaded: Loaded, config: Config, ranker: RankerModel, sources: Sequence[Source], stages: Stages
+def _moment(train: Dataset) -> str | None:
+    return None if train.log.time is None else to_moment(train.now).isoformat()
+
+
+def manifest_of(
+    inputs: Inputs, loaded: Loaded, recommender: Recommender, config: Config, stages: Stages
 ) -> dict[str, Any]:
+    """What the manifest says of a fit."""
     packages = ("tonearm", "numpy", "numba", "scipy", "polars", "pyarrow", trees.LIBRARY)
-    cutoff = to_moment(loaded.train.now).isoformat() if loaded.train.log.time is not None else None
+    ranker = recommender.ranker
     return {
         "format": 1,
         "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
         "seed": config.seed,
         "inputs": inputs.addresses(),
         "test_from": None if inputs.test_from is None else parse_moment(inputs.test_from).isoformat(),
-        "cutoff": cutoff,
+        "cutoff": _moment(loaded.train),
         "today": to_moment(loaded.today).isoformat(),
         "fingerprints": [vars(f) for f in loaded.fingerprints],
         "found": loaded.found.as_dict(),
         "users": loaded.train.n_users,
         "items": loaded.train.n_items,
-        "sources": {source.name: write.facts(source) for source in sources},
+        "sources": {source.name: write.facts(source) for source in recommender.fitted},
         "ranker": ranker.validation | {"importances": ranker.importances()},
         "stages": list(stages.rows),
     }

@@ -88,7 +88,7 @@ def test_why_says_what_explain_says(tiny_run: Path, tmp_path: Path) -> None:
     for part in told.sources:
         if part.score is not None:
             assert f'<td class="num">{part.score:.4g}</td>' in html
-    heard = pl.read_parquet(restored.run.manifest["inputs"]["events"])
+    heard = pl.read_parquet(restored.manifest["inputs"]["events"])
     played = heard.filter((pl.col("user_id") == user) & (pl.col("started_at") < pl.datetime(2022, 12, 16)))["item_id"][
         0
     ]

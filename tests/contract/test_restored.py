@@ -26,7 +26,8 @@ from tonearm.sources.item_item import ItemItemModel
 
 def check_same_lists(restored: Restored) -> None:
     """Every user ranked anew gets the entries and the scores of recommendations.parquet, to the last bit."""
-    said = pl.read_parquet(restored.run.folder / "recommendations.parquet")
+    assert restored.folder is not None
+    said = pl.read_parquet(restored.folder / "recommendations.parquet")
     data = restored.data
     # another block size than the run's
     for lo in range(0, data.n_users, 50):
@@ -47,7 +48,7 @@ def check_same_lists(restored: Restored) -> None:
 
 def test_a_restored_run_makes_the_lists_of_the_run(tiny_run: Path) -> None:
     restored = restore(tiny_run)
-    assert [source.name for source in restored.sources] == list(restored.run.manifest["sources"])
+    assert [source.name for source in restored.sources] == list(restored.manifest["sources"])
     assert len(restored.sources) == 9
     check_same_lists(restored)
 

@@ -12,6 +12,7 @@ from tests.e2e.command import tonearm as command
 from tests.quick import CUT, Log, run_quick
 
 import tonearm
+from tonearm.runs.read import Run
 from tonearm.runs.restore import Restored
 from tonearm.terminal.words import counted
 
@@ -145,7 +146,8 @@ def test_tracks_that_train_does_not_know(restored: Restored, final: pl.DataFrame
         "Of the tracks without plays it is number 1 for them, by its genres."
     )
     # somebody plays none of its genres
-    fresh = pl.read_parquet(restored.run.folder / "fresh_recommendations.parquet")
+    assert restored.folder is not None
+    fresh = pl.read_parquet(restored.folder / "fresh_recommendations.parquet")
     told = fresh.filter(pl.col("item_id") == UNHEARD)["user_id"].to_list()
     other = next(one for one in final["user_id"].unique().sort() if one not in told)
     assert explain(restored, other, UNHEARD).why_not == (
@@ -155,7 +157,8 @@ def test_tracks_that_train_does_not_know(restored: Restored, final: pl.DataFrame
 
 
 def test_a_cold_user(restored: Restored) -> None:
-    top = restored.run.popular()["item_id"].to_list()
+    assert restored.folder is not None
+    top = Run.open(restored.folder).popular()["item_id"].to_list()
     e = explain(restored, NEW_USER, top[2])
     start = "You are new, with nothing played before the cut, so you get the popular list"
     assert (e.rank, e.because, e.why_not) == (3, f"{start}; this is number 3 in it.", None)

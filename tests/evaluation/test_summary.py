@@ -19,7 +19,7 @@ from tonearm.data.vocabulary import Vocabulary
 from tonearm.errors import DataError
 from tonearm.evaluation.funnel import FunnelMeter
 from tonearm.evaluation.meters import ListMeter, cold_users, describe_items
-from tonearm.evaluation.summary import evaluate, evaluate_files, warnings
+from tonearm.evaluation.summary import evaluate_files, summarise, warnings
 from tonearm.evaluation.words import best_source, lines, sentence, shown, table
 from tonearm.loading.load import load_ready_made
 from tonearm.sources.left_out import LeftOut, as_rows
@@ -53,7 +53,7 @@ def everything(share_found: float = 0.6, n_cold: int = 0) -> dict[str, Any]:
     funnel = FunnelMeter(answers, ["one", "other"], k=5)
     funnel.add(users, lists, np.ones((ranked.size, 2), np.bool_), lists)
     cold = cold_users(log_of(own[:n_cold, :1]), train.item_counts()[0], np.arange(5, dtype=np.int32), k=5)
-    return evaluate(answers, meters, np.random.default_rng(1), funnel=funnel, cold=cold, resamples=200)
+    return summarise(answers, meters, np.random.default_rng(1), funnel=funnel, cold=cold, resamples=200)
 
 
 def test_metrics_are_plain_json_with_every_part() -> None:
@@ -181,7 +181,7 @@ def test_nobody_to_evaluate_gives_null_and_words() -> None:
     answers = truth(train, nothing)
     items = describe_items(train.item_counts()[0], Catalogue(Vocabulary(pl.Series(range(N_ITEMS)))))
     meters = {name: ListMeter(answers, items) for name in ("als", "recommendations")}
-    metrics = evaluate(answers, meters, np.random.default_rng(0), funnel=FunnelMeter(answers, ["als"]))
+    metrics = summarise(answers, meters, np.random.default_rng(0), funnel=FunnelMeter(answers, ["als"]))
     json.dumps(metrics, allow_nan=False)
     assert metrics["lists"]["als"]["ndcg@10"] is None
     assert metrics["intervals"]["als"]["ndcg@10"] is None

@@ -99,7 +99,7 @@ class Dataset:
     def block_of(self, users: Int32s, filter_seen: bool) -> "Block":
         """Some users with their histories."""
         log = self.log.users(users)
-        return Block(users, log, Pairs.of(log), self.now, filter_seen)
+        return Block.of(users, log, self.now, filter_seen)
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,7 @@ class Block:
     users: (b,) int32 user index in the fitted data; −1 for a user who is not in it (folded in from the history alone)
     log, pairs: their histories, row i belongs to users[i]
     filter_seen: leave what a user has already heard out of their lists
+    moved: (b,) bool, whose history has more in it than the fitted data, so that they are folded in too; None: nobody's
     """
 
     users: Int32s
@@ -116,6 +117,12 @@ class Block:
     pairs: Pairs
     now: int
     filter_seen: bool
+    moved: Bools | None = None
+
+    @classmethod
+    def of(cls, users: Int32s, log: Log, now: int, filter_seen: bool, moved: Bools | None = None) -> "Block":
+        """A block of the histories in a log."""
+        return cls(users, log, Pairs.of(log), now, filter_seen, moved)
 
     def __len__(self) -> int:
         return len(self.users)
@@ -123,6 +130,17 @@ class Block:
     @property
     def n_items(self) -> int:
         return self.pairs.n_items
+
+    @property
+    def folded(self) -> Bools:
+        """(b,) bool, whose history is not the fitted one, so that what was learnt of themselves does not hold."""
+        new: Bools = self.users < 0
+        return new if self.moved is None else new | self.moved
+
+    def row(self, i: int) -> "Block":
+        """The block of one of its users."""
+        moved = None if self.moved is None else self.moved[i : i + 1]
+        return Block.of(self.users[i : i + 1], self.log.rows(i, i + 1), self.now, self.filter_seen, moved)
 
     @cached_property
     def seen(self) -> tuple[Int64s, Int32s]:

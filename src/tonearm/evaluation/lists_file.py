@@ -11,7 +11,7 @@ from tonearm.data.log import Pairs
 from tonearm.data.vocabulary import Vocabulary
 from tonearm.errors import DataError
 from tonearm.kernels.best.lists import first_unseen
-from tonearm.loading.inputs import Input, find_column, first_row, is_id, open_input, reading
+from tonearm.loading.inputs import Input, Source, find_column, first_row, is_id, open_input, reading
 from tonearm.types import Int32s, Int64s
 
 
@@ -59,7 +59,7 @@ class Listed:
         return Lists(indptr, index[self.item[place]], np.zeros(len(place), np.float32))
 
 
-def read_lists(address: str, columns: Mapping[str, str] | None = None) -> Listed:
+def read_lists(given: Source, columns: Mapping[str, str] | None = None) -> Listed:
     """Read item_id, rank or score (rank counts where both are there), and user_id unless the list is everybody's.
 
     columns: what the file calls its columns, as data.columns
@@ -68,7 +68,8 @@ def read_lists(address: str, columns: Mapping[str, str] | None = None) -> Listed
         DataError: a column is missing or of the wrong type, an id, rank or score is null, a list holds an item twice,
             or the ranks of a list are not 1, 2, 3 and so on.
     """
-    source = open_input(address, ("user_id", "item_id", "rank", "score"), columns)
+    source = open_input(given, ("user_id", "item_id", "rank", "score"), columns)
+    address = source.address
     place, ranked = _place(source)
     picked = {"item_id": _id(source, "item_id"), "place": place}
     if find_column(source, "user_id") is not None:

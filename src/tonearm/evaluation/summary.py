@@ -19,6 +19,7 @@ from tonearm.evaluation.repeats import parts_of
 from tonearm.evaluation.words import warnings
 from tonearm.loading.count import DataOptions
 from tonearm.loading.load import Loaded, gather, survey
+from tonearm.loading.tables import Tabular, address_of, as_source
 from tonearm.types import Float64s
 
 __all__ = ["DEFINITIONS", "Metrics", "evaluate", "evaluate_files", "warnings"]
@@ -47,7 +48,7 @@ DEFINITIONS = {
 }
 
 
-def evaluate(
+def summarise(
     truth: Truth,
     meters: Mapping[str, ListMeter],
     rng: np.random.Generator,
@@ -197,11 +198,11 @@ def _notes(truth: Truth, metrics: Metrics, meter: ListMeter, catalogue: bool) ->
     return notes
 
 
-def evaluate_files(
-    lists: Path | str,
-    truth: Path | str,
-    train: Path | str | None = None,
-    items: Path | str | None = None,
+def evaluate(
+    lists: Tabular,
+    truth: Tabular,
+    train: Tabular | None = None,
+    items: Tabular | None = None,
     *,
     ks: Sequence[int] = KS,
     filter_seen: bool = True,
@@ -209,7 +210,9 @@ def evaluate_files(
     resamples: int = 1000,
     columns: Mapping[str, str] | None = None,
 ) -> Metrics:
-    """Measure any lists file against any truth file; the content of a `metrics.json` with one list in it.
+    """Measure any tool's lists against any truth; the content of a `metrics.json` with one list in it.
+
+    Each is a table of pandas, Polars, Arrow or DuckDB, or a path or address.
 
     lists: user_id, item_id, and rank or score (rank counts where both are there); without user_id the list is
         everybody's, less what each had heard where filter_seen
@@ -223,12 +226,13 @@ def evaluate_files(
         DataError: a column is missing or of the wrong type, an id is null, a list holds an item twice or has gaps in
             its ranks, train and truth are the same, or lists and truth have no user or no item in common.
     """
-    listed = read_lists(str(lists), columns)
-    logs = {"events": str(truth)} if train is None else {"train": str(train), "test": str(truth)}
-    catalogue = None if items is None else str(items)
+    given = (("lists", lists), ("truth", truth), ("train", train), ("items", items))
+    tables = {name: as_source(table, name) for name, table in given if table is not None}
+    listed, catalogue = read_lists(tables["lists"], columns), tables.get("items")
+    logs = {"events": tables["truth"]} if train is None else {"train": tables["train"], "test": tables["truth"]}
     options = DataOptions(columns=dict(columns or {}))
     loaded = gather(survey(logs, catalogue, None, options, learning=False, others=[listed.columns]))
-    _check_common(listed, loaded, str(truth))
+    _check_common(listed, loaded, address_of(tables["truth"]))
     data, cold, depth = loaded.train, None, ks_within(ks, listed.longest)
     if loaded.test is None:
         answers, parts = _all_of(data.log), {}
@@ -243,21 +247,24 @@ def evaluate_files(
         cold = cold_users(loaded.test.cold, data.plays, popular, listed.longest)
     meter = ListMeter(answers, with_stranger(described), depth, parts)
     others = _measure(meter, listed, loaded, filter_seen)
-    name = Path(lists).stem
-    metrics = evaluate(
+    name = Path(address_of(tables["lists"])).stem
+    metrics = summarise(
         answers,
         {name: meter},
         np.random.default_rng(seed),
         final=name,
         cold=cold,
         population=None if loaded.test is None else {"test_events_of_unknown_items": loaded.test.unknown_events},
-        catalogue=None if items is None else Path(items).name,
-        others=Path(truth if train is None else train).name,
+        catalogue=None if catalogue is None else Path(address_of(catalogue)).name,
+        others=Path(address_of(tables["truth" if train is None else "train"])).name,
         resamples=resamples,
     )
     metrics["notes"] += [*left_out_ks(ks, listed.longest), *others]
     return metrics if train is not None else _without_train(metrics, name, items is not None)
 
+
+evaluate_files = evaluate
+"""As `evaluate`, under its earlier name."""
 
 _BLOCK = 50_000
 

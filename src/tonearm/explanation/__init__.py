@@ -7,14 +7,15 @@ import numpy as np
 import polars as pl
 
 from tonearm.data.dataset import Block
+from tonearm.data.lists import Lists
 from tonearm.data.times import to_moment
 from tonearm.errors import DataError
 from tonearm.explanation.facts import Facts, gather_facts
 from tonearm.explanation.parts import Ranking, SourcePart, near, ranking, source_parts
 from tonearm.explanation.sentence import because
 from tonearm.ranking.candidates import place_in, proposing
-from tonearm.runs.lists import FILES, FINAL
-from tonearm.runs.read import Id, as_id, title
+from tonearm.ranking.recommender import Recommender
+from tonearm.runs.read import Id, as_id, title, unknown
 from tonearm.runs.restore import Restored, restore
 from tonearm.sources.base import Unplayed
 from tonearm.terminal.words import counted
@@ -88,7 +89,7 @@ def explain(user: Id, item: Id, run: Path | str | Restored) -> Explanation:
     names |= _names(restored, block.pairs.item.tolist())
     ranked = restored.recommender.ranked(block)
     facts = gather_facts(data, block, i)
-    sources = source_parts(restored, block, ranked.own, i)
+    sources = source_parts(data, restored.recommender, block, ranked.own, i)
     placed = ranking(restored.recommender.ranker, ranked, i)
     rank = place_in(restored.lists(block).lists, i)
     given, why_not = None, None
@@ -97,6 +98,22 @@ def explain(user: Id, item: Id, run: Path | str | Restored) -> Explanation:
     else:
         why_not = _barred(broken) if broken else _why_not(restored, facts, sources, placed)
     return Explanation(who, what, until, names, rank, k, given, why_not, facts, sources, placed)
+
+
+def reasons(restored: Restored, recommender: Recommender, block: Block, lists: Lists) -> pl.Series:
+    """One sentence for each entry of the lists of a block, why its user gets it."""
+    data, said = restored.data, []
+    for row in range(len(block)):
+        items, one = lists.item[lists.indptr[row] : lists.indptr[row + 1]], block.row(row)
+        if len(one.pairs.item) == 0:
+            said += ["You are new, so you get the popular list."] * len(items)
+            continue
+        own = recommender.ranked(one).own
+        names = _names(restored, one.pairs.item.tolist())
+        for item in items.tolist():
+            facts, parts = gather_facts(data, one, item), source_parts(data, recommender, one, own, item)
+            said.append(because(facts, names.__getitem__, near(parts), data.log.weight is None))
+    return pl.Series(said, dtype=pl.String)
 
 
 def _names(restored: Restored, items: list[int]) -> dict[Id, str]:
@@ -118,20 +135,20 @@ def _fresh_rank(restored: Restored, block: Block, item: int) -> int | None:
 
 def _cold(restored: Restored, user: Id) -> Id:
     """The id of a user whom only test knows."""
-    test = restored.run.kept.test
+    test = restored.test
     typed = None if test is None else as_id(user, test.cold_users.dtype)
     if test is not None and typed is not None and typed in test.cold_users:
         return typed
-    raise DataError(restored.run.unknown("user", "user_id", FILES[FINAL], user))
+    raise DataError(unknown("user", user, restored.data.users))
 
 
 def _new(restored: Restored, item: Id) -> Id:
     """The id of an item that only test knows."""
-    test = restored.run.kept.test
+    test = restored.test
     typed = None if test is None else as_id(item, test.new_items.dtype)
     if test is not None and typed is not None and typed in test.new_items:
         return typed
-    raise DataError(restored.run.unknown("item", "item_id_1", "similar.parquet", item))
+    raise DataError(unknown("item", item, restored.data.catalogue.items))
 
 
 def _barred(broken: list[str]) -> str:

@@ -6,15 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from tonearm.data.dataset import Block
+from tonearm.data.dataset import Block, Dataset
 from tonearm.data.lists import Lists
 from tonearm.kernels.features import standardize
 from tonearm.ranking.blend import blended
 from tonearm.ranking.candidates import Standing, place_in, standing
 from tonearm.ranking.ranker import RankerModel
-from tonearm.ranking.recommender import Ranked
+from tonearm.ranking.recommender import Ranked, Recommender
 from tonearm.runs.read import Id
-from tonearm.runs.restore import Restored
 from tonearm.sources.base import Source
 from tonearm.types import Float32s
 
@@ -83,13 +82,14 @@ class Ranking:
     blend_parts: tuple[BlendPart, ...]
 
 
-def source_parts(restored: Restored, block: Block, own: Sequence[Lists], item: int) -> tuple[SourcePart, ...]:
+def source_parts(
+    data: Dataset, recommender: Recommender, block: Block, own: Sequence[Lists], item: int
+) -> tuple[SourcePart, ...]:
     """What every source makes of an item for the one user of a block; `own`: the sources' lists for the user."""
-    shaper = restored.recommender.shaper
-    listable = (restored.data.plays > 0) & (shaper is None or shaper.allowed is None or shaper.allowed)
+    listable = (data.plays > 0) & (recommender.allowed is None or recommender.allowed)
     listable[block.seen[1]] = False
-    ids = restored.data.catalogue.items.decode(block.pairs.item)
-    pairs = zip(restored.recommender.sources, own, strict=True)
+    ids = data.catalogue.items.decode(block.pairs.item)
+    pairs = zip(recommender.sources, own, strict=True)
     return tuple(
         _source_part(source, block, standing(source, block, first, item, listable), item, ids)
         for source, first in pairs

@@ -5,12 +5,10 @@ from collections.abc import Callable
 from concurrent.futures import Future, TimeoutError
 from typing import Generic, TypeVar
 
+from tonearm.locks import KERNELS
 from tonearm.progress import Progress
 
 T = TypeVar("T")
-
-KERNELS = threading.Lock()
-"""Held while compiled parallel loops run, as they may not run from several threads at once."""
 
 
 class Later(Generic[T]):

@@ -18,10 +18,11 @@ from tonearm import compare, explanation
 from tonearm.data.times import to_moment
 from tonearm.errors import DataError
 from tonearm.explore import views
-from tonearm.explore.later import KERNELS, Later
+from tonearm.explore.later import Later
 from tonearm.explore.neighbours import Models
 from tonearm.explore.tracks import SIMILAR, Tracks
 from tonearm.kernels.machine.threads import threads
+from tonearm.locks import KERNELS
 from tonearm.progress import Progress
 from tonearm.ranking.feature_names import feature_title, feature_value
 from tonearm.report import REPORT, headline

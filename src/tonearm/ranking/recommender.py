@@ -14,7 +14,7 @@ from tonearm.ranking.features import Features, Scratch
 from tonearm.ranking.ranker import RankerModel
 from tonearm.shaping.shaper import Shaper
 from tonearm.sources import Source, among
-from tonearm.types import Float32s, Int64s
+from tonearm.types import Bools, Float32s, Int64s
 
 
 @dataclass(frozen=True)
@@ -91,10 +91,15 @@ class Recommender:
         """The same under other rules."""
         return replace(self, shaper=shaper)
 
+    @property
+    def allowed(self) -> Bools | None:
+        """(n_items,) bool, the items that the hard rules let pass; None where there is no such rule."""
+        return None if self.shaper is None else self.shaper.allowed
+
     @cached_property
     def sources(self) -> list[Source]:
         """The sources, searching among the items that the hard rules let pass."""
-        return among(self.fitted, None if self.shaper is None else self.shaper.allowed)
+        return among(self.fitted, self.allowed)
 
     def lists(self, block: Block, scratch: Scratch | None = None) -> Made:
         """Every list of a block of users; a row depends on its own user alone.

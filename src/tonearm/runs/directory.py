@@ -271,6 +271,13 @@ def write_json(path: Path, tree: dict[str, Any]) -> None:
     path.write_text(to_json(tree), encoding="utf-8")
 
 
+def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    """The manifest, with digest and size of every other file and the bytes of all of them."""
+    files = digests(folder)
+    size = sum(file["bytes"] for file in files.values())
+    write_json(folder / MANIFEST, manifest | {"bytes": size, "files": files})
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """What `write_json` wrote.
 

@@ -116,9 +116,8 @@ class Run:
         table = self.scan(file)
         if table is None:
             return f"{self.folder}: has no {file}."
-        kind = "whole numbers" if table.collect_schema()[column].is_integer() else "strings"
-        known = ", ".join(str(item) for item in self.ids_near(column, file, given))
-        return f"{self.folder}: train has no {what} {given}. Ids are {kind}, such as {known}."
+        known = pl.Series(self.ids_near(column, file, given), dtype=table.collect_schema()[column])
+        return f"{self.folder}: {unknown(what, given, Vocabulary(known))}"
 
     def ids_near(self, column: str, file: str, given: Id) -> list[Id]:
         """A few ids in a column of one of the lists, from the one given on, else from the first."""
@@ -216,6 +215,12 @@ def as_id(value: Id, dtype: pl.DataType) -> Id | None:
         return int(pl.Series([int(value)]).cast(dtype)[0])
     except (ValueError, OverflowError, pl.exceptions.PolarsError):
         return None
+
+
+def unknown(what: str, given: Id, known: Vocabulary) -> str:
+    """Words for an id that is not known, with some that are."""
+    kind = "whole numbers" if known.ids.dtype.is_integer() else "strings"
+    return f"train has no {what} {given}. Ids are {kind}, such as {', '.join(map(str, known.ids.head(EXAMPLES)))}."
 
 
 def _place(ids: Vocabulary, value: Id) -> int | None:

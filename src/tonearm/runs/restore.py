@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tonearm.config import Config, load_config
 from tonearm.data.dataset import Block, Dataset
 from tonearm.errors import DataError
+from tonearm.loading.load import Test
 from tonearm.ranking.features import Features
 from tonearm.ranking.ranker import RankerModel
 from tonearm.ranking.recommender import Made, Recommender
@@ -16,16 +18,27 @@ from tonearm.sources.base import Source
 
 @dataclass(frozen=True)
 class Restored:
-    """All that a run's lists are made of; `data` is what it learnt from."""
+    """All that lists are made of.
 
-    run: Run
+    data: what was learnt from; test: what came after it, where that is known
+    manifest: what the run's `manifest.json` says; folder: the run, None where nothing was written
+    """
+
     config: Config
     data: Dataset
+    test: Test | None
     recommender: Recommender
+    manifest: dict[str, Any]
+    folder: Path | None = None
 
     def block(self, user: int) -> Block:
         """One user, by index."""
         return self.data.block(user, user + 1, self.config.filter_seen)
+
+    @property
+    def days(self) -> bool:
+        """Whether the times of the log are days."""
+        return bool(next(iter(self.manifest["found"]["logs"].values())).get("days", False))
 
     @property
     def sources(self) -> list[Source]:
@@ -64,4 +77,4 @@ def restore(folder: Path | str) -> Restored:
     recommender = Recommender.of(data, sources, ranker, shaper, search, k, threads, run.kept.item_features)
     if recommender.features.names != ranker.names:
         raise DataError(f"{run.folder}: this version makes other features than the ranker has seen. Make the run anew.")
-    return Restored(run, config, data, recommender)
+    return Restored(config, data, run.kept.test, recommender, run.manifest, run.folder)

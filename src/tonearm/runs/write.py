@@ -2,23 +2,25 @@
 
 import zipfile
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 
-from tonearm.config import OutputOptions
+from tonearm.config import Config, OutputOptions
 from tonearm.data.dataset import Block, Dataset
 from tonearm.data.lists import Lists
 from tonearm.errors import DataError
 from tonearm.progress import Progress
 from tonearm.ranking.ranker import RankerModel
+from tonearm.ranking.recommender import Made, Recommender
 from tonearm.runs import directory
 from tonearm.runs.lists import FILES as LIST_FILES
-from tonearm.runs.lists import FINAL, LISTS, POPULAR_FILE
+from tonearm.runs.lists import FINAL, FRESH, LISTS, POPULAR_FILE, key_of
 from tonearm.sources import MODELS
-from tonearm.sources.base import Learning, SimilarItems, Source
+from tonearm.sources.base import Learning, SimilarItems, Source, Unplayed
 from tonearm.types import AnyArray, Bools, Float32s, Int32s, Int64s
 
 MASKS = "shape_masks.npz"
@@ -47,6 +49,38 @@ class ListWriter(directory.TableWriter):
             "rank": pl.Series(lists.rank),
         }
         self.write(pl.DataFrame(table | (more or {})))
+
+
+class ListFiles(ExitStack):
+    """All files of lists that a run holds, growing block by block; a context manager."""
+
+    def __init__(self, folder: Path, train: Dataset, recommender: Recommender, config: Config) -> None:
+        super().__init__()
+        self.recommender, self.options = recommender, config.output
+        self.names = [source.name for source in recommender.fitted]
+        content = next((source for source in recommender.fitted if isinstance(source, Unplayed)), None)
+        wanted = content is not None and self.options.fresh > 0
+        self.fresh = content.of_unplayed(train, recommender.allowed) if content is not None and wanted else None
+        shown = [key_of(name) for name in self.names] + ([FRESH] if self.fresh is not None else []) + [FINAL]
+        self.files = {
+            name: self.enter_context(ListWriter(folder / LIST_FILES[name], train))
+            for name in shown
+            if name in LIST_FILES
+        }
+
+    def write(self, block: Block, made: Made) -> None:
+        """Append one block's lists."""
+        ranked = made.ranked
+        known = {f"{name}_score": column for name, column in zip(self.names, ranked.candidates.scores.T, strict=True)}
+        known = {name: known[name] for name in SCORES if name in known}
+        known |= zip(self.recommender.features.names, ranked.features.T, strict=True)
+        columns = final_columns(block, made.lists, known, made.place, self.options.features)
+        self.files[FINAL].write_lists(block, made.lists, columns)
+        for name, lists in zip(self.names, ranked.own, strict=True):
+            if key_of(name) in self.files:
+                self.files[key_of(name)].write_lists(block, lists.head(self.recommender.k))
+        if self.fresh is not None:
+            self.files[FRESH].write_lists(block, self.fresh.recommend_fresh(block, self.options.fresh))
 
 
 def final_columns(

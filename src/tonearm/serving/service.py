@@ -17,8 +17,8 @@ from tonearm.data.times import to_moment
 from tonearm.errors import DataError
 from tonearm.explanation import explain
 from tonearm.explanation.view import to_json
-from tonearm.explore.later import KERNELS
 from tonearm.kernels.machine.threads import threads
+from tonearm.locks import KERNELS
 from tonearm.options import options
 from tonearm.serving import publish
 from tonearm.serving.events import Event, EventStore

@@ -169,7 +169,7 @@ def write_version(folder: Path) -> None:
     restored = restore(folder / RUN)
     data, shaper = restored.data, restored.recommender.shaper
     users, items, catalogue = data.users, data.catalogue.items, data.catalogue
-    run = restored.run.folder
+    run = folder / RUN
     directory.save_arrays(folder / "users.npz", IdTable.of(users.ids).save())
     names = {} if catalogue.name is None else Texts.of(catalogue.name).save("names")
     genres = pl.Series([], dtype=pl.String) if catalogue.genres is None else catalogue.genres.labels.ids

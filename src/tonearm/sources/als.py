@@ -180,11 +180,11 @@ class ALSModel(ArrayModel):
     def vectors(self, block: Block) -> tuple[Float32s, Bools]:
         """Vectors (b, d) of a block's users, and which of them have any event (b,).
 
-        A user who is not in the fitted data is folded in: solved from the history alone, with the plain λ.
+        One whose history is not that of the fitted data is folded in: solved from the history alone, with the plain λ.
         """
         fitted = np.maximum(block.users, 0)
         vectors, known = self.user_factors[fitted], self.known_users[fitted]
-        new = block.users < 0
+        new = block.folded
         if new.any():
             # an item that nobody played before has no vector to learn from
             entry = np.repeat(new, np.diff(block.pairs.indptr)) & self.known_items[block.pairs.item]

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from types import MappingProxyType
-from typing import ClassVar, Generic, NamedTuple, Protocol, Self, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Generic, NamedTuple, Protocol, Self, TypeVar, overload, runtime_checkable
 
 import numpy as np
 
@@ -14,6 +14,10 @@ from tonearm.progress import Progress, no_progress
 from tonearm.sources.left_out import LeftOut
 from tonearm.sources.ranges import Space
 from tonearm.types import AnyArray, Bools, Float32s, Float64s
+
+if TYPE_CHECKING:
+    from tonearm.loading.tables import Tabular
+    from tonearm.sources.alone import Alone, Matrix
 
 
 class Source(Protocol):
@@ -259,12 +263,45 @@ class Recipe(ABC, Generic[M]):
     def learn(self, given: Given) -> M:
         """The model that the options make of a data set."""
 
+    @overload
     def fit(
         self,
-        data: Dataset,
+        log: Dataset,
         rng: np.random.Generator,
+        progress: Progress = ...,
+        fitted: Mapping[str, Source] = ...,
+    ) -> M: ...
+
+    @overload
+    def fit(
+        self, log: "Tabular | Matrix", *, items: "Tabular | None" = ..., seed: int = ..., filter_seen: bool = ...
+    ) -> "Alone[M]": ...
+
+    def fit(
+        self,
+        log: "Tabular | Matrix | Dataset",
+        rng: np.random.Generator | None = None,
         progress: Progress = no_progress,
         fitted: Mapping[str, Source] = NOTHING,
-    ) -> M:
-        """Learn from the events of a data set; `rng` and `fitted` as in `Given`."""
-        return self.learn(Given(data, rng, progress, fitted))
+        *,
+        items: "Tabular | None" = None,
+        seed: int = 0,
+        filter_seen: bool = True,
+    ) -> "M | Alone[M]":
+        """Learn from a log of plays alone, without ranker and other sources; `recommend` of the result makes lists.
+
+            tonearm.ALS(factors=64).fit(events).recommend(["ann", "bob"], k=20)
+
+        log: a table of pandas, Polars, Arrow or DuckDB, a path, or a sparse matrix of users by items (how often each
+            was played); of a `Dataset` with its `rng` the bare model is made, which works on blocks of users by index
+        items: the catalogue, for sources that need genres and for those that learn from labels
+        filter_seen: leave what a user has played out of their lists
+
+        Raises:
+            DataError: the log cannot be used, or lacks what the source needs.
+        """
+        if isinstance(log, Dataset) and rng is not None:
+            return self.learn(Given(log, rng, progress, fitted))
+        from tonearm.sources.alone import fit_alone
+
+        return fit_alone(self, log, items, seed, filter_seen)
