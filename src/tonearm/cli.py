@@ -75,6 +75,7 @@ def run(
     preset: str = "default",
     settings: Settings = (),
     refit: Annotated[bool, Parameter(negative="")] = False,
+    folds: int = 1,
     overwrite: bool = False,
     mlflow: str | None = None,
     quiet: bool = False,
@@ -97,6 +98,8 @@ def run(
         One option, such as als.factors=128; may be repeated and wins over the file.
     refit
         Once everything is measured, fit again on the whole log, test and all, for lists and models.
+    folds
+        Cuts to measure at: that of the test, and earlier ones, each as far before the next as the test is long.
     overwrite
         Replace a run that is there already.
     mlflow
@@ -116,7 +119,7 @@ def run(
     from tonearm.show import next_steps
 
     tracker = None if mlflow is None else Tracker.open(mlflow)
-    metrics = run_pipeline(log.inputs(), out, options, refit=refit, overwrite=overwrite, show=not quiet)
+    metrics = run_pipeline(log.inputs(), out, options, refit=refit, folds=folds, overwrite=overwrite, show=not quiet)
     say(shown(metrics, _width(), verbose))
     if (out / "report.html").exists():
         say(f"Report: {out / 'report.html'}")

@@ -18,6 +18,7 @@ from tonearm.data.dataset import Block, Dataset
 from tonearm.data.times import DAY, parse_moment, to_moment
 from tonearm.data.truth import truth
 from tonearm.errors import ConfigError
+from tonearm.evaluation.folds import over_folds
 from tonearm.evaluation.funnel import FunnelMeter
 from tonearm.evaluation.meters import ListMeter, cold_users, describe_items, focus_of, ks_within, left_out_ks
 from tonearm.evaluation.repeats import own_rules, parts_of, rule_names
@@ -47,9 +48,8 @@ from tonearm.shaping.shaper import Shaper
 from tonearm.sources import fit_sources, left_out
 from tonearm.sources.base import Resumable
 from tonearm.sources.base import Source as Fitted
-from tonearm.split import NoWindow, inner_split, inner_splits
+from tonearm.split import InnerSplit, NoWindow, earlier_cuts, inner_split, inner_splits
 from tonearm.terminal.stages import Stages
-from tonearm.types import Int32s
 
 NO_WINDOW = "train cannot be cut into a history and a label window"
 """Why there is no ranker where all events are of one moment or, without time, where no user has two items."""
@@ -117,6 +117,7 @@ def run(
     config: Config,
     *,
     refit: bool = False,
+    folds: int = 1,
     overwrite: bool = False,
     show: bool = False,
 ) -> dict[str, Any]:
@@ -127,6 +128,7 @@ def run(
 
     out: appears whole, or not at all
     refit: what is measured is fitted before the cut as ever, and lists and models are fitted on everything
+    folds: cuts to measure at: that of the test, and earlier ones, each as far before the next as the test is long
     show: print stages and progress bars to standard error
 
     Raises:
@@ -134,6 +136,8 @@ def run(
     """
     expect(inputs, Inputs, "inputs", 'Pass Inputs(events="events.parquet", test_from="2022-12-16") or the like.')
     expect(config, Config, "config", 'Pass Config() or load_config(overrides=["als.factors=128"]) or the like.')
+    if folds < 1:
+        raise ConfigError(f"folds = {folds}: a run is measured at one cut at least. Set folds to 1 or more.")
     out = local_path(str(out))
     with directory.new_directory(out, overwrite) as folder, threads(config.threads):
         stages = Stages(show)
@@ -142,14 +146,14 @@ def run(
             loaded = inputs.load(config, stages.progress)
             stages.say(in_a_line(loaded.found))
             trial = loaded if loaded.test is not None else held_out(loaded, config)
+            earlier = earlier_trials(trial, folds - 1)
             shaper = shaper_of(inputs, trial.train, config)
         recommender = learn(trial.train, shaper, config, stages)
         measure = Measure(trial, recommender, config)
         final, again = trial, refit or loaded.test is None
         if again:
             with stages.stage("lists to measure"):
-                users = None if loaded.test is not None else measure.truth.users
-                make_lists(trial.train, recommender, config, [measure.add], stages.progress, users)
+                make_lists(trial.train, recommender, config, [measure.add], stages.progress)
             final = loaded if loaded.test is None else inputs.load_whole(config, stages.progress)
             recommender = learn(final.train, shaper_of(inputs, final.train, config), config, stages)
         with stages.stage("similar items"):
@@ -158,8 +162,10 @@ def run(
         with stages.stage("lists"), ListFiles(folder, final.train, recommender, config) as files:
             takers = [files.write] if again else [measure.add, files.write]
             make_lists(final.train, recommender, config, takers, stages.progress)
+        catalogue = None if inputs.items is None else "the catalogue"
         with stages.stage("evaluate"):
-            metrics = measure.metrics(None if inputs.items is None else "the catalogue")
+            metrics = measure.metrics(catalogue)
+        metrics["folds"] = measured_earlier(inputs, trial, metrics, earlier, config, catalogue, stages)
         longest = longest_list(trial.train, config)
         metrics["left_out"] = omissions(final, config, recommender.fitted, recommender.ranker, similar)
         metrics["notes"] += [*left_out_ks(config.evaluation.ks, longest), *recommender.ranker.notes]
@@ -198,14 +204,53 @@ def held_out(loaded: Loaded, config: Config) -> Loaded:
     Raises:
         NoWindow: all events are of one moment or, without time, no user has two items.
     """
-    train = loaded.train
-    split = inner_split(train, config.split, stage_rng(config.seed, "split"))
+    return _as_test(loaded, inner_split(loaded.train, config.split, stage_rng(config.seed, "split")))
+
+
+def earlier_trials(trial: Loaded, n: int) -> list[Loaded]:
+    """The same log cut n times earlier, each test as long as that of the trial.
+
+    Raises:
+        DataError: the log has no time, or is too short.
+    """
+    test = trial.test
+    assert test is not None
+    ends = [log.span[1] for log in (test.log, test.cold) if n > 0 and log.time is not None and log.n_events > 0]
+    length = max(1, max(ends, default=trial.train.now) + 1 - trial.train.now)
+    return [_as_test(trial, split) for split in earlier_cuts(trial.train, n, length)]
+
+
+def measured_earlier(
+    inputs: Inputs,
+    trial: Loaded,
+    metrics: dict[str, Any],
+    earlier: Sequence[Loaded],
+    config: Config,
+    catalogue: str | None,
+    stages: Stages,
+) -> dict[str, Any] | None:
+    """What all cuts say together; None where there is one.
+
+    metrics: those of the latest cut
+    """
+    measured = [(_moment(trial.train) or "", metrics)]
+    for fold in earlier:
+        recommender = learn(fold.train, shaper_of(inputs, fold.train, config), config, stages)
+        measure = Measure(fold, recommender, config)
+        with stages.stage(f"lists of fold {len(measured) + 1}"):
+            make_lists(fold.train, recommender, config, [measure.add], stages.progress)
+            measured.append((_moment(fold.train) or "", measure.metrics(catalogue)))
+    return over_folds(measured) if earlier else None
+
+
+def _as_test(loaded: Loaded, split: InnerSplit) -> Loaded:
+    """The same log learnt from until a cut, with what follows as the test."""
     history, labels = split.history.log, split.labels
     warm = history.stop > history.start
     cold = np.flatnonzero(~warm & (labels.stop > labels.start)).astype(np.int32)
     known = replace(labels, start=np.where(warm, labels.start, labels.stop))
-    nothing = train.catalogue.items.ids.clear()
-    test = Test(known, train.users.decode(cold), labels.users(cold), nothing, 0)
+    nothing = split.history.catalogue.items.ids.clear()
+    test = Test(known, split.history.users.decode(cold), labels.users(cold), nothing, 0)
     return replace(loaded, train=split.history, test=test)
 
 
@@ -337,15 +382,12 @@ def make_lists(
     config: Config,
     takers: Sequence[Callable[[Block, Made], None]],
     progress: Progress,
-    users: Int32s | None = None,
 ) -> None:
-    """Make the lists of some users, by index, or of all, some thousand at a time, and hand them on."""
-    scratch, n = Scratch(), train.n_users if users is None else len(users)
+    """Make the lists of all users, some thousand at a time, and hand them on."""
+    scratch, n = Scratch(), train.n_users
     for lo in range(0, n, config.block):
         progress("lists", lo, n)
-        hi = min(lo + config.block, n)
-        seen = config.filter_seen
-        block = train.block(lo, hi, seen) if users is None else train.block_of(users[lo:hi], seen)
+        block = train.block(lo, min(lo + config.block, n), config.filter_seen)
         made = recommender.lists(block, scratch)
         for take in takers:
             take(block, made)

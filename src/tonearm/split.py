@@ -131,6 +131,29 @@ def folds(train: Dataset, n: int, rng: np.random.Generator) -> list[InnerSplit]:
     return [_held_out(train, place, (fold == f)[group]) for f in some]
 
 
+def earlier_cuts(train: Dataset, n: int, length: int) -> list[InnerSplit]:
+    """Cuts one `length` (seconds) before the end of train, two, and so on to n: labels are of the length that follows.
+
+    Raises:
+        DataError: the log has no time, or a side of a cut is empty.
+    """
+    splits: list[InnerSplit] = []
+    if n > 0 and train.log.time is None:
+        raise DataError("folds are measured at earlier cuts, and the log has no started_at. Leave folds at 1.")
+    for _ in range(n):
+        cutoff = train.now - length
+        history, labels = train.log.before(cutoff), train.log.since(cutoff)
+        if history.n_events == 0 or labels.n_events == 0:
+            side = "nothing to learn from" if history.n_events == 0 else "nothing to measure by"
+            raise DataError(
+                f"a cut {len(splits) + 1} × {length / DAY:.3g} days before the test, which is as long as the test is, "
+                f"leaves {side}. Set folds to {len(splits) + 1} or less."
+            )
+        train = replace(train, log=history, now=cutoff)
+        splits.append(InnerSplit(train, labels, cutoff))
+    return splits
+
+
 def _cutoff(train: Dataset, options: SplitOptions) -> int:
     """First second of the label window."""
     log = train.log

@@ -73,7 +73,8 @@ def _signed(value: float) -> str:
     return f"{value:+.4f}".replace("0.", ".", 1)
 
 
-def _figure(value: float | None) -> str:
+def figure(value: float | None) -> str:
+    """A figure as people write it: .0421."""
     return "–" if value is None else f"{value:.4f}".removeprefix("0")
 
 
@@ -129,6 +130,7 @@ def lines(metrics: Metrics, verbose: bool = False) -> list[str]:
     if verbose or not found:
         found = [sentence(c) for c in against]
     found.extend(_of_parts(metrics))
+    found.extend(fold_lines(metrics))
     funnel, cold, population = metrics["funnel"], metrics["cold"], metrics["population"]
     found += rule_lines(metrics)
     if funnel is not None and funnel["limits"] is not None:
@@ -160,6 +162,26 @@ def lines(metrics: Metrics, verbose: bool = False) -> list[str]:
     found.extend(f"left out: {row['sentence']}" for row in metrics.get("left_out", []))
     found.extend(f"warning: {text}" for text in metrics["warnings"])
     return found
+
+
+def fold_lines(metrics: Mapping[str, Any]) -> list[str]:
+    """What several cuts say of the final list, in words; nothing where there is one."""
+    folds = metrics.get("folds")
+    if folds is None:
+        return []
+    metric = f"ndcg@{metrics['focus']}"
+    final = folds["lists"][metrics["final"]][metric]
+    by_fold = ", ".join(
+        f"{figure(value)} from {cut['cut'][:10]}" for value, cut in zip(final["by_fold"], folds["cuts"], strict=True)
+    )
+    spread = "" if final["sd"] is None else f", standard deviation {figure(final['sd'])}"
+    earlier = [
+        f"from {cut['cut'][:10]}: {sentence(cut['against_best_source'])}"
+        for cut in folds["cuts"][1:]
+        if cut["against_best_source"] is not None
+    ]
+    what = f"over {len(folds['cuts'])} cuts {metrics['final']} has {metric}"
+    return [f"{what} {by_fold}: mean {figure(final['mean'])}{spread}", *earlier]
 
 
 def without_hit(cold: Mapping[str, Any]) -> str:
@@ -206,7 +228,7 @@ def table(metrics: Metrics, width: int = WIDTH) -> Table:
         figures = [values.get(column) for column in columns]
         figures += [part["lists"][name][f"recall@{metrics['focus']}"] for part in parts.values()]
         style = "bold" if name == metrics["final"] else None
-        result.add_row(Text(_label(metrics, name)), *map(_figure, figures), style=style)
+        result.add_row(Text(_label(metrics, name)), *map(figure, figures), style=style)
     return result
 
 

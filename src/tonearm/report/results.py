@@ -55,6 +55,7 @@ def lists(metrics: Tree) -> Section:
             _table(metrics, "Accuracy, with intervals", ACCURACY),
             *_parts(metrics),
             _table(metrics, "Beyond accuracy", BEYOND),
+            *_folds(metrics),
         ],
         [*rule_lines(metrics), *_left_out(population), *_cold(metrics["cold"])],
         [f"{family}@{k}" for family in ACCURACY for k in metrics["ks"]],
@@ -132,6 +133,23 @@ def _parts(metrics: Tree) -> list[Table]:
         )
         for name, part in (metrics.get("parts") or {}).items()
     ]
+
+
+def _folds(metrics: Tree) -> list[Table]:
+    """The main metric at each cut, where there were several."""
+    folds = metrics.get("folds")
+    if folds is None:
+        return []
+    metric, cuts = f"ndcg@{metrics['focus']}", folds["cuts"]
+    keys = [f"fold_{place}" for place in range(len(cuts))]
+    columns = [Column("title", "list")]
+    columns += [Column(key, f"from {cut['cut'][:10]}", "figure") for key, cut in zip(keys, cuts, strict=True)]
+    columns += [Column("mean", "mean", "figure"), Column("sd", "standard deviation", "figure")]
+    rows = [
+        {"title": title(name)} | dict(zip(keys, values[metric]["by_fold"], strict=True)) | values[metric]
+        for name, values in folds["lists"].items()
+    ]
+    return [Table(f"{metric} at {len(cuts)} cuts", columns, rows, "title", title(metrics["final"]))]
 
 
 def _left_out(population: Tree) -> list[str]:
