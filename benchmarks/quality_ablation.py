@@ -15,11 +15,11 @@ from pydantic.dataclasses import dataclass as options_class
 
 from quality_sets import K, Row, difference, ndcg_of, shown
 from tonearm import Config, Inputs
+from tonearm.config import stage_rng
 from tonearm.data.dataset import Block, Dataset
 from tonearm.data.lists import Lists
 from tonearm.data.truth import Truth, truth
 from tonearm.evaluation.meters import AccuracyMeter
-from tonearm.pipeline import stage_rng
 from tonearm.progress import no_progress
 from tonearm.ranking.candidates import Candidates, of_users
 from tonearm.ranking.features import Features

@@ -14,12 +14,12 @@ import numpy as np
 import polars as pl
 
 from tonearm import Config, Inputs
+from tonearm.config import stage_rng
 from tonearm.data.dataset import Dataset
 from tonearm.data.lists import Lists
 from tonearm.data.truth import Truth, truth
 from tonearm.evaluation.bootstrap import interval, resample
 from tonearm.evaluation.meters import AccuracyMeter
-from tonearm.pipeline import stage_rng
 from tonearm.progress import no_progress
 from tonearm.split import inner_split
 from tonearm.types import Float32s, Int32s

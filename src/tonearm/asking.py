@@ -126,6 +126,18 @@ def series_of(ids: Ids, what: str) -> pl.Series:
     return made.drop_nulls()
 
 
+def cast_file_ids(ids: pl.Series, known: Vocabulary, what: str) -> pl.Series:
+    """Ids of a file, whose numbers may be text.
+
+    Raises:
+        DataError: the model's type cannot hold them.
+    """
+    if ids.dtype == pl.String and known.ids.dtype.is_integer():
+        numbers = ids.str.strip_chars().cast(pl.Int64, strict=False)
+        ids = numbers if numbers.null_count() == ids.null_count() else ids
+    return cast_ids(ids if ids.dtype.is_integer() else ids.cast(pl.String), known, what, "user_id")
+
+
 def first_of(order: Int32s, data: Dataset, k: int) -> Lists:
     """The first k items of an order as a list of one row, scored by plays."""
     item = order[:k]

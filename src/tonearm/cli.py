@@ -130,6 +130,45 @@ def run(
 
 
 @app.command
+def recommend(
+    *,
+    run: Place,
+    out: Place,
+    users: Place | None = None,
+    history: str | None = None,
+    events: str | None = None,
+    k: int | None = None,
+    overwrite: Annotated[bool, Parameter(negative="")] = False,
+    quiet: bool = False,
+) -> None:
+    """Make lists by a finished run for some, new or all listeners, with what they played since, without a refit.
+
+    Parameters
+    ----------
+    run
+        The run directory, or a saved model; the log it was made from is not needed.
+    out
+        The parquet file to write: user_id, item_id, score, rank.
+    users
+        Who gets lists: a table with user_id, or a text file (.txt) with one id a line. By default everybody.
+    history
+        Instead of users: plays (user_id, item_id, perhaps started_at) whose listeners get lists, new ones too.
+    events
+        Plays since the run, which are added to what it holds of its listeners; new ones are folded in.
+    k
+        Entries of each list; by default those of the run.
+    overwrite
+        Replace the file that is there already.
+    quiet
+        Print no stages and no progress bars.
+    """
+    from tonearm.recommend import recommend as write_lists
+
+    n = write_lists(run, out, users=users, history=history, events=events, k=k, overwrite=overwrite, show=not quiet)
+    say(f"Wrote {out}: lists of {n:,} listeners")
+
+
+@app.command
 def check(
     *,
     log: LogOptions = LogOptions(),

@@ -4,11 +4,13 @@ import copy
 import dataclasses
 import json
 import tomllib
+import zlib
 from collections.abc import Sequence
 from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from pydantic import Field, TypeAdapter, ValidationError
 
 from tonearm.errors import ConfigError
@@ -192,6 +194,11 @@ def config_from(tree: dict[str, Any], where: str) -> Config:
         raise ConfigError(f"{where}: {wrong_value(error)}") from error
     except ConfigError as error:  # options that do not go together
         raise ConfigError(f"{where}: {error}") from error
+
+
+def stage_rng(seed: int, stage: str) -> np.random.Generator:
+    """The generator of one stage; stages do not disturb one another."""
+    return np.random.default_rng([seed, zlib.crc32(stage.encode())])
 
 
 def to_toml(config: Config) -> str:

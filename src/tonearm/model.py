@@ -84,11 +84,29 @@ class Model(Restored):
         explain: bool = False,
     ) -> Iterator[pl.DataFrame]:
         """What `recommend` returns, some thousand users at a time, so that memory stays bounded; at least one table."""
-        length = check_k(self.config.output.k if k is None else k)
-        histories = Histories.held(self.data)
-        if history is not None:
-            histories = Histories.told(self.data, history, self.config.data, self.days)
+        histories = self.histories(history)
         ids = users_of(histories, users)
+        yield from self.frames_of(histories, ids, k=k, items=items, exclude=exclude, shape=shape, explain=explain)
+
+    def histories(self, told: Tabular | None = None) -> Histories:
+        """What listeners have played: what the model holds, and what it is told of."""
+        if told is None:
+            return Histories.held(self.data)
+        return Histories.told(self.data, told, self.config.data, self.days)
+
+    def frames_of(
+        self,
+        histories: Histories,
+        ids: pl.Series,
+        *,
+        k: int | None = None,
+        items: Ids | None = None,
+        exclude: Ids | None = None,
+        shape: Shape | None = None,
+        explain: bool = False,
+    ) -> Iterator[pl.DataFrame]:
+        """`frames` for some listeners with these histories."""
+        length = check_k(self.config.output.k if k is None else k)
         recommender = self._under(length, allowed_of(self.data, items, exclude), shape)
         popular = self._popular(recommender, length)
         for some, block in histories.blocks(ids, self.config.block, self.config.filter_seen):

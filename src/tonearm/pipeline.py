@@ -2,7 +2,6 @@
 
 import platform
 import warnings
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date, datetime
@@ -13,17 +12,14 @@ from typing import Any
 import numpy as np
 
 from tonearm import report
-from tonearm.config import Config, to_toml
+from tonearm.config import Config, stage_rng, to_toml
 from tonearm.data.dataset import Block, Dataset
 from tonearm.data.times import DAY, parse_moment, to_moment
 from tonearm.data.truth import truth
 from tonearm.errors import ConfigError
 from tonearm.evaluation.folds import over_folds
-from tonearm.evaluation.funnel import FunnelMeter
-from tonearm.evaluation.meters import ListMeter, cold_users, describe_items, focus_of, ks_within, left_out_ks
-from tonearm.evaluation.repeats import own_rules, parts_of, rule_names
-from tonearm.evaluation.rule_costs import RuleCosts
-from tonearm.evaluation.summary import summarise
+from tonearm.evaluation.measure import Measure, longest_list
+from tonearm.evaluation.meters import left_out_ks
 from tonearm.kernels.machine.threads import threads
 from tonearm.loading.files import local_path
 from tonearm.loading.inputs import Source, Table
@@ -33,7 +29,6 @@ from tonearm.loading.tables import Tabular, address_of, as_source
 from tonearm.options import expect, options
 from tonearm.progress import Progress
 from tonearm.ranking import trees
-from tonearm.ranking.candidates import proposing
 from tonearm.ranking.features import Features, Scratch
 from tonearm.ranking.ranker import RankerModel
 from tonearm.ranking.recommender import Made, Recommender
@@ -41,7 +36,6 @@ from tonearm.ranking.training import WHOLE, TrainingTable, join_tables
 from tonearm.report.profile import profile
 from tonearm.runs import directory, write
 from tonearm.runs.data import write_data
-from tonearm.runs.lists import FINAL, UNSHAPED, key_of
 from tonearm.runs.omissions import omissions
 from tonearm.runs.write import ListFiles
 from tonearm.shaping.shaper import Shaper
@@ -174,7 +168,9 @@ def run(
             metrics["notes"][:0] = [_not_measured(trial, loaded)] if again else []
             write_recommender(folder, final.train, final.test, recommender, config)
             directory.write_json(folder / "metrics.json", metrics)
-            directory.write_json(folder / "profile.json", measure.profile())
+            directory.write_json(
+                folder / "profile.json", profile(trial.train, measure.test, measure.truth, config.seed)
+            )
         with stages.stage("report"):
             manifest = manifest_of(inputs, replace(final, found=loaded.found), recommender, config, stages)
             manifest |= {"similar": similar, "left_out": metrics["left_out"]}
@@ -323,59 +319,6 @@ def learn_to_rank(train: Dataset, config: Config, stages: Stages) -> tuple[Ranke
         return ranker, earlier
 
 
-class Measure:
-    """Measures every list as it passes, block by block: accuracy and more, the funnel, and what the rules cost."""
-
-    def __init__(self, loaded: Loaded, recommender: Recommender, config: Config) -> None:
-        train, test = loaded.train, loaded.test
-        assert test is not None
-        self.train, self.test, self.config, self.recommender = train, test, config, recommender
-        self.truth = truth(train.log, test.log, config.filter_seen)
-        self.names = [source.name for source in recommender.fitted]
-        self.popular = train.popular_of(recommender.allowed)
-        items, ks = describe_items(train.plays, train.catalogue), measured_ks(train, config)
-        parts = {} if config.filter_seen else parts_of(self.truth, train.pairs)
-        rules = () if config.filter_seen else rule_names(train.log.time is not None)
-        shown = [key_of(name) for name in self.names]
-        self.meters = {name: ListMeter(self.truth, items, ks, parts) for name in (*shown, *rules, FINAL)}
-        self.funnel = FunnelMeter(self.truth, proposing(self.names, config.proposers), focus_of(ks))
-        self.costs = None
-        if recommender.shaper is not None:
-            self.costs = RuleCosts(recommender, self.truth, items, ks, parts)
-            self.meters[UNSHAPED] = self.costs.unshaped
-
-    def add(self, block: Block, made: Made) -> None:
-        """Take up the lists of a block."""
-        ranked, k = made.ranked, self.recommender.k
-        if self.costs is not None:
-            self.costs.add(block, made)
-        for name, lists in zip(self.names, ranked.own, strict=True):
-            self.meters[key_of(name)].add(block.users, lists.head(k), block.pairs)
-        self.meters[FINAL].add(block.users, made.lists, block.pairs)
-        if not self.config.filter_seen:
-            for name, shown in own_rules(block, self.popular, k, self.recommender.allowed).items():
-                self.meters[name].add(block.users, shown, block.pairs)
-        self.funnel.add(block.users, ranked.candidates.lists, ranked.candidates.ranks > 0, ranked.lists)
-
-    def metrics(self, catalogue: str | None) -> dict[str, Any]:
-        """All figures; catalogue: what it is called where there is one."""
-        return summarise(
-            self.truth,
-            self.meters,
-            stage_rng(self.config.seed, "bootstrap"),
-            funnel=self.funnel,
-            shape=None if self.costs is None else self.costs.summary(self.meters[FINAL]),
-            population={"test_events_of_unknown_items": self.test.unknown_events},
-            cold=cold_users(self.test.cold, self.train.plays, self.popular, self.config.output.k),
-            catalogue=catalogue,
-            resamples=self.config.evaluation.resamples,
-        )
-
-    def profile(self) -> dict[str, Any]:
-        """What the report says of the log."""
-        return profile(self.train, self.test, self.truth, self.config.seed)
-
-
 def make_lists(
     train: Dataset,
     recommender: Recommender,
@@ -391,21 +334,6 @@ def make_lists(
         made = recommender.lists(block, scratch)
         for take in takers:
             take(block, made)
-
-
-def longest_list(train: Dataset, config: Config) -> int:
-    """How many items a list can hold: no metric@k is of a k above it."""
-    return min(config.output.k, len(train.popularity_order))
-
-
-def measured_ks(train: Dataset, config: Config) -> tuple[int, ...]:
-    """The cut-offs of `evaluation.ks` that lists are long enough for."""
-    return ks_within(config.evaluation.ks, longest_list(train, config))
-
-
-def stage_rng(seed: int, stage: str) -> np.random.Generator:
-    """The generator of one stage; stages do not disturb one another."""
-    return np.random.default_rng([seed, zlib.crc32(stage.encode())])
 
 
 def _moment(train: Dataset) -> str | None:

@@ -9,10 +9,10 @@ import pytest
 from tests.e2e.same import assert_same, assert_same_but_ids
 from tests.quick import CUT, Log, quick_config, run_quick
 
+from tonearm.config import stage_rng
 from tonearm.data.log import Pairs
 from tonearm.data.times import to_moment
 from tonearm.loading.load import load_events
-from tonearm.pipeline import stage_rng
 from tonearm.ranking.candidates import gather
 from tonearm.ranking.features import Features
 from tonearm.sources import fit_sources

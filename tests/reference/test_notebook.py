@@ -16,11 +16,11 @@ from starlette.testclient import TestClient
 from tests.quick import CUT, Log
 
 from tonearm import explore
-from tonearm.config import Config, load_config
+from tonearm.config import Config, load_config, stage_rng
 from tonearm.data.truth import truth
 from tonearm.explanation import explain
 from tonearm.explanation.view import render, to_json
-from tonearm.pipeline import Inputs, run, stage_rng
+from tonearm.pipeline import Inputs, run
 from tonearm.progress import no_progress
 from tonearm.runs.restore import restore
 from tonearm.sources import fit_sources

@@ -81,6 +81,20 @@ def write_whole(out: Path, text: str) -> None:
 
 
 @contextmanager
+def new_file(out: Path) -> Iterator[Path]:
+    """A temporary file that becomes `out` when the block ends well, and vanishes when it does not.
+
+    Raises:
+        OutputError: there is no room or no permission.
+    """
+    place = out.resolve()  # a link stays a link
+    with _in_folder(out, place, file=True) as (temporary, _handle):
+        yield temporary
+        _sync(temporary)
+        temporary.replace(place)
+
+
+@contextmanager
 def _in_folder(out: Path, place: Path, *, file: bool = False) -> Iterator[tuple[Path, int]]:
     """A locked temporary file or folder beside a place; whatever is left of it is removed at the end."""
     above = [folder for folder in place.parents if not folder.exists()]

@@ -9,12 +9,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tonearm.config import Config
+from tonearm.config import Config, stage_rng
 from tonearm.data.dataset import Block, Dataset
 from tonearm.data.lists import Lists
 from tonearm.data.truth import Truth, truth
 from tonearm.evaluation.meters import AccuracyMeter, focus_of
-from tonearm.pipeline import stage_rng
 from tonearm.progress import Progress
 from tonearm.ranking.recommender import Recommender
 from tonearm.ranking.training import join_tables

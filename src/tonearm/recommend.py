@@ -1,0 +1,89 @@
+"""Lists of a finished run for some, for new or for all listeners, with what they played since, without a refit."""
+
+import warnings
+from pathlib import Path
+
+import polars as pl
+
+from tonearm.asking import cast_file_ids, users_of
+from tonearm.errors import ConfigError, DataError, OutputError
+from tonearm.loading.inputs import find_column, open_input, reading
+from tonearm.model import Model, load
+from tonearm.runs import directory
+from tonearm.terminal.printing import say
+from tonearm.terminal.stages import Stages
+from tonearm.terminal.words import counted
+
+
+def recommend(
+    run: Path,
+    out: Path,
+    *,
+    users: Path | None = None,
+    history: str | None = None,
+    events: str | None = None,
+    k: int | None = None,
+    overwrite: bool = False,
+    show: bool = False,
+) -> int:
+    """Write lists into a parquet file, which appears whole or not at all: user_id, item_id, score and rank.
+
+    Memory stays bounded: lists are made and written some thousand listeners at a time.
+
+    run: a run directory or a saved model
+    users: a table with user_id or a text file with one id a line, whose lists are made; by default those of everybody
+        in `history`, or without it of everybody whom run and `events` know
+    history, events: plays that the run has not learnt from; with `history` only its listeners get lists
+    k: items in a list, by default those of the run
+    Returns how many listeners have a list.
+
+    Raises:
+        ConfigError: both users and history are given.
+        DataError: the run or a table cannot be used.
+        OutputError: there is something at `out`, or it cannot be written.
+    """
+    if users is not None and history is not None:
+        raise ConfigError("--users and --history both say who gets lists. Name one, and newer plays by --events.")
+    if out.exists() and not overwrite:
+        raise OutputError(f"{out}: exists already. Pass --overwrite to replace it, or choose another --out.")
+    stages, n = Stages(show), 0
+    with stages.stage("load"):
+        model = load(run)
+    with warnings.catch_warnings(record=True) as said, directory.new_file(out) as place:
+        warnings.simplefilter("always")
+        with stages.stage("histories"):
+            told = [path for path in (history, events) if path is not None]
+            histories = model.histories(told or None)
+            everyone = model.data.users.ids
+            ids = None if users is None else _ids(users, model)
+            if ids is None and history is None and events is not None:
+                ids = pl.concat([everyone, histories.users.ids.rename(everyone.name)])
+            if history is not None and events is not None:
+                ids = model.histories(history).users.ids
+            asked = users_of(histories, ids)
+        with stages.stage("lists"), directory.TableWriter(place) as writer:
+            for frame in model.frames_of(histories, asked, k=k):
+                writer.write(frame)
+                n += frame["user_id"].n_unique()
+                stages.progress("lists", n, len(asked))
+    for words in dict.fromkeys(str(one.message) for one in said):
+        say(words, error=True)
+    if n < len(asked):
+        say(f"{counted(len(asked) - n, 'listener')} have no list, as they have heard all that could be shown.")
+    return n
+
+
+def _ids(path: Path, model: Model) -> pl.Series:
+    """The ids of a table's user_id, or of a text file with one a line, as the model's."""
+    if path.suffix == ".txt":
+        try:
+            lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{path}: cannot be read as text ({error}). Check --users.") from error
+        return cast_file_ids(pl.Series([line for line in lines if line], dtype=pl.String), model.data.users, str(path))
+    source = open_input(str(path), ("user_id",))
+    column = find_column(source, "user_id")
+    if column is None:
+        raise DataError(f"{path}: no column user_id. It has {', '.join(source.schema)}. Text files end in .txt.")
+    with reading(source.address):
+        return cast_file_ids(source.scan().select(column).collect().to_series(), model.data.users, str(path))
