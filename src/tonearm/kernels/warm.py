@@ -78,7 +78,7 @@ def _workers(claims: str, n: int) -> Iterator[Any]:
 
 def work(claims: Path, number: int) -> None:
     """Compile the lines that nobody else has claimed: from the first on, or from the last one back."""
-    for place, (line, kernel, arguments) in list(enumerate(_kernels()))[:: 1 if number % 2 == 0 else -1]:
+    for place, (_, kernel, arguments) in list(enumerate(_kernels()))[:: 1 if number % 2 == 0 else -1]:
         if _is_kept(kernel, arguments):
             continue
         try:
