@@ -3,23 +3,17 @@
 import os
 import sys
 from contextlib import suppress
-from dataclasses import asdict, dataclass
-from json import dumps
-from pathlib import Path
+from dataclasses import asdict
 from shlex import quote
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
-from tonearm.arguments import GivenId, Place, Settings
+from tonearm.arguments import ConfigOptions, ItemId, LogOptions, Place, RunFolder, UserId
 from tonearm.errors import ConfigError, DataError, MissingExtra, OutputError, TonearmError
 from tonearm.serving.cli import register
 from tonearm.terminal.printing import printing, say
 from tonearm.terminal.signals import exit_code, stopping
-
-if TYPE_CHECKING:
-    from tonearm.config import Config
-    from tonearm.pipeline import Inputs
 
 app = App(
     name="tonearm",
@@ -36,44 +30,12 @@ Unneeded = Annotated[str | None, Parameter(show=False)]
 """Where the log or the catalogue is, for whoever still says so: a run holds all that is needed of them."""
 
 
-@Parameter(name="*")
-@dataclass(frozen=True)
-class LogOptions:
-    """Where a log and its catalogue are."""
-
-    events: str | None = None
-    """The log: a parquet file, a folder, a glob or an s3:// address, with user_id, item_id, started_at."""
-
-    items: str | None = None
-    """The catalogue: item_id and, as far as known, name, genres, artists, albums."""
-
-    test_from: str | None = None
-    """Train is everything before this date or time, test is the rest."""
-
-    train: str | None = None
-    """Instead of events and test_from: a ready-made set to learn from."""
-
-    test: str | None = None
-    """The set to measure by that belongs to train."""
-
-    columns: str | None = None
-    """What the tables call their columns, as in user=UserID,item=sku,time=ts,weight=n; and those of the catalogue."""
-
-    def inputs(self) -> "Inputs":
-        """Where they are, without what their columns are called."""
-        from tonearm.pipeline import Inputs as Files
-
-        return Files(self.events, self.items, self.test_from, self.train, self.test)
-
-
 @app.command
 def run(
     *,
     out: Place,
     log: LogOptions = LogOptions(),
-    config: Place | None = None,
-    preset: str = "default",
-    settings: Settings = (),
+    options: ConfigOptions = ConfigOptions(),
     refit: Annotated[bool, Parameter(negative="")] = False,
     folds: int = 1,
     overwrite: bool = False,
@@ -90,12 +52,6 @@ def run(
     ----------
     out
         The run directory to write; it appears whole or not at all.
-    config
-        A TOML file of options.
-    preset
-        Named settings to start from: default or notebook.
-    settings
-        One option, such as als.factors=128; may be repeated and wins over the file.
     refit
         Once everything is measured, fit again on the whole log, test and all, for lists and models.
     folds
@@ -112,14 +68,14 @@ def run(
     from tonearm.runs.directory import check_free
 
     check_free(out, overwrite)
-    options = _config(config, settings, preset, log.columns)
+    config = options.load(log.columns)
     from tonearm.evaluation.words import shown
     from tonearm.pipeline import run as run_pipeline
     from tonearm.runs.tracking import Tracker
     from tonearm.show import next_steps
 
     tracker = None if mlflow is None else Tracker.open(mlflow)
-    metrics = run_pipeline(log.inputs(), out, options, refit=refit, folds=folds, overwrite=overwrite, show=not quiet)
+    metrics = run_pipeline(log.inputs(), out, config, refit=refit, folds=folds, overwrite=overwrite, show=not quiet)
     say(shown(metrics, _width(), verbose))
     if (out / "report.html").exists():
         say(f"Report: {out / 'report.html'}")
@@ -172,27 +128,19 @@ def recommend(
 def check(
     *,
     log: LogOptions = LogOptions(),
-    config: Place | None = None,
-    settings: Settings = (),
+    options: ConfigOptions = ConfigOptions(),
 ) -> None:
     """Say what is in the input and what is wrong with it; exits with 2 where `run` would refuse it.
 
     Without test_from the log is looked at as a whole.
-
-    Parameters
-    ----------
-    config
-        A TOML file of options.
-    settings
-        One option, such as data.on_null="drop"; may be repeated and wins over the file.
     """
     from tonearm.data.times import parse_moment
     from tonearm.loading.check import check as check_inputs
     from tonearm.loading.check import render
 
-    options = _config(config, settings, columns=log.columns)
+    config = options.load(log.columns)
     logs = {name: path for name, path in (("events", log.events), ("train", log.train), ("test", log.test)) if path}
-    checked = check_inputs(logs, log.items, None if log.test_from is None else parse_moment(log.test_from), options)
+    checked = check_inputs(logs, log.items, None if log.test_from is None else parse_moment(log.test_from), config)
     say(render(checked))
     if checked.columns:
         given = {name: value for name, value in asdict(log).items() if value is not None} | {"columns": checked.columns}
@@ -351,14 +299,8 @@ def compare(run_a: Place, run_b: Place, /) -> None:
 
 
 @app.command
-def report(run: Place, /) -> None:
-    """Write a run's report.html anew from its other files.
-
-    Parameters
-    ----------
-    run
-        A run directory.
-    """
+def report(run: RunFolder, /) -> None:
+    """Write a run's report.html anew from its other files."""
     from tonearm.report import rebuild
 
     rebuild(run)
@@ -370,9 +312,7 @@ def tune(
     *,
     out: Place,
     log: LogOptions = LogOptions(),
-    config: Place | None = None,
-    preset: str = "default",
-    settings: Settings = (),
+    options: ConfigOptions = ConfigOptions(),
     minutes: float | None = None,
     trials: int | None = None,
     quiet: bool = False,
@@ -385,12 +325,6 @@ def tune(
     ----------
     out
         The TOML file to write, which run takes as --config; trials are kept beside it, and the same command goes on.
-    config
-        A TOML file of options to begin from.
-    preset
-        Named settings to start from: default or notebook.
-    settings
-        One option, such as filter_seen=false; may be repeated and wins over the file.
     minutes
         Time to spend; 30 unless trials is given.
     trials
@@ -401,9 +335,9 @@ def tune(
     from tonearm.tune import RULE, study_file
     from tonearm.tune import tune as search
 
-    inputs, options = log.inputs(), _config(config, settings, preset, log.columns)
+    inputs, config = log.inputs(), options.load(log.columns)
     try:
-        verdicts = search(inputs, out, options, minutes=minutes, trials=trials, show=not quiet)
+        verdicts = search(inputs, out, config, minutes=minutes, trials=trials, show=not quiet)
     except KeyboardInterrupt as stop:
         if not study_file(out).exists():
             raise
@@ -415,15 +349,11 @@ def tune(
 
 
 @show.command(name="user")
-def show_user(user: GivenId, /, *, run: Place, events: Unneeded = None, k: int = 10) -> None:
+def show_user(user: UserId, /, *, run: RunFolder, events: Unneeded = None, k: int = 10) -> None:
     """A user's history next to each of their lists.
 
     Parameters
     ----------
-    user
-        The user's id.
-    run
-        The run directory.
     k
         Entries of each list.
     """
@@ -434,15 +364,11 @@ def show_user(user: GivenId, /, *, run: Place, events: Unneeded = None, k: int =
 
 
 @show.command(name="item")
-def show_item(item: GivenId, /, *, run: Place, k: int = 10) -> None:
+def show_item(item: ItemId, /, *, run: RunFolder, k: int = 10) -> None:
     """An item and its similar ones.
 
     Parameters
     ----------
-    item
-        The item's id.
-    run
-        The run directory.
     k
         Similar items.
     """
@@ -453,11 +379,11 @@ def show_item(item: GivenId, /, *, run: Place, k: int = 10) -> None:
 
 @app.command
 def explain(
-    user: GivenId,
-    item: GivenId,
+    user: UserId,
+    item: ItemId,
     /,
     *,
-    run: Place,
+    run: RunFolder,
     events: Unneeded = None,
     items: Unneeded = None,
     json: Annotated[bool, Parameter(negative="")] = False,
@@ -466,12 +392,6 @@ def explain(
 
     Parameters
     ----------
-    user
-        The user's id.
-    item
-        The item's id.
-    run
-        The run directory.
     json
         Print every part as JSON.
     """
@@ -500,7 +420,7 @@ def warmup() -> None:
 
 @app.command
 def explore(
-    run: Place,
+    run: RunFolder,
     /,
     *,
     against: Place | None = None,
@@ -513,8 +433,6 @@ def explore(
 
     Parameters
     ----------
-    run
-        A run directory.
     against
         A run directory to compare it with.
     host
@@ -536,16 +454,6 @@ def _width() -> int:
     from tonearm.terminal.printing import console
 
     return console().width
-
-
-def _config(
-    path: Path | None, settings: tuple[str, ...], preset: str = "default", columns: str | None = None
-) -> "Config":
-    from tonearm.config import load_config
-    from tonearm.loading.columns import parse_columns
-
-    named = [f"data.columns.{ours}={dumps(theirs)}" for ours, theirs in parse_columns(columns or "").items()]
-    return load_config(path, (*named, *settings), preset)
 
 
 def main() -> None:

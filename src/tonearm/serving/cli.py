@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
-from tonearm.arguments import Place
+from tonearm.arguments import Place, RunFolder, Store
 from tonearm.errors import MissingExtra
 from tonearm.terminal.printing import say
 
@@ -23,7 +23,7 @@ def register(app: App) -> None:
 
 
 def publish(
-    run: Place,
+    run: RunFolder,
     /,
     *,
     store: Place,
@@ -36,8 +36,6 @@ def publish(
 
     Parameters
     ----------
-    run
-        A run directory.
     store
         The folder that tonearm serve reads; made where there is none.
     gate
@@ -57,27 +55,19 @@ def publish(
     say(f"Published {published.id}{', by force' if published.forced else ''}. Serve it: tonearm serve --store {store}")
 
 
-def versions(*, store: Place) -> None:
-    """List the versions of a store, the newest first.
-
-    Parameters
-    ----------
-    store
-        The folder that runs are published to.
-    """
+def versions(*, store: Store) -> None:
+    """List the versions of a store, the newest first."""
     from tonearm.serving.publish import versions as list_versions
 
     for name, served, published, forced, run in list_versions(store).iter_rows():
         say(f"{'*' if served else ' '} {name}  {published[:19]}{'  by force' if forced else ''}  {run}")
 
 
-def rollback(*, store: Place, to: str | None = None) -> None:
+def rollback(*, store: Store, to: str | None = None) -> None:
     """Serve an earlier version again.
 
     Parameters
     ----------
-    store
-        The folder that runs are published to.
     to
         The version; by default the one before the one that is served.
     """
@@ -88,7 +78,7 @@ def rollback(*, store: Place, to: str | None = None) -> None:
 
 def serve(
     *,
-    store: Place,
+    store: Store,
     host: str = "127.0.0.1",
     port: int = 8000,
     workers: int = 1,
@@ -101,8 +91,6 @@ def serve(
 
     Parameters
     ----------
-    store
-        The folder that runs are published to.
     host
         The address to answer at; any but this machine's own needs keys.
     port
@@ -127,13 +115,11 @@ def serve(
     answer(read_settings(store, config, keys, event_store, log=not quiet), host, port, workers)
 
 
-def export(*, store: Place, out: Place, event_store: str | None = None) -> None:
+def export(*, store: Store, out: Place, event_store: str | None = None) -> None:
     """Write the events that a service took in as a parquet log, which the next run may learn from.
 
     Parameters
     ----------
-    store
-        The folder that runs are published to.
     out
         The file to write.
     event_store
@@ -155,7 +141,7 @@ def _gate(settings: tuple[str, ...]) -> "Gate":
     return Gate(**given)
 
 
-def _forgotten(store: Place, event_store: str | None) -> set[str]:
+def _forgotten(store: Store, event_store: str | None) -> set[str]:
     from tonearm.serving.events import FILE, open_events
 
     if event_store is None and not (store / FILE).exists():
