@@ -39,7 +39,7 @@ class ConfigOptions:
     """A TOML file of options."""
 
     preset: str = "default"
-    """Named settings to start from: default or notebook."""
+    """Named settings to start from: default, notebook or yambda."""
 
     settings: Annotated[
         tuple[str, ...], Parameter(name="--set", negative="", consume_multiple=False, show_default=False)

@@ -240,6 +240,7 @@ def evaluate(
     filter_seen: bool = True,
     seed: int = 0,
     columns: str | None = None,
+    rules: Literal["tonearm", "yambda"] = "tonearm",
     out: Place | None = None,
     verbose: bool = False,
 ) -> None:
@@ -263,6 +264,8 @@ def evaluate(
         Seed of the bootstrap.
     columns
         What the files call their columns, as in user=UserID,item=sku.
+    rules
+        Whose rules the metrics go by: yambda takes those of that benchmark, which need train.
     out
         Write the metrics as JSON to this file.
     verbose
@@ -276,8 +279,18 @@ def evaluate(
     if out is not None:
         check_free(out)
     names = parse_columns(columns or "")
-    metrics = evaluate_lists(lists, truth, train, items, ks=k, filter_seen=filter_seen, seed=seed, columns=names)
-    say(shown(metrics, _width(), verbose))
+    if rules == "yambda":
+        from tonearm.evaluation.published import yambda
+
+        if train is None:
+            raise ConfigError("--rules yambda needs --train, as its metrics pass over users that train does not know.")
+        metrics = yambda(str(lists), str(truth), str(train), k, names)
+        for name, value in metrics["metrics"].items():
+            say(f"{name:14} {value:.4f}")
+        say(f"Over {metrics['users']:,} users, by the rules of the Yambda benchmark.")
+    else:
+        metrics = evaluate_lists(lists, truth, train, items, ks=k, filter_seen=filter_seen, seed=seed, columns=names)
+        say(shown(metrics, _width(), verbose))
     if out is not None:
         write_whole(out, to_json(metrics))
 

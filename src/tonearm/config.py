@@ -156,8 +156,15 @@ PRESETS: dict[str, dict[str, Any]] = {
         "ranker": {"features": ["als_score", "content_score", "user_tracks"]},
         "output": {"k": 100, "similar": 10},
     },
+    "yambda": {
+        "filter_seen": False,
+        "data": {"on_duplicate": "keep"},
+        "evaluation": {"ks": [10, 50, 100]},
+        "output": {"k": 100},
+    },
 }
-"""Named settings; "notebook" is the classic course setting, as docs/use/notebook.md tells."""
+"""Named settings; "notebook" is the classic course setting, as docs/use/notebook.md tells; "yambda" goes with that
+benchmark's split, as docs/use/inputs.md tells."""
 
 _ADAPTER = TypeAdapter(Config)
 
