@@ -3,4 +3,4 @@
 import threading
 
 KERNELS = threading.RLock()
-"""Held while compiled parallel loops run, as they may not run from several threads at once."""
+"""Held while kernels run beside a BLAS of one thread, which is a setting of the whole process."""

@@ -210,13 +210,7 @@ def test_the_listening_kernel_equals_its_readable_twin() -> None:
     shares = (0.2, 0.3, 0.1)
     offsets = np.concatenate([[0], np.cumsum(plays)])
     items, seconds = np.zeros((2, 55), np.int32)
-    kernels.listen(
-        11,
-        users,
-        plays.astype(np.int32),
-        test_plays.astype(np.int32),
-        first_day.astype(np.int32),
-        last_day.astype(np.int32),
+    world = kernels.World(
         TEST_DAY,
         days,
         period_of_day(),
@@ -227,10 +221,10 @@ def test_the_listening_kernel_equals_its_readable_twin() -> None:
         np.repeat(np.arange(5), np.diff(artist_start)).astype(np.int32),
         release.astype(np.int32),
         np.array(shares),
-        offsets,
-        items,
-        seconds,
     )
+    counts, tests = plays.astype(np.int32), test_plays.astype(np.int32)
+    first, last = first_day.astype(np.int32), last_day.astype(np.int32)
+    kernels.listen(11, users, counts, tests, first, last, world, offsets, items, seconds)
     for b, user in enumerate(users.tolist()):
         draw = SlowRandom((11 * 0xD1342543DE82EF95 + user) % 2**64)
         draw()

@@ -1,6 +1,7 @@
 """Kernels that make listeners listen: a seeded walk through one year for every listener of a block."""
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,6 +13,29 @@ _SESSION = 0.5  # chance that a listen stays with the favourite of the one befor
 _DRIFTING = 0.4  # share of favourites whose weight differs between January and December
 _FAVOURITE_ARTISTS = 3  # in each favourite scene
 _REACH = 6  # tries by taste, then as many among the popular items, before any free item is taken
+
+
+class World(NamedTuple):
+    """What all listeners listen in.
+
+    test_day: the first day of the test; days: (n_days + 1,) cumulative volume
+    period_of_day: (n_days,); cumulative: (n_periods + 1, n_items + 1), running sums of item weights in each period, the
+        last row for the whole year
+    scene_start, artist_start: offsets into the items, which are sorted by scene, then artist
+    scene_of, artist_of, release: (n_items,), release in days
+    shares: (3,) mean chances of a mainstream listen, of a favourite artist within a scene, of a repeat
+    """
+
+    test_day: int
+    days: Float64s
+    period_of_day: Int64s
+    cumulative: Float64s
+    scene_start: Int64s
+    artist_start: Int64s
+    scene_of: Int32s
+    artist_of: Int32s
+    release: Int32s
+    shares: Float64s
 
 
 @jit
@@ -66,29 +90,20 @@ def _listen_one(
     test_plays: int,
     first_day: int,
     last_day: int,
-    test_day: int,
-    days: Float64s,
-    period_of_day: Int64s,
-    cumulative: Float64s,
-    scene_start: Int64s,
-    artist_start: Int64s,
-    scene_of: Int32s,
-    artist_of: Int32s,
-    release: Int32s,
-    shares: Float64s,
+    world: World,
     items_out: Int32s,
     seconds_out: Int32s,
 ) -> None:
     # on which days
-    n_items = release.size
-    n_days = period_of_day.size
-    n_periods = cumulative.shape[0] - 1
+    n_items = world.release.size
+    n_days = world.period_of_day.size
+    n_periods = world.cumulative.shape[0] - 1
     on_day = np.zeros(n_days, np.int64)
     for play in range(plays):
         if play < test_plays:
-            day = pick(days, test_day, n_days, next_random(state))
+            day = pick(world.days, world.test_day, n_days, next_random(state))
         else:
-            day = pick(days, first_day, last_day + 1, next_random(state))
+            day = pick(world.days, first_day, last_day + 1, next_random(state))
         on_day[day] += 1
 
     # Tastes. A heavy listener has more favourites, or would run out of tracks to hear.
@@ -99,19 +114,19 @@ def _listen_one(
     late = np.empty(n_favourites)
     weight = np.empty(n_favourites + 1)
     for f in range(n_favourites):
-        item = pick(cumulative[n_periods], 0, n_items, next_random(state))
-        scene[f] = scene_of[item]
-        artist[f, 0] = artist_of[item]
-        low, high = scene_start[scene[f]], scene_start[scene[f] + 1]
+        item = pick(world.cumulative[n_periods], 0, n_items, next_random(state))
+        scene[f] = world.scene_of[item]
+        artist[f, 0] = world.artist_of[item]
+        low, high = world.scene_start[scene[f]], world.scene_start[scene[f] + 1]
         for a in range(1, _FAVOURITE_ARTISTS):
-            artist[f, a] = artist_of[pick(cumulative[n_periods], low, high, next_random(state))]
+            artist[f, a] = world.artist_of[pick(world.cumulative[n_periods], low, high, next_random(state))]
         early[f] = -math.log(1.0 - next_random(state))
         late[f] = early[f]
         if next_random(state) < _DRIFTING:
             late[f] = -math.log(1.0 - next_random(state))
-    mainstream = 2.0 * shares[0] * next_random(state)
-    loyalty = 2.0 * shares[1] * next_random(state)
-    repeats = 2.0 * shares[2] * next_random(state)
+    mainstream = 2.0 * world.shares[0] * next_random(state)
+    loyalty = 2.0 * world.shares[1] * next_random(state)
+    repeats = 2.0 * world.shares[2] * next_random(state)
 
     # day by day, tracks by the tastes of the season, each once unless repeated
     size = 4
@@ -123,7 +138,7 @@ def _listen_one(
     for day in range(n_days):
         if on_day[day] == 0:
             continue
-        by_period = cumulative[period_of_day[day]]
+        by_period = world.cumulative[world.period_of_day[day]]
         season = day / n_days
         weight[0] = 0.0
         for f in range(n_favourites):
@@ -141,18 +156,18 @@ def _listen_one(
             for attempt in range(2 * _REACH):
                 low, high = 0, n_items
                 if attempt < _REACH and next_random(state) >= mainstream:
-                    low, high = scene_start[scene[favourite]], scene_start[scene[favourite] + 1]
+                    low, high = world.scene_start[scene[favourite]], world.scene_start[scene[favourite] + 1]
                     if next_random(state) < loyalty:
                         u = next_random(state)
                         one = artist[favourite, int(u * u * _FAVOURITE_ARTISTS)]
-                        low, high = artist_start[one], artist_start[one + 1]
+                        low, high = world.artist_start[one], world.artist_start[one + 1]
                 item = pick(by_period, low, high, next_random(state))
-                if release[item] <= day and _add(heard, item):
+                if world.release[item] <= day and _add(heard, item):
                     break
                 item = -1
             if item < 0:
                 item = int(next_random(state) * n_items)
-                while release[item] > day or not _add(heard, item):
+                while world.release[item] > day or not _add(heard, item):
                     item = (item + 1) % n_items
             items_out[done] = item
             done += 1
@@ -166,16 +181,7 @@ def listen(
     test_plays: Int32s,
     first_day: Int32s,
     last_day: Int32s,
-    test_day: int,
-    days: Float64s,
-    period_of_day: Int64s,
-    cumulative: Float64s,
-    scene_start: Int64s,
-    artist_start: Int64s,
-    scene_of: Int32s,
-    artist_of: Int32s,
-    release: Int32s,
-    shares: Float64s,
+    world: World,
     offsets: Int64s,
     items_out: Int32s,
     seconds_out: Int32s,
@@ -187,13 +193,9 @@ def listen(
     to popularity, the expected listens of an item follow its weight. No item is drawn before its release, and
     none twice but as a repeat.
 
-    users, plays, test_plays, first_day, last_day: (b,); plays counts all listens, test_plays those from test_day
-    on, the others fall in first_day..last_day. days: (n_days + 1,) cumulative volume. period_of_day: (n_days,).
-    cumulative: (n_periods + 1, n_items + 1), running sums of item weights in each period, the last row for the
-    whole year. scene_start, artist_start: offsets into the items, which are sorted by scene, then artist.
-    scene_of, artist_of, release: (n_items,); release in days. shares: (3,) mean chances of a mainstream listen,
-    of a favourite artist within a scene, of a repeat. offsets: (b + 1,) into
-    items_out and seconds_out, which count from the first day.
+    users, plays, test_plays, first_day, last_day: (b,); plays counts all listens, test_plays those from the test's
+        first day on, the others fall in first_day..last_day
+    offsets: (b + 1,) into items_out and seconds_out, which count from the first day
     """
     for b in prange(users.size):
         state = np.empty(1, np.uint64)
@@ -208,16 +210,7 @@ def listen(
             test_plays[b],
             first_day[b],
             last_day[b],
-            test_day,
-            days,
-            period_of_day,
-            cumulative,
-            scene_start,
-            artist_start,
-            scene_of,
-            artist_of,
-            release,
-            shares,
+            world,
             items_out[low:high],
             seconds_out[low:high],
         )

@@ -107,13 +107,7 @@ def _listen(world: _World, users: Int64s) -> tuple[Int32s, Int32s, Int64s]:
     plays = listeners.plays[users]
     offsets = np.concatenate([[0], np.cumsum(plays, dtype=np.int64)])
     items, seconds = np.empty(offsets[-1], np.int32), np.empty(offsets[-1], np.int32)
-    kernels.listen(
-        world.seed,
-        users,
-        plays,
-        listeners.test_plays[users],
-        listeners.first_day[users],
-        listeners.last_day[users],
+    around = kernels.World(
         TEST_DAY,
         world.days,
         period_of_day(),
@@ -124,10 +118,11 @@ def _listen(world: _World, users: Int64s) -> tuple[Int32s, Int32s, Int64s]:
         catalogue.artist_of,
         catalogue.release,
         np.array([preset.mainstream, preset.loyalty, preset.repeats]),
-        offsets,
-        items,
-        seconds,
     )
+    test_plays, first_day, last_day = (
+        one[users] for one in (listeners.test_plays, listeners.first_day, listeners.last_day)
+    )
+    kernels.listen(world.seed, users, plays, test_plays, first_day, last_day, around, offsets, items, seconds)
     return items, seconds, offsets
 
 
