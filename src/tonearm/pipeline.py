@@ -22,7 +22,7 @@ from tonearm.evaluation.measure import Measure, longest_list
 from tonearm.evaluation.meters import left_out_ks
 from tonearm.kernels.machine.threads import threads
 from tonearm.loading.files import local_path
-from tonearm.loading.inputs import Source, Table
+from tonearm.loading.inputs import Source
 from tonearm.loading.load import Loaded, Test, load_all, load_events, load_ready_made
 from tonearm.loading.summary import in_a_line, undated
 from tonearm.loading.tables import Tabular, address_of, as_source
@@ -101,8 +101,9 @@ class Inputs:
 
 
 def _address(source: Source) -> str:
-    inside = isinstance(source, Table) or "://" in source
-    return address_of(source) if inside else str(local_path(address_of(source)).absolute())
+    if isinstance(source, str) and "://" not in source:
+        return str(local_path(source).absolute())
+    return address_of(source)
 
 
 def run(
