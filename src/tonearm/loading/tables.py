@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Protocol
 
 import polars as pl
 
@@ -18,11 +18,8 @@ class ArrowTable(Protocol):
         ...
 
 
-if TYPE_CHECKING:
-    Tabular = str | Path | Sequence[str | Path] | pl.LazyFrame | ArrowTable
-    """A path, address or list of them, or a table of pandas, Polars (eager or lazy), Arrow or DuckDB."""
-else:
-    Tabular = Any
+Tabular = str | Path | Sequence[str | Path] | pl.LazyFrame | ArrowTable
+"""A path, address or list of them, or a table of pandas, Polars (eager or lazy), Arrow or DuckDB."""
 
 
 def as_source(given: Tabular | Source, name: str) -> Source:
