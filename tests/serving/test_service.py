@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from tests.quick import Log, run_quick
 
 from tonearm.data.lists import Lists
+from tonearm.serving.answers import Answer
 from tonearm.serving.events import Event, open_events
 from tonearm.serving.online import Blend, fuse, near, summed
 from tonearm.serving.publish import publish
-from tonearm.serving.service import Answer, Service, Unknown
+from tonearm.serving.service import Service, Unknown
 
 
 @pytest.fixture(scope="module")

@@ -22,9 +22,10 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictInt, Str
 from tonearm import explore
 from tonearm.errors import DataError
 from tonearm.explore.site import untoken
+from tonearm.serving.answers import Answer, History, Items, Why
 from tonearm.serving.events import Event
 from tonearm.serving.guard import LOG, Access, App, Guard, Message, Receive, Send
-from tonearm.serving.service import Answer, History, Items, Kind, Service, Unknown, Why
+from tonearm.serving.service import Kind, Service, Unknown
 from tonearm.serving.version import RUN
 
 EVENTS = Counter("tonearm_events", "Events taken in for the first time")
@@ -133,13 +134,12 @@ def _lists(made: FastAPI, service: Service) -> None:
     k_of = Annotated[int, Query(ge=1, le=service.limits.k)]
 
     async def lists(user: str, k: int, kind: Kind, genre: str | None, context: str) -> Answer:
-        del context
         name = None if genre is None else genre.removeprefix("genre:")
         if service.events.embedded and name is None:
-            found = service.at_once(user, k, kind)
+            found = service.at_once(user, k, kind, context)
             if found is not None:
                 return found
-        return await asyncio.to_thread(service.recommend, user, k, kind, name)
+        return await asyncio.to_thread(service.recommend, user, k, kind, name, context)
 
     async def blended(user_id: Id, k: k_of = 20, genre: Genre = None, context: Context = "") -> Answer:
         """A user's list as it is now; an unknown user's is the popular one."""
@@ -250,6 +250,7 @@ def _lifespan(service: Service) -> Callable[[FastAPI], Any]:
             yield
         finally:
             task.cancel()
+            await asyncio.to_thread(service.flush)
             await asyncio.to_thread(service.events.close)
 
     return lifespan
@@ -260,6 +261,7 @@ async def _follow(service: Service) -> None:
     while True:
         await asyncio.sleep(LOOK)
         try:
+            await asyncio.to_thread(service.flush)
             if await asyncio.to_thread(service.refresh):
                 SWAPS.inc()
         except (DataError, OSError) as error:

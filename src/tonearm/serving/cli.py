@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
-from tonearm.arguments import Place, RunFolder, Store
+from tonearm.arguments import ConfigOptions, LogOptions, Place, RunFolder, Store
 from tonearm.errors import MissingExtra
 from tonearm.terminal.printing import say
 
@@ -18,7 +18,7 @@ GateSettings = Annotated[
 
 def register(app: App) -> None:
     """Add the commands to an app."""
-    for command in (publish, versions, rollback, serve, export):
+    for command in (publish, versions, rollback, nightly, serve, replay, experiment, export):
         app.command(command)
 
 
@@ -76,6 +76,72 @@ def rollback(*, store: Store, to: str | None = None) -> None:
     say(f"Serving {go_back(store, to)}")
 
 
+def nightly(
+    *,
+    log: LogOptions = LogOptions(),
+    store: Store,
+    runs: Place,
+    options: ConfigOptions = ConfigOptions(),
+    gate: GateSettings = (),
+    force: bool = False,
+    keep: int = 5,
+    event_store: str | None = None,
+    quiet: bool = False,
+) -> None:
+    """Run on a whole log, hold the run against the gate, and publish it: one command for cron.
+
+    Parameters
+    ----------
+    runs
+        The folder that the run is written to, under the moment at which it began; earlier ones stay as they are.
+    gate
+        One bound of the gate, such as min_users=0.5; may be repeated.
+    force
+        Publish a run that does not pass.
+    keep
+        Versions that stay.
+    event_store
+        Where the service keeps events, and who asked to be forgotten.
+    quiet
+        Print no stages and no progress bars.
+    """
+    from datetime import UTC, datetime
+
+    from tonearm.pipeline import run
+
+    out = runs / f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
+    run(log.inputs(), out, options.load(log.columns), show=not quiet)
+    publish(out, store=store, gate=gate, force=force, keep=keep, event_store=event_store)
+
+
+def replay(
+    run: RunFolder, /, *, blend: tuple[str, ...] = (), k: int = 10, users: int = 2000, out: Place | None = None
+) -> None:
+    """Replay a run's test as if the service had answered: offline lists beside blended ones, warm and cold users apart.
+
+    Parameters
+    ----------
+    blend
+        A blend to measure, such as rule=near,near=0.5; may be repeated. By default every rule as it stands.
+    k
+        The cut-off of hit rate and ndcg.
+    users
+        Users of each kind at most, drawn at random.
+    out
+        Write the figures as JSON to this file.
+    """
+    from tonearm.runs.directory import to_json, write_whole
+    from tonearm.serving.online import blends
+    from tonearm.serving.replay import replay as measure
+    from tonearm.serving.replay import shown
+
+    result = measure(run, blends(blend), k=k, users=users)
+    for line in shown(result):
+        say(line)
+    if out is not None:
+        write_whole(out, to_json(result))
+
+
 def serve(
     *,
     store: Store,
@@ -113,6 +179,25 @@ def serve(
         hint = "tonearm serve needs more packages. Install them by pip install 'tonearm[serve]'."
         raise MissingExtra(f"{hint} ({error})") from error
     answer(read_settings(store, config, keys, event_store, log=not quiet), host, port, workers)
+
+
+def experiment(*, store: Store, within: float = 24.0, event_store: str | None = None) -> None:
+    """Say what became of an experiment: conversion of each variant, differences and interleaving, with intervals.
+
+    Parameters
+    ----------
+    within
+        Hours after a list was shown in which a play of one of its items counts.
+    event_store
+        Where the service keeps events; by default a file in the store.
+    """
+    from tonearm.serving.events import open_events
+    from tonearm.serving.experiment import shown, summarise
+
+    events = open_events(event_store, store)
+    for line in shown(summarise(events.impressions(), events.events(), within * 3600)):
+        say(line)
+    events.close()
 
 
 def export(*, store: Store, out: Place, event_store: str | None = None) -> None:

@@ -37,8 +37,8 @@ class Event(NamedTuple):
 class Impression(NamedTuple):
     """A list as it was shown.
 
-    items: ids, best first, separated by line feeds; propensity: chance of each to be shown where the list was drawn,
-        likewise, or empty
+    items: ids, best first, separated by line feeds; likewise, or empty, propensity: the chance that each had to be
+        shown where the list was drawn at random; teams: whose each was, 0 or 1, where two lists were interleaved
     """
 
     impression_id: str
@@ -49,6 +49,7 @@ class Impression(NamedTuple):
     context: str
     items: str
     propensity: str = ""
+    teams: str = ""
 
 
 class Recent(NamedTuple):
@@ -130,7 +131,7 @@ TABLES = (
     "CREATE INDEX IF NOT EXISTS events_of_user ON events (user_id, at)",
     "CREATE TABLE IF NOT EXISTS impressions (impression_id TEXT PRIMARY KEY, user_id TEXT NOT NULL, "
     "at DOUBLE PRECISION NOT NULL, variant TEXT NOT NULL, version TEXT NOT NULL, context TEXT NOT NULL, "
-    "items TEXT NOT NULL, propensity TEXT NOT NULL)",
+    "items TEXT NOT NULL, propensity TEXT NOT NULL, teams TEXT NOT NULL)",
     "CREATE INDEX IF NOT EXISTS impressions_of_user ON impressions (user_id)",
     "CREATE TABLE IF NOT EXISTS forgotten (fingerprint TEXT PRIMARY KEY, at DOUBLE PRECISION NOT NULL)",
 )

@@ -6,22 +6,29 @@ measures what the service answers.
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 from pydantic import Field
 
-from tonearm.data.dataset import Block
+from tonearm.config import parse_setting
+from tonearm.data.dataset import Block, Dataset
 from tonearm.data.lists import Lists
-from tonearm.data.log import Log, Pairs
+from tonearm.data.log import Log
 from tonearm.options import options
 from tonearm.serving.version import Version
-from tonearm.types import Bools, Float32s, Int32s, Int64s
+from tonearm.types import AnyArray, Bools, Float32s, Int32s, Int64s
 
 Rule = Literal["offline", "near", "folded", "fused"]
 
 SMOOTH = 60.0
 """Added to every rank in reciprocal rank fusion. Source: Cormack, Clarke, Büttcher 2009, section 2."""
+
+TAIL = 1e-5
+"""Weight of a list that only goes on where another one ends."""
+
+DEEP = 200
+"""Popular items that stand for the list of a user who has none."""
 
 Weight = Annotated[float, Field(ge=0)]
 
@@ -30,14 +37,15 @@ Weight = Annotated[float, Field(ge=0)]
 class Blend:
     """How an answer is made for a user who played something since the lists were made.
 
-    rule: "offline" leaves the list as it is but for what was played; "near" joins it with what is similar to the last
-        tracks; "folded" is the recommender's list of the whole history alone; "fused" joins all three
+    rule: "folded" is the recommender's list of the whole history, and after it what only the offline list holds; "near"
+        joins the offline list with what is similar to the last tracks; "fused" joins all three; "offline" leaves the
+        list as it is but for what was played
     offline, near, folded: weight of each list where lists are joined, by reciprocal rank
     last: how many of the last tracks count for "near"
     decay: weight of a track beside the one played after it
     """
 
-    rule: Rule = "fused"
+    rule: Rule = "folded"
     offline: Weight = 1.0
     near: Weight = 0.5
     folded: Weight = 1.0
@@ -45,25 +53,51 @@ class Blend:
     decay: Annotated[float, Field(gt=0, le=1)] = 0.8
 
 
-def answer(version: Version, block: Block, offline: Lists, last: Lists, k: int, blend: Blend, genre: int = 0) -> Lists:
+def blends(settings: Sequence[str]) -> dict[str, Blend]:
+    """Blends by the words that set them, such as rule=near,near=0.5; every rule as it stands where there are none.
+
+    Raises:
+        ConfigError: an option is not known, or out of range.
+    """
+    made: dict[str, Blend] = {}
+    for setting in settings or [f"rule={rule}" for rule in get_args(Rule) if rule != "offline"]:
+        given: dict[str, Any] = {}
+        for one in setting.split(","):
+            given |= parse_setting(one, "--blend", "option=value, such as rule=near,near=0.5")
+        made[setting.removeprefix("rule=")] = Blend(**given)
+    return made
+
+
+def answer(
+    version: Version,
+    block: Block,
+    offline: Lists,
+    last: Lists,
+    k: int,
+    blend: Blend,
+    genre: int = 0,
+    folded: Lists | None = None,
+) -> Lists:
     """The list of each user of a block, exactly k entries while the catalogue allows, no track twice.
 
     block: users with all that they played, what is new included
     offline: their lists as they were published; last: the tracks played since, newest first
     genre: 0, or the genre that the list is to be of, as in `Version.genres`
+    folded: the recommender's lists of the block, where they are made already
     """
-    parts = [(blend.offline, offline)] if blend.rule != "folded" else []
+    parts = [(blend.offline if blend.rule != "folded" else blend.offline * TAIL, offline)]
     if blend.rule in ("near", "fused"):
         parts.append((blend.near, near(version.similar, last.head(blend.last), blend.decay)))
     if blend.rule in ("folded", "fused") or genre:
-        parts.append((blend.folded, version.recommender(genre).lists(block).lists))
+        made = version.recommender(genre).lists(block).lists if folded is None else folded
+        parts.append((blend.folded, made))
     return finish(version, block, parts[0][1] if len(parts) == 1 else fuse(parts), k, genre)
 
 
 def near(similar: Lists, last: Lists, decay: float) -> Lists:
     """What is similar to each user's last tracks, by the sum of similarities, those of earlier tracks decayed."""
     n = np.diff(similar.indptr)[last.item]
-    place = np.repeat(similar.indptr[last.item] - (n.cumsum() - n), n) + np.arange(int(n.sum()))
+    place = _spans(similar.indptr[last.item], n)
     weight = (decay ** (last.rank - 1)).astype(np.float32)
     score = np.repeat(weight, n) * similar.score[place]
     return summed(len(last), np.repeat(last.row, n), similar.item[place], score)
@@ -134,17 +168,36 @@ def of_genre(version: Version, item: Int32s, genre: int) -> Bools:
     )
 
 
-def with_plays(log: Log, row: int, item: Int32s, time: Int32s, now: int, filter_seen: bool) -> Block:
-    """A block of one user: their events in a log (none for row −1) and further ones, in order of time.
+def with_plays(data: Dataset, users: Int32s, plays: Sequence[Int32s], filter_seen: bool) -> Block:
+    """Users with the events of a log and what they played since, all folded in who played something.
 
-    Where there are further ones, the user is folded in from all of them.
+    Plays since count as made when the log ended, one a second.
 
-    now: the moment that the list is for
+    users: (b,) rows of the log; −1 for one whom it does not know; plays: items of each user, oldest first
     """
-    old = slice(int(log.start[row]), int(log.stop[row])) if row >= 0 else slice(0, 0)
-    items = np.concatenate((log.item[old], item))
-    times = None if log.time is None else np.concatenate((log.time[old], time))
-    weight = None if log.weight is None else np.concatenate((log.weight[old], np.ones(len(item), np.float32)))
-    bounds = np.array([0, len(items)], np.int64)
-    own = Log(bounds[:1], bounds[1:], items, times, weight, log.n_items)
-    return Block(np.array([-1 if len(item) else row], np.int32), own, Pairs.of(own), now, filter_seen)
+    log, news = data.log, np.concatenate([*plays, np.empty(0, np.int32)]).astype(np.int32)
+    more = np.array([len(items) for items in plays], np.int64)
+    known = np.maximum(users, 0)
+    old = np.where(users >= 0, log.stop[known] - log.start[known], 0) if log.n_users else np.zeros(len(users), np.int64)
+    stop = (old + more).cumsum()
+    start = stop - old - more
+    at_old, at_new = _spans(start, old), _spans(start + old, more)
+    within = _spans(np.zeros(len(users), np.int64), more)
+    place = _spans(log.start[known] if log.n_users else start, old)
+
+    def joined(column: AnyArray, new: AnyArray) -> AnyArray:
+        out = np.empty(int((old + more).sum()), column.dtype)
+        out[at_old], out[at_new] = column[place], new
+        return out
+
+    item = joined(log.item, news)
+    time = None if log.time is None else joined(log.time, data.now + within)
+    weight = None if log.weight is None else joined(log.weight, np.ones(len(news)))
+    own, now = Log(start, stop, item, time, weight, log.n_items), data.now + int(more.max(initial=0))
+    return Block.of(users, own, now, filter_seen, more > 0)
+
+
+def _spans(first: Int64s, length: Int64s) -> Int64s:
+    """The places first, first + 1, … of each of some spans, end to end."""
+    begins = np.repeat(first - (length.cumsum() - length), length)
+    return (begins + np.arange(len(begins))).astype(np.int64)

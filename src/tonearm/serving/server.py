@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
+from pydantic import TypeAdapter, ValidationError
 from uvicorn.supervisors import Multiprocess
 
 from tonearm.config import read_toml
 from tonearm.errors import ConfigError, DataError
 from tonearm.explore import LOOPBACK
-from tonearm.options import check_names, options
+from tonearm.options import check_names, options, wrong_value
 from tonearm.serving import publish
+from tonearm.serving.experiment import Experiment
 from tonearm.serving.guard import LOG, Access
 from tonearm.serving.online import Blend
 from tonearm.serving.service import Limits
@@ -45,6 +47,7 @@ class Serving:
     access: Access = field(default_factory=Access)
     limits: Limits = field(default_factory=Limits)
     blend: Blend = field(default_factory=Blend)
+    experiment: Experiment = field(default_factory=Experiment)
 
 
 def serve(settings: Serving, host: str, port: int, workers: int) -> None:
@@ -109,7 +112,9 @@ def worker() -> Any:
     logging.basicConfig(format="%(message)s")
     LOG.setLevel(logging.INFO if settings.log else logging.WARNING)
     store = Path(settings.store)
-    service = Service(store, open_events(settings.event_store, store), settings.blend, settings.limits)
+    service = Service(
+        store, open_events(settings.event_store, store), settings.blend, settings.limits, settings.experiment
+    )
     made = app(service, settings.access)
     gc.collect()
     gc.freeze()  # what is loaded stays, and need not be looked through for rings
@@ -147,5 +152,7 @@ def settings_from(tree: Mapping[str, Any], where: str) -> Serving:
         ConfigError: an option is not known, or out of range.
     """
     check_names(tree, Serving, where)
-    parts = {"access": Access, "limits": Limits, "blend": Blend}
-    return Serving(**{name: parts[name](**value) if name in parts else value for name, value in tree.items()})
+    try:
+        return TypeAdapter(Serving).validate_python(tree)
+    except ValidationError as error:
+        raise ConfigError(f"{where}: {wrong_value(error)}") from error

@@ -2,6 +2,9 @@
 
 import json
 import threading
+import time
+import uuid
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from tonearm.data.dataset import Block
 from tonearm.data.lists import Lists
@@ -21,82 +24,23 @@ from tonearm.kernels.machine.threads import threads
 from tonearm.locks import KERNELS
 from tonearm.options import options
 from tonearm.serving import publish
-from tonearm.serving.events import Event, EventStore
-from tonearm.serving.online import Blend, answer, with_plays
+from tonearm.serving.answers import Answer, Heard, History, Items, Source, Why, entries
+from tonearm.serving.events import Event, EventStore, Impression
+from tonearm.serving.experiment import Experiment, Variant, explored, interleave
+from tonearm.serving.online import DEEP, Blend, answer, with_plays
 from tonearm.serving.version import Version
 from tonearm.types import Float32s, Int32s
 
 Kind = Literal["blended", "offline", "online"]
-Source = Literal["blended", "offline", "popular"]
-Id = int | str
 
-ONLY: dict[str, Blend] = {"offline": Blend(rule="offline"), "online": Blend(rule="fused", offline=0.0)}
+ONLY: dict[str, Blend] = {"offline": Blend(rule="offline"), "online": Blend(rule="folded", offline=0.0)}
 """How the lists of one kind are made."""
 
-DEEP = 200
-"""Popular items that stand for the list of a user who has none."""
+PLAIN = Variant()
+"""What there is where there is no experiment."""
 
 KEPT = 4096
 """Answers that are kept until their user plays something more."""
-
-
-class Entry(BaseModel):
-    """One item of a list; score is null where a rule put it there, or where it fills up the list."""
-
-    rank: int
-    item_id: Id
-    name: str | None
-    score: float | None
-
-
-class Answer(BaseModel):
-    """A list, best first. source: what it was made of."""
-
-    user_id: str
-    version: str
-    variant: str
-    source: Source
-    items: list[Entry]
-
-
-class Items(BaseModel):
-    """Similar or popular items, best first."""
-
-    version: str
-    items: list[Entry]
-
-
-class Heard(BaseModel):
-    """An event of a history; at is ISO, and null in a log without time. source: the run's log, or an event since."""
-
-    item_id: Id
-    name: str | None
-    at: str | None
-    source: Literal["log", "event"]
-
-
-class History(BaseModel):
-    """What a user played, the latest first."""
-
-    user_id: str
-    version: str
-    events: list[Heard]
-
-
-class Why(BaseModel):
-    """Why a user gets an item, or why not.
-
-    rank: its place in their list now; offline: its place in the list that was published
-    details: all that `tonearm explain --json` says; null for a user whom the run did not know
-    """
-
-    user_id: str
-    item_id: Id
-    version: str
-    rank: int | None
-    offline: int | None
-    because: str
-    details: dict[str, Any] | None
 
 
 @options
@@ -107,7 +51,7 @@ class Limits:
     """
 
     k: Annotated[int, Field(ge=1)] = 500
-    recent: Annotated[int, Field(ge=1)] = 100
+    recent: Annotated[int, Field(ge=1)] = 1000
 
 
 class Unknown(DataError):
@@ -130,23 +74,31 @@ class Listener:
 
     def block(self, version: Version) -> Block:
         """The user as the recommender takes them: what came after the log counts as played when it ended."""
-        data, n = version.data, len(self.item)
-        time = data.now + np.arange(n, dtype=np.int32)
-        seen = bool(version.run.metrics["filter_seen"])
-        return with_plays(data.log, self.row, self.item, time, data.now + n, seen)
+        return with_plays(
+            version.data, np.array([self.row], np.int32), [self.item], version.restored.config.filter_seen
+        )
 
 
 class Service:
     """Answers from the version that a store serves, and from what users played since.
 
-    blend: how the two are joined; limits: what one request may ask for
+    blend: how the two are joined; limits: what one request may ask for; experiment: who is answered otherwise
+
+    Raises:
+        DataError: nothing was published in the store, or a variant's version is not there.
     """
 
     def __init__(
-        self, store: Path, events: EventStore, blend: Blend | None = None, limits: Limits | None = None
+        self,
+        store: Path,
+        events: EventStore,
+        blend: Blend | None = None,
+        limits: Limits | None = None,
+        experiment: Experiment | None = None,
     ) -> None:
         self.store, self.events = store, events
         self.blend, self.limits = blend or Blend(), limits or Limits()
+        self.experiment = experiment or Experiment()
         found = publish.current(store)
         if found is None:
             raise DataError(
@@ -155,6 +107,9 @@ class Service:
         self.version = _warm(found)
         self._answers: dict[tuple[Any, ...], tuple[Int32s, Float32s]] = {}
         self._lock = threading.Lock()
+        self._shown: deque[Impression] = deque()
+        named = {variant.version for variant in self.experiment.variants.values()} - {None}
+        self._others = {name: _warm(Version.open(store / publish.VERSIONS / str(name))) for name in named}
 
     def refresh(self) -> bool:
         """Go over to the version that the store serves now; whether it is another one.
@@ -177,38 +132,88 @@ class Service:
         found = [version.items.place(event.item_id) for event in events if event.at >= after]
         return Listener(user, row, events, np.array([item for item in found if item >= 0], np.int32))
 
-    def at_once(self, user: str, k: int, kind: Kind = "blended") -> Answer | None:
+    def at_once(self, user: str, k: int, kind: Kind = "blended", context: str = "") -> Answer | None:
         """What `recommend` answers, where that is at hand: a published or a popular list; else None."""
-        version = self.version
+        name, variant = self._variant(user, kind)
+        if variant.explore or variant.against:
+            return None
+        version = self._version(variant)
         who = self.listener(version, user)
         item, score = version.listed(who.row, k)
         if len(who.item) > 0 or (kind == "online" and who.row >= 0):
             return None
         if len(item) == k:
-            return self._answer(version, user, "offline", item, score)
+            return self._answer(version, user, name, "offline", item, score, context)
         found = self._answers.get(self._key(version, who, k, ONLY["offline"], 0)) if len(item) == 0 else None
-        return None if found is None else self._answer(version, user, "popular", *found)
+        return None if found is None else self._answer(version, user, name, "popular", *found, context)
 
-    def recommend(self, user: str, k: int, kind: Kind = "blended", genre: str | None = None) -> Answer:
+    def recommend(
+        self, user: str, k: int, kind: Kind = "blended", genre: str | None = None, context: str = ""
+    ) -> Answer:
         """A user's list; an unknown user's is the popular one.
 
         Raises:
             Unknown: no item is of that genre.
         """
-        version = self.version
+        name, variant = self._variant(user, kind)
+        version = self._version(variant)
+        deep = max(k, variant.pool) if variant.explore else k
+        source, item, score = self._list(version, user, deep, kind, variant, genre)
+        chance, teams = np.empty(0), list[int]()
+        if variant.explore:
+            places, chances = explored(len(item), variant.pool, k, variant.explore, np.random.default_rng())
+            item, score, chance = item[places], score[places], chances[places]
+        elif variant.against:
+            other = self._list(version, user, k, kind, self.experiment.variants[variant.against], genre)[1]
+            mixed, teams = interleave(item.tolist(), other.tolist(), k, np.random.default_rng())
+            item, score = np.array(mixed, np.int32), np.full(len(mixed), np.nan, np.float32)
+        return self._answer(version, user, name, source, item, score, context, chance.tolist(), teams)
+
+    def _list(
+        self, version: Version, user: str, k: int, kind: Kind, variant: Variant, genre: str | None
+    ) -> tuple[Source, Int32s, Float32s]:
         who, place = self.listener(version, user), self._genre(version, genre)
-        blend = self.blend if kind == "blended" else ONLY[kind]
+        blend = (variant.blend or self.blend) if kind == "blended" else ONLY[kind]
         online = blend.rule != "offline" and (len(who.item) > 0 or (kind == "online" and who.row >= 0))
         item, score = version.listed(who.row, k)
         source: Source = "offline" if len(item) else "popular"
         if online or len(who.item) > 0 or place or len(item) < k:
             item, score = self._made(version, who, k, blend if online else ONLY["offline"], place)
             source = "blended" if online else source
-        return self._answer(version, user, source, item, score)
+        return source, item, score
 
-    def _answer(self, version: Version, user: str, source: Source, item: Int32s, score: Float32s) -> Answer:
+    def _answer(
+        self,
+        version: Version,
+        user: str,
+        variant: str,
+        source: Source,
+        item: Int32s,
+        score: Float32s,
+        context: str,
+        chance: Sequence[float] = (),
+        teams: Sequence[int] = (),
+    ) -> Answer:
         items = entries(version, item, score)
-        return Answer(user_id=user, version=version.id, variant="", source=source, items=items)
+        if variant:
+            lines = ["\n".join(map(str, one)) for one in ([entry.item_id for entry in items], chance, teams)]
+            shown = Impression(uuid.uuid4().hex, user, time.time(), variant, version.id, context, *lines)
+            self._shown.append(shown)
+        return Answer(user_id=user, version=version.id, variant=variant, source=source, items=items)
+
+    def flush(self) -> None:
+        """Keep what was shown so far; a process that is killed loses what came since, a second at most."""
+        waiting = [self._shown.popleft() for _ in range(len(self._shown))]
+        if waiting:
+            self.events.show(waiting)
+
+    def _variant(self, user: str, kind: Kind) -> tuple[str, Variant]:
+        name = self.experiment.of(user) if kind == "blended" else ""
+        return name, self.experiment.variants[name] if name else PLAIN
+
+    def _version(self, variant: Variant) -> Version:
+        """The version of a variant; the one that is served where it names none."""
+        return self.version if variant.version is None else self._others[variant.version]
 
     def _made(self, version: Version, who: Listener, k: int, blend: Blend, genre: int) -> tuple[Int32s, Float32s]:
         key = self._key(version, who, k, blend, genre)
@@ -331,16 +336,3 @@ def one_list(item: Int32s, score: Float32s | None) -> Lists:
     """A block of one list."""
     bounds = np.array([0, len(item)], np.int64)
     return Lists(bounds, item, np.zeros(len(item), np.float32) if score is None else score)
-
-
-def entries(version: Version, item: Int32s, score: Float32s) -> list[Entry]:
-    """Items as they are answered."""
-    return [
-        Entry(
-            rank=rank,
-            item_id=version.items.id(row),
-            name=version.name(row),
-            score=None if value != value else round(value, 5),
-        )
-        for rank, (row, value) in enumerate(zip(item.tolist(), score.tolist(), strict=True), 1)
-    ]
