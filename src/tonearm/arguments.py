@@ -61,7 +61,8 @@ class LogOptions:
     """Where a log and its catalogue are."""
 
     events: str | None = None
-    """The log: a parquet file, a folder, a glob or an s3:// address, with user_id, item_id, started_at."""
+    """The log: a file, a folder, a glob or an address, with user_id, item_id, started_at; docs/use/inputs.md has the
+    forms."""
 
     items: str | None = None
     """The catalogue: item_id and, as far as known, name, genres, artists, albums."""

@@ -14,6 +14,7 @@ from tonearm.asking import Ids, allowed_of, check_k, first_of, frame_of, places_
 from tonearm.config import Config
 from tonearm.data.dataset import Block
 from tonearm.data.lists import Lists
+from tonearm.data.times import to_moment
 from tonearm.explanation import Explanation
 from tonearm.histories import Histories
 from tonearm.kernels.machine.threads import threads
@@ -29,15 +30,22 @@ from tonearm.runs.restore import Restored, restore
 from tonearm.shaping.options import Shape
 from tonearm.sources.als import ALSModel
 from tonearm.terminal.stages import Stages
+from tonearm.terminal.words import counted
 from tonearm.types import Bools, Float32s
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Model(Restored):
     """A fitted recommender with the histories that it learnt from; `fit` and `load` make one.
 
     Two threads may ask one model at the same time: they take turns, block by block.
     """
+
+    def __repr__(self) -> str:
+        data, names = self.data, ", ".join(source.name for source in self.recommender.fitted)
+        until = "" if data.log.time is None else f" until {to_moment(data.now):%Y-%m-%d %H:%M}"
+        sizes = f"{counted(data.n_users, 'listener')}, {counted(data.n_items, 'item')}"
+        return f"<tonearm.Model of {sizes}, {counted(data.log.n_events, 'play')}{until}: {names}>"
 
     def recommend(
         self,

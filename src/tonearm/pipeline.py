@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import date, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from tonearm.evaluation.measure import Measure, longest_list
 from tonearm.evaluation.meters import left_out_ks
 from tonearm.kernels.machine.threads import threads
 from tonearm.loading.files import local_path
-from tonearm.loading.inputs import Source, Table
+from tonearm.loading.inputs import Source
 from tonearm.loading.load import Loaded, Test, load_all, load_events, load_ready_made
 from tonearm.loading.summary import in_a_line, undated
 from tonearm.loading.tables import Tabular, address_of, as_source
@@ -49,15 +49,21 @@ NO_WINDOW = "train cannot be cut into a history and a label window"
 """Why there is no ranker where all events are of one moment or, without time, where no user has two items."""
 
 
+if TYPE_CHECKING:
+    Given = Tabular | None
+else:
+    Given = Any  # what it may be is looked at when it is read
+
+
 @options
 class Inputs:
     """Where the log is: events cut at `test_from`, or ready-made train and test; items where there is a catalogue."""
 
-    events: Tabular | None = None
-    items: Tabular | None = None
+    events: Given = None
+    items: Given = None
     test_from: str | date | datetime | None = None
-    train: Tabular | None = None
-    test: Tabular | None = None
+    train: Given = None
+    test: Given = None
 
     def source(self, name: str) -> Source | None:
         """One of the tables by option; None where it is not given."""
@@ -101,8 +107,9 @@ class Inputs:
 
 
 def _address(source: Source) -> str:
-    inside = isinstance(source, Table) or "://" in source
-    return address_of(source) if inside else str(local_path(address_of(source)).absolute())
+    if isinstance(source, str) and "://" not in source:
+        return str(local_path(source).absolute())
+    return address_of(source)
 
 
 def run(

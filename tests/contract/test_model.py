@@ -51,6 +51,14 @@ def test_its_lists_are_those_of_a_run_and_a_run_can_be_loaded(made: Made, tiny_r
     assert tonearm.load(tiny_run).recommend().equals(said)
 
 
+def test_a_notebook_shows_it_in_a_line(made: Made) -> None:
+    """The table of a dataclass would print every array."""
+    said = repr(made.model)
+    assert said.startswith(f"<tonearm.Model of {made.model.data.n_users:,} listeners, ")
+    assert " plays until 2022-12-16 00:00: popular, als, content" in said
+    assert len(said) < 200
+
+
 def test_a_saved_model_needs_nothing_else(made: Made, tmp_path: Path) -> None:
     moved = made.folder.rename(tmp_path / "elsewhere")
     loaded = tonearm.load(moved)

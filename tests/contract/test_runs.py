@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 
 import polars as pl
+import pytest
 from tests.contract.run_contract import check_final, check_run
 from tests.quick import CUT, Log, run_inputs, run_quick
 
 from tonearm.pipeline import Inputs
+from tonearm.runs.lists import key_of
 
 K = 20
 
@@ -31,6 +33,15 @@ def test_all_features_stand_beside_the_final_list(tiny_run: Path) -> None:
         both = final.join(own, on=["user_id", "item_id"], suffix="_own")
         assert len(both) > 300
         assert ((both[name] - both["score_own"]).abs() <= 1e-5 * both["score_own"].abs()).all()
+
+
+def test_the_funnel_follows_every_source_under_its_own_name(tiny_run: Path) -> None:
+    """Of as many candidates as a list holds, the best recall is the list's own."""
+    metrics = json.loads((tiny_run / "metrics.json").read_text(encoding="utf-8"))
+    ceilings = {name: source["ceiling"] for name, source in metrics["funnel"]["sources"].items()}
+    recalls = {name: metrics["lists"][key_of(name)][f"recall@{K}"] for name in ceilings}
+    assert len(set(recalls.values())) > 5
+    assert ceilings == pytest.approx(recalls)
 
 
 def test_tracks_that_nobody_has_played_are_offered_apart(tiny_log: Log, tiny_run: Path) -> None:

@@ -5,6 +5,7 @@ import re
 import runpy
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from tests.quick import QUICK, stub_report
@@ -26,9 +27,13 @@ def python_blocks(page: Path) -> list[str]:
 @pytest.fixture
 def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder to work in; the examples' runs take quick options and the tiny log, whatever they ask for."""
-    from tonearm import config, pipeline, synth
+    from tonearm import config, model, pipeline, synth
 
-    load, run, generate = config.load_config, pipeline.run, synth.generate
+    load, run, generate, fit = config.load_config, pipeline.run, synth.generate, model.fit
+
+    def quick_fit(events: Any, items: Any = None, options: config.Config | None = None, **more: Any) -> model.Model:
+        del options
+        return fit(events, items, load(overrides=QUICK), **more)
 
     def quick_run(inputs: pipeline.Inputs, out: Path | str, options: config.Config, **more: bool) -> object:
         del options
@@ -36,6 +41,7 @@ def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             return run(inputs, out, load(overrides=QUICK), **more)
 
     monkeypatch.setattr("tonearm.pipeline.run", quick_run)
+    monkeypatch.setattr("tonearm.model.fit", quick_fit)
     monkeypatch.setattr("tonearm.synth.generate", lambda _, out, seed=0, raw=False: generate("tiny", out, seed, raw))
     monkeypatch.chdir(tmp_path)
     return tmp_path

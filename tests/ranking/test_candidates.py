@@ -1,10 +1,11 @@
 """Candidates: what several sources find, united, and scored by every one of them."""
 
-from collections.abc import Mapping
-from typing import Self
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Self
 
 import numpy as np
 import polars as pl
+import pytest
 
 from tonearm.data.catalogue import Catalogue
 from tonearm.data.dataset import Block, Dataset
@@ -115,3 +116,47 @@ def test_only_proposers_propose_and_every_source_scores() -> None:
         mine, theirs = (slice(*one.lists.indptr[row : row + 2]) for one in (few, every))
         at = np.searchsorted(every.lists.item[theirs], few.lists.item[mine])
         np.testing.assert_array_equal(few.scores[mine], every.scores[theirs][at])
+
+
+class Together(Fixed):
+    """The same, which searches with others of its kind: it notes whom with."""
+
+    searched: ClassVar[list[list[str]]] = []
+
+    def search_with(
+        self, others: Sequence["Together"], block: Block, k: int, wanted: Lists
+    ) -> tuple[list[Lists], Float32s]:
+        every = [self, *others]
+        self.searched.append([one.name for one in every])
+        lists = [one.recommend(block, k) for one in every]
+        bounds = [(one, slice(*one.indptr[row : row + 2])) for row in range(len(block)) for one in (*lists, wanted)]
+        parts = [one.item[span].tolist() for one, span in bounds]
+        n = len(lists) + 1
+        rows = [sorted({item for part in parts[n * row : n * (row + 1)] for item in part}) for row in range(len(block))]
+        item = np.array([i for row in rows for i in row], np.int32)
+        united = Lists(np.cumsum([0, *map(len, rows)]).astype(np.int64), item, item.astype(np.float32))
+        return lists, np.stack([one.score(block, united) for one in every], axis=1)
+
+
+class Apart(Together):
+    """Another kind of it."""
+
+
+def test_sources_of_one_kind_search_together_and_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Together, "searched", [])
+    first, second = {0: [5, 8, 3], 1: [], 2: [], 3: [4]}, {0: [3, 7], 1: [2, 1], 2: [], 3: [4, 0]}
+    rows = [first, second, {0: [1], 1: [6], 2: [2], 3: []}]
+    names = ("a", "b", "c", "d")
+    kinds: list[type[Fixed]] = [Together, Fixed, Together, Apart]
+    mixed = [kind(name, rows[n % 3]) for n, (kind, name) in enumerate(zip(kinds, names, strict=True))]
+    plain = [Fixed(name, rows[n % 3]) for n, name in enumerate(names)]
+    block = some_data().block(0, 4, False)
+    found, own = gather(block, mixed, 2)
+    expected, each = gather(block, plain, 2)
+    assert Together.searched == [["a", "c"]]
+    assert found.lists.item.tolist() == expected.lists.item.tolist()
+    assert found.ranks.tolist() == expected.ranks.tolist()
+    np.testing.assert_array_equal(found.scores, expected.scores)
+    assert [one.item.tolist() for one in own] == [one.item.tolist() for one in each]
+    gather(block, mixed, 2, ["b"])
+    assert len(Together.searched) == 1

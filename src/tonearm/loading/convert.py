@@ -34,7 +34,9 @@ def convert(address: str, parts: Parts, kinds: Mapping[str, str], open_one: Open
         DataError: the text is malformed, or holds values that cannot be read.
     """
     folder = Scratch()
-    made = tuple(str(folder.path / inside(address, file)) + ".parquet" for file in parts.files)
+    made = tuple(
+        str(folder.path / str(place) / inside(address, file)) + ".parquet" for place, file in enumerate(parts.files)
+    )
     try:
         columns = {file: [c for c in kinds if c in open_one(file).collect_schema()] for file in parts.files}
         casts = casts_for(kinds, _sample(parts, columns, open_one), parts.strings)
@@ -61,7 +63,11 @@ def convert(address: str, parts: Parts, kinds: Mapping[str, str], open_one: Open
                 casts = {column: cast for column, cast in casts.items() if column not in strings}
                 place = 0
     except (pl.exceptions.PolarsError, OSError) as error:
-        if "://" in address:
+        if "No space left" in str(error):
+            raise DataError(
+                f"{address}: no room in {folder.path.parent} to keep it as parquet. Set TMPDIR to a folder with more."
+            ) from error
+        if any("://" in file for file in parts.files):
             raise
         raise malformed(address, parts, error) from error
     return folder, made

@@ -125,7 +125,7 @@ def local_files(address: str) -> tuple[tuple[str, ...], str]:
         forms.setdefault(_form_within(address, file), file)
         if "parquet" in forms:
             _allow_zones(file)
-    return tuple(files), _one_form(address, forms)
+    return tuple(files), one_form(address, forms)
 
 
 def remote_files(address: str, scan: Callable[[str, str], pl.LazyFrame]) -> tuple[tuple[str, ...], str]:
@@ -144,7 +144,7 @@ def remote_files(address: str, scan: Callable[[str, str], pl.LazyFrame]) -> tupl
             f"{address}: a web server does not list its files. Name one that ends in {_any_form()}, {packed}."
         )
     patterns = {form or "parquet": [address]} if _PATTERN.search(address) else _patterns_within(address, scan)
-    form = _one_form(address, {form: some[0] for form, some in patterns.items()})
+    form = one_form(address, {form: some[0] for form, some in patterns.items()})
     if form in TEXTS:
         return tuple(patterns[form]), form
     found = [
@@ -261,7 +261,7 @@ def _any_form() -> str:
     return f"{', '.join(endings[:-1])} or {endings[-1]}"
 
 
-def _one_form(address: str, forms: dict[str, str]) -> str:
+def one_form(address: str, forms: dict[str, str]) -> str:
     """The only form; forms: a file of each."""
     if len(forms) > 1:
         mix = " and ".join(f"{form} ({inside(address, file)})" for form, file in forms.items())

@@ -14,7 +14,7 @@ from tonearm.errors import DataError
 from tonearm.loading.casts import SAMPLE, apply, casts_for, misread
 from tonearm.loading.columns import ALIASES, KINDS, full_names
 from tonearm.loading.convert import Scratch, convert
-from tonearm.loading.files import STORES, TEXTS, Parts, check_name, fit, local_files, remote_files
+from tonearm.loading.files import STORES, TEXTS, Parts, check_name, fit, local_files, one_form, remote_files
 from tonearm.loading.malformed import malformed
 from tonearm.loading.open_files import scan, schema_of, separator_of
 
@@ -36,8 +36,19 @@ class Table:
     rows: pl.LazyFrame
 
 
-Source = str | Table
-"""Where a table is: a path, folder, pattern or address, or in memory."""
+@dataclass(frozen=True)
+class Paths:
+    """Several paths, folders, patterns or addresses that are one table.
+
+    name: what messages call it
+    """
+
+    name: str
+    paths: tuple[str, ...]
+
+
+Source = str | Table | Paths
+"""Where a table is: a path, folder, pattern or address, several of them, or in memory."""
 
 
 @dataclass(frozen=True)
@@ -137,24 +148,33 @@ def open_input(source: Source, wanted: Sequence[str] = tuple(KINDS), columns: Ma
         with reading(source.name):
             schema = source.rows.collect_schema()
         opened = Input(source.name, Parts((), schema, "memory"), schema, names, source.rows)
+    elif isinstance(source, Paths):
+        opened = _files(source.name, source.paths, names)
     else:
-        opened = _files(source, names)
-    kinds = {column: KINDS[name] for name in wanted if (column := _present(opened, name)) is not None}
+        opened = _files(source, (source,), names)
+    found = {name: column for name in wanted if (column := _present(opened, name)) is not None}
+    # A key in the names of folders is no column of the files yet.
+    kinds = {column: KINDS[name] for name, column in found.items() if column in opened.schema}
     with reading(opened.address):
         opened = _texts_read(opened, kinds)
         return opened.fixed([_bytes_as_text(opened, c) for c in kinds if opened.schema[c] == pl.Binary])
 
 
-def _files(address: str, names: dict[str, str]) -> Input:
-    """Local or remote files, as they are."""
-    check_name(address)
-    remote = "://" in address
-    if remote and address.partition("://")[0] not in STORES:
-        known = ", ".join(f"{store}://" for store in STORES if store != "http")
-        raise DataError(f"{address}: only local paths and {known} addresses can be read. Copy the file.")
+def _files(address: str, paths: Sequence[str], names: dict[str, str]) -> Input:
+    """Local or remote files, as they are; address: what messages call them."""
+    found: dict[str, str] = {}
+    for path in paths:
+        check_name(path)
+        remote = "://" in path
+        if remote and path.partition("://")[0] not in STORES:
+            known = ", ".join(f"{store}://" for store in STORES if store != "http")
+            raise DataError(f"{path}: only local paths and {known} addresses can be read. Copy the file.")
+        with reading(path):
+            files, form = remote_files(path, _paths) if remote else local_files(path)
+        found |= dict.fromkeys(files, form)
     with reading(address):
-        files, form = remote_files(address, _paths) if remote else local_files(address)
-        bare = Parts(files, pl.Schema(), form)
+        form = one_form(address, {form: file for file, form in reversed(found.items())})
+        bare = Parts(tuple(found), pl.Schema(), form)
         try:
             bare = replace(bare, separator=separator_of(bare))
             parts = fit(address, bare, lambda file: schema_of(file, bare))
@@ -162,7 +182,7 @@ def _files(address: str, names: dict[str, str]) -> Input:
             if form not in TEXTS or remote or isinstance(error, PermissionError):
                 raise
             raise malformed(address, bare, error) from error
-        schema = scan(files, parts).collect_schema() if form == "parquet" else parts.schema
+        schema = scan(parts.files, parts).collect_schema() if form == "parquet" else parts.schema
     return Input(address, parts, schema, names)
 
 
@@ -244,7 +264,7 @@ def fingerprint(source: Input, rows: int) -> Fingerprint:
     """Digest of an input: all bytes of small files; size and last MiB (which holds the footer) of large ones."""
     if not source.parts.files:
         return Fingerprint(source.address, rows, None, None, "nothing: a table in memory, told by its rows only")
-    if "://" in source.address:
+    if any("://" in file for file in source.parts.files):
         return Fingerprint(source.address, rows, None, None, "nothing: a remote address, told by its rows only")
     digest, total, whole = hashlib.sha256(), 0, True
     for file in source.parts.files:

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Protocol
 
 import polars as pl
 
 from tonearm.errors import ConfigError
-from tonearm.loading.inputs import Source, Table, open_input
+from tonearm.loading.inputs import Paths, Source, Table
 
 
 class ArrowTable(Protocol):
@@ -18,11 +18,8 @@ class ArrowTable(Protocol):
         ...
 
 
-if TYPE_CHECKING:
-    Tabular = str | Path | Sequence[str | Path] | pl.LazyFrame | ArrowTable
-    """A path, address or list of them, or a table of pandas, Polars (eager or lazy), Arrow or DuckDB."""
-else:
-    Tabular = Any
+Tabular = str | Path | Sequence[str | Path] | pl.LazyFrame | ArrowTable
+"""A path, address or list of them, or a table of pandas, Polars (eager or lazy), Arrow or DuckDB."""
 
 
 def as_source(given: Tabular | Source, name: str) -> Source:
@@ -35,11 +32,10 @@ def as_source(given: Tabular | Source, name: str) -> Source:
     """
     if isinstance(given, str | Path):
         return str(given)
-    if isinstance(given, Table):
+    if isinstance(given, Table | Paths):
         return given
     if isinstance(given, list | tuple) and given and all(isinstance(path, str | Path) for path in given):
-        parts = [open_input(str(path)).scan() for path in given]
-        return Table(name, pl.concat(parts, how="diagonal_relaxed"))
+        return Paths(name, tuple(map(str, given)))
     if isinstance(given, pl.LazyFrame):
         return Table(name, given)
     if hasattr(given, "__arrow_c_stream__"):
@@ -52,4 +48,4 @@ def as_source(given: Tabular | Source, name: str) -> Source:
 
 def address_of(source: Source) -> str:
     """What a table is called: its address, or its name where it is in memory."""
-    return source.name if isinstance(source, Table) else source
+    return source if isinstance(source, str) else source.name

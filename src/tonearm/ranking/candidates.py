@@ -63,7 +63,7 @@ def gather(
         lists, columns = together[0].search_with(together[1:], block, k, wanted)
         own |= {source.name: found for source, found in zip(together, lists, strict=True)}
         scores |= {source.name: column for source, column in zip(together, columns.T, strict=True)}
-    united, ranks = _unite([own[name] for name in proposing(own, proposers)], len(block))
+    united, ranks = _unite([own[name] for name in proposing([s.name for s in sources], proposers)], len(block))
     every = [scores[s.name] if s.name in scores else s.score(block, united) for s in sources]
     return Candidates(united, ranks, np.stack(every, axis=1)), [own[source.name] for source in sources]
 
