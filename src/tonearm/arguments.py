@@ -46,13 +46,13 @@ class ConfigOptions:
     ] = ()
     """One option, such as als.factors=128; may be repeated and wins over the file."""
 
-    def load(self, columns: str | None = None) -> "Config":
-        """The configuration that they come to; `columns` as a log's --columns."""
+    def load(self, columns: str | None = None, more: Sequence[str] = ()) -> "Config":
+        """The configuration that they come to; `columns` as a log's --columns, `more` as further --set."""
         from tonearm.config import load_config
         from tonearm.loading.columns import parse_columns
 
         named = [f"data.columns.{ours}={dumps(theirs)}" for ours, theirs in parse_columns(columns or "").items()]
-        return load_config(self.config, (*named, *self.settings), self.preset)
+        return load_config(self.config, (*named, *self.settings, *more), self.preset)
 
 
 @Parameter(name="*")

@@ -36,6 +36,8 @@ def run(
     out: Place,
     log: LogOptions = LogOptions(),
     options: ConfigOptions = ConfigOptions(),
+    sample: float | None = None,
+    users_file: Place | None = None,
     refit: Annotated[bool, Parameter(negative="")] = False,
     folds: int = 1,
     overwrite: bool = False,
@@ -52,6 +54,10 @@ def run(
     ----------
     out
         The run directory to write; it appears whole or not at all.
+    sample
+        Share of the listeners to look at, such as .05, for a quick first look at a huge log.
+    users_file
+        Look at these listeners alone: a table with user_id, or a text file (.txt) with one id a line.
     refit
         Once everything is measured, fit again on the whole log, test and all, for lists and models.
     folds
@@ -68,7 +74,11 @@ def run(
     from tonearm.runs.directory import check_free
 
     check_free(out, overwrite)
-    config = options.load(log.columns)
+    from json import dumps
+
+    some = [] if sample is None else [f"data.sample={sample}"]
+    some += [] if users_file is None else [f"data.users_file={dumps(str(users_file.absolute()))}"]
+    config = options.load(log.columns, some)
     from tonearm.evaluation.words import shown
     from tonearm.pipeline import run as run_pipeline
     from tonearm.runs.tracking import Tracker

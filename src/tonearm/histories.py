@@ -51,7 +51,9 @@ class Histories:
         Raises:
             DataError: the table cannot be used, or its ids are of another kind than the model's.
         """
-        kept = replace(options, on_duplicate="drop" if options.drops_repeats(days) else "keep", on_orphan="keep")
+        kept = replace(
+            options.everyone, on_duplicate="drop" if options.drops_repeats(days) else "keep", on_orphan="keep"
+        )
         loaded = gather(survey({"events": as_source(given, "history")}, None, None, kept, today, learning=False))
         new, log = loaded.train, loaded.train.log
         users = Vocabulary(cast_ids(new.users.ids, data.users, "history", "user_id"))

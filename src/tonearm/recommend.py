@@ -6,9 +6,10 @@ from pathlib import Path
 import polars as pl
 
 from tonearm.asking import cast_file_ids, users_of
-from tonearm.errors import ConfigError, DataError, OutputError
-from tonearm.loading.inputs import find_column, open_input, reading
-from tonearm.model import Model, load
+from tonearm.data.vocabulary import Vocabulary
+from tonearm.errors import ConfigError, OutputError
+from tonearm.loading.tables import ids_in_file
+from tonearm.model import load
 from tonearm.runs import directory
 from tonearm.terminal.printing import say
 from tonearm.terminal.stages import Stages
@@ -55,7 +56,7 @@ def recommend(
             told = [path for path in (history, events) if path is not None]
             histories = model.histories(told or None)
             everyone = model.data.users.ids
-            ids = None if users is None else _ids(users, model)
+            ids = None if users is None else _listed(users, everyone)
             if ids is None and history is None and events is not None:
                 ids = pl.concat([everyone, histories.users.ids.rename(everyone.name)])
             if history is not None and events is not None:
@@ -73,17 +74,5 @@ def recommend(
     return n
 
 
-def _ids(path: Path, model: Model) -> pl.Series:
-    """The ids of a table's user_id, or of a text file with one a line, as the model's."""
-    if path.suffix == ".txt":
-        try:
-            lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{path}: cannot be read as text ({error}). Check --users.") from error
-        return cast_file_ids(pl.Series([line for line in lines if line], dtype=pl.String), model.data.users, str(path))
-    source = open_input(str(path), ("user_id",))
-    column = find_column(source, "user_id")
-    if column is None:
-        raise DataError(f"{path}: no column user_id. It has {', '.join(source.schema)}. Text files end in .txt.")
-    with reading(source.address):
-        return cast_file_ids(source.scan().select(column).collect().to_series(), model.data.users, str(path))
+def _listed(users: Path, everyone: pl.Series) -> pl.Series:
+    return cast_file_ids(ids_in_file(str(users), "user_id"), Vocabulary(everyone), str(users))

@@ -1,16 +1,18 @@
 """Count a log: how many events each user and item has, and what is wrong with the rows."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import polars as pl
+from pydantic import Field
 
 from tonearm.data.times import DAY, to_moment, to_seconds
 from tonearm.loading.columns import full_names
 from tonearm.loading.count_ids import count_ids
 from tonearm.loading.events import Events
 from tonearm.loading.inputs import reading
+from tonearm.loading.tables import ids_in_file
 from tonearm.options import options
 
 EARLIEST, LATEST = -(2**31), 2**31 - 1
@@ -24,6 +26,10 @@ ZERO = to_seconds(datetime(1970, 1, 1))
 """The first second of the day that a missing time often turns into."""
 
 
+SHARES = 1 << 20
+"""Parts of equal size that listeners fall into for a sample."""
+
+
 @options
 class DataOptions:
     """What the columns are called, and what becomes of rows that are not as they should be.
@@ -35,6 +41,8 @@ class DataOptions:
         a log whose times are days, where they are repeat listens; in a log without time they are always kept
     on_orphan: events whose item is not in the catalogue; kept ones count as items without name and genres
     on_future: events later than the moment of the run
+    sample: share of the listeners that is looked at, for a quick first look at a huge log: always the same ones
+    users_file: only these listeners are looked at: a table with user_id, or a text file (.txt) with one id a line
     """
 
     columns: dict[str, str] = field(default_factory=dict)
@@ -42,9 +50,16 @@ class DataOptions:
     on_duplicate: Literal["auto", "drop", "keep", "error"] = "auto"
     on_orphan: Rule = "keep"
     on_future: Rule = "drop"
+    sample: Annotated[float, Field(gt=0, le=1)] = 1.0
+    users_file: str | None = None
 
     def __post_init__(self) -> None:
         full_names(self.columns)
+
+    @property
+    def everyone(self) -> "DataOptions":
+        """The same for all listeners."""
+        return replace(self, sample=1.0, users_file=None)
 
     def drops_repeats(self, days: bool) -> bool:
         """Whether repeated rows go; days: the log's times are days."""
@@ -96,6 +111,12 @@ def kept_rows(
         table = table.with_columns(pl.col("time").cast(pl.Int32)).drop([] if clock else ["clock"])
     if catalogue is not None and options.on_orphan == "drop":
         table = table.join(pl.LazyFrame({"item_id": catalogue}), on="item_id", how="semi")
+    if options.sample < 1:
+        table = table.filter(pl.col("user_id").hash(seed=0) % SHARES < round(options.sample * SHARES))
+    if options.users_file is not None:
+        users = pl.LazyFrame({"named": ids_in_file(options.users_file, "user_id").cast(pl.String)})
+        table = table.with_columns(pl.col("user_id").cast(pl.String).alias("named"))
+        table = table.join(users, on="named", how="semi").drop("named")
     return table
 
 

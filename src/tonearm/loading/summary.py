@@ -111,6 +111,9 @@ def log_found(events: Events, census: Census, options: DataOptions, duplicates: 
         "on_orphan": census.orphans if options.on_orphan == "drop" else 0,
         "on_duplicate": (duplicates or 0) if options.drops_repeats(census.days) else 0,
     }
+    if options != options.everyone:
+        others = sum(n for rule, n in dropped.items() if rule != "on_duplicate")
+        dropped["sample"] = max(0, census.rows - census.kept - others)
     return LogFound(
         path=events.input.address,
         columns=events.columns,

@@ -6,8 +6,9 @@ from typing import Protocol
 
 import polars as pl
 
-from tonearm.errors import ConfigError
-from tonearm.loading.inputs import Paths, Source, Table
+from tonearm.errors import ConfigError, DataError
+from tonearm.loading.files import local_path
+from tonearm.loading.inputs import Paths, Source, Table, find_column, open_input, reading
 
 
 class ArrowTable(Protocol):
@@ -44,6 +45,26 @@ def as_source(given: Tabular | Source, name: str) -> Source:
         f"{name} is of type {type(given).__name__}. Pass a table of pandas, Polars, Arrow or DuckDB, a path, an "
         "address or a list of paths."
     )
+
+
+def ids_in_file(path: str, column: str) -> pl.Series:
+    """The ids of one column of a table, or of a text file (.txt) with one a line, which are strings then.
+
+    Raises:
+        DataError: the file cannot be read, or has no such column.
+    """
+    if path.endswith(".txt"):
+        try:
+            lines = local_path(path).read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{path}: cannot be read as text ({error}). Give one id a line.") from error
+        return pl.Series(column, [line.strip() for line in lines if line.strip()], dtype=pl.String)
+    source = open_input(path, (column,))
+    found = find_column(source, column)
+    if found is None:
+        raise DataError(f"{path}: no column {column}. It has {', '.join(source.schema)}. Text files end in .txt.")
+    with reading(source.address):
+        return source.scan().select(pl.col(found).alias(column)).collect().to_series()
 
 
 def address_of(source: Source) -> str:

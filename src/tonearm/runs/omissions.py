@@ -15,8 +15,12 @@ RULES = {
     "on_null": ("they lack a value that is needed", "users and items with other rows are known by those alone"),
     "on_future": ("they are later than the moment of the run", "what they say is not learnt"),
     "on_orphan": ("the catalogue lacks their item", "those items are in no list, and histories lack them"),
+    "sample": ("only some listeners are looked at", "all figures are of these, and what others play is not learnt"),
     "on_duplicate": ("they repeat another row", "repeats that were real count once"),
 }
+
+BACK = {"on_null": "rows with all their values", "sample": "data.sample=1, and no data.users_file"}
+"""What brings rows back where it is no option to keep them."""
 
 
 def omissions(
@@ -57,5 +61,5 @@ def _rows(found: Found) -> Iterator[LeftOut]:
     for log in found.logs.values():
         for rule, n in log.dropped.items():
             why, cost = RULES[rule]
-            back = f'data.{rule}="keep"' if rule != "on_null" else "rows with all their values"
+            back = BACK.get(rule, f'data.{rule}="keep"')
             yield LeftOut(f"{n:,} of {log.rows:,} rows of {log.path} are dropped", n / log.rows, why, cost, back)
