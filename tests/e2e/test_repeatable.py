@@ -75,7 +75,7 @@ def broken(*_: Any, **__: Any) -> None:
     [
         (full, OutputError, "tonearm.runs.directory.TableWriter.write"),
         (stopped, KeyboardInterrupt, "tonearm.runs.directory.TableWriter.write"),
-        (broken, ZeroDivisionError, "tonearm.pipeline.evaluate"),
+        (broken, ZeroDivisionError, "tonearm.evaluation.measure.summarise"),
         (full, OutputError, "tonearm.runs.directory.digests"),
     ],
 )
@@ -102,7 +102,7 @@ def test_a_failed_overwrite_leaves_the_old_run(
 ) -> None:
     out = tmp_path / "run"
     shutil.copytree(tiny_run, out)
-    monkeypatch.setattr("tonearm.pipeline.evaluate", stopped)
+    monkeypatch.setattr("tonearm.evaluation.measure.summarise", stopped)
     with pytest.raises(KeyboardInterrupt), stub_report():
         pipeline.run(inputs, out, quick_config("als.iterations=1", "ranker.iterations=2"), overwrite=True)
     assert_same(tiny_run, out)
