@@ -9,13 +9,15 @@ $(VENV)/.installed: pyproject.toml constraints.txt tools/setup.sh
 	touch $@
 
 $(VENV)/.runtime: pyproject.toml constraints.txt tools/setup.sh
-	PYTHON=$(PYTHON) bash tools/setup.sh $(VENV) .
+	PYTHON=$(PYTHON) bash tools/setup.sh $(VENV) '.[serve]'
 	touch $@
 
 demo: $(VENV)/.runtime
 	rm -rf demo
 	$(BIN)/tonearm synth --preset tiny --out demo/log
 	$(BIN)/tonearm run --events demo/log/events.parquet --items demo/log/items.parquet --test-from 2022-12-16 --out demo/run
+	@echo 'Serve it: $(BIN)/tonearm publish demo/run --store demo/store'
+	@echo '          $(BIN)/tonearm serve --store demo/store'
 
 # make test T=tests/sources runs those tests alone: no lint, no types, and Chromium only where one of them uses it
 ifeq ($(T),)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the virtual environment of `make demo` (WHAT is .) and `make test` (.[dev]): usage tools/setup.sh VENV WHAT
+# Makes the virtual environment of `make demo` (WHAT is .[serve]) and `make test` (.[dev]): usage tools/setup.sh VENV WHAT
 set -euo pipefail
 cd "$(dirname "$0")/.."
 venv=$1
