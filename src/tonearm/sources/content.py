@@ -213,22 +213,21 @@ def distinct_sets(tags: Tags) -> tuple[Int32s, Int64s, Int32s]:
 
     Returns the set of each item, (n_items,) int32, −1 for an item without tags; and each set's tags, ascending, CSR.
     """
-    n_items = len(tags.indptr) - 1
-    row = np.repeat(np.arange(n_items), np.diff(tags.indptr))
-    ordered = tags.index[np.lexsort((tags.index, row))]
-    known: dict[bytes, int] = {}
-    set_of = np.full(n_items, -1, np.int32)
-    sets: list[Int32s] = []
-    bounds = tags.indptr.tolist()
-    for item in range(n_items):
-        if bounds[item] == bounds[item + 1]:
-            continue
-        own = ordered[bounds[item] : bounds[item + 1]]
-        key = own.tobytes()
-        place = known.setdefault(key, len(sets))
-        if place == len(sets):
-            sets.append(own)
-        set_of[item] = place
-    indptr = np.concatenate(([0], np.cumsum([len(s) for s in sets]))).astype(np.int64)
-    flat = np.concatenate(sets) if sets else np.empty(0, np.int32)
-    return set_of, indptr, flat
+    size = np.diff(tags.indptr)
+    tagged = np.flatnonzero(size)
+    set_of = np.full(len(size), -1, np.int32)
+    if len(tagged) == 0:
+        return set_of, np.zeros(1, np.int64), np.empty(0, np.int32)
+    # Two random numbers of 64 bits for each tag: equal sets are those of equal sums.
+    code = np.random.default_rng(0).integers(2**63, size=(2, len(tags.labels)), dtype=np.uint64)
+    sums = np.add.reduceat(code[:, tags.index], tags.indptr[tagged], axis=1)
+    order = np.argsort(sums[0], kind="stable")
+    new = np.ones(len(order), np.bool_)
+    new[1:] = (np.diff(sums[:, order], axis=1) != 0).any(axis=0)
+    first = tagged[order[new]]  # the lowest item of each set
+    rank = np.empty(len(first), np.int32)
+    rank[np.argsort(first)] = np.arange(len(first), dtype=np.int32)
+    set_of[tagged[order]] = rank[np.cumsum(new) - 1]
+    row, flat = tags.entries(np.sort(first).astype(np.int32))
+    flat = flat[np.lexsort((flat, row))]
+    return set_of, np.concatenate(([0], np.cumsum(size[np.sort(first)]))).astype(np.int64), flat
