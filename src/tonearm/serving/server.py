@@ -18,6 +18,7 @@ from uvicorn.supervisors import Multiprocess
 from tonearm.config import read_toml
 from tonearm.errors import ConfigError, DataError
 from tonearm.explore import LOOPBACK
+from tonearm.kernels.machine.threads import blas_threads
 from tonearm.options import check_names, options, wrong_value
 from tonearm.serving import publish
 from tonearm.serving.experiment import Experiment
@@ -116,6 +117,7 @@ def worker() -> Any:
         store, open_events(settings.event_store, store), settings.blend, settings.limits, settings.experiment
     )
     made = app(service, settings.access)
+    made.state.blas = blas_threads(1)  # a list is too little to share; for as long as the process lives
     gc.collect()
     gc.freeze()  # what is loaded stays, and need not be looked through for rings
     return made

@@ -5,12 +5,14 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numba
 import numpy as np
 from pydantic import Field
 
@@ -20,7 +22,6 @@ from tonearm.data.times import to_moment
 from tonearm.errors import DataError
 from tonearm.explanation import explain
 from tonearm.explanation.view import to_json
-from tonearm.kernels.machine.threads import threads
 from tonearm.locks import KERNELS
 from tonearm.options import options
 from tonearm.serving import publish
@@ -222,7 +223,7 @@ class Service:
                 return self._answers[key]
         item, score = version.listed(who.row) if len(version.listed(who.row)[0]) else version.most_played(0, DEEP)
         last = who.item[::-1]
-        with KERNELS, threads(1):
+        with one_at_a_time():
             made = answer(version, who.block(version), one_list(item, score), one_list(last, None), k, blend, genre)
         with self._lock:
             if len(self._answers) >= KEPT:
@@ -284,7 +285,7 @@ class Service:
         offline = np.flatnonzero(version.listed(who.row)[0] == row)
         details = None
         if who.row >= 0:
-            with KERNELS, threads(1):
+            with one_at_a_time():
                 details = json.loads(to_json(explain(version.users.id(who.row), known, version.restored)))
         why = because(version, who, row, details)
         return Why(
@@ -311,6 +312,18 @@ class Service:
         return version.genres[genre]
 
 
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Kernels run on one thread inside, as one user's list is too little to share, and for one request at a time."""
+    with KERNELS:
+        before = numba.get_num_threads()
+        numba.set_num_threads(1)
+        try:
+            yield
+        finally:
+            numba.set_num_threads(before)
+
+
 def because(version: Version, who: Listener, row: int, details: dict[str, Any] | None) -> str:
     """One sentence: what was played since comes first, then what the run has to say."""
     if row in who.item:
@@ -326,7 +339,7 @@ def because(version: Version, who: Listener, row: int, details: dict[str, Any] |
 
 def _warm(version: Version) -> Version:
     """Load what the first answer would wait for."""
-    with KERNELS, threads(1):
+    with one_at_a_time():
         nobody = Listener("", -1, (), np.empty(0, np.int32)).block(version)
         version.restored.recommender.lists(nobody)
     return version
