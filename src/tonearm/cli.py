@@ -128,7 +128,7 @@ def recommend(
     quiet
         Print no stages and no progress bars.
     """
-    from tonearm.recommend import recommend as write_lists
+    from tonearm.model.lists_file import recommend as write_lists
 
     n = write_lists(run, out, users=users, history=history, events=events, k=k, overwrite=overwrite, show=not quiet)
     say(f"Wrote {out}: lists of {n:,} listeners")

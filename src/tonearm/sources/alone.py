@@ -8,13 +8,13 @@ import numpy as np
 import polars as pl
 import scipy.sparse
 
-from tonearm.asking import Ids, allowed_of, check_k, first_of, frame_of, places_of, users_of, with_popular
+from tonearm.asking.histories import Histories
+from tonearm.asking.tables import Ids, allowed_of, check_k, first_of, frame_of, places_of, users_of, with_popular
 from tonearm.data.catalogue import Catalogue
 from tonearm.data.dataset import Dataset
 from tonearm.data.log import Log
 from tonearm.data.vocabulary import Vocabulary
 from tonearm.errors import ConfigError, DataError
-from tonearm.histories import Histories
 from tonearm.loading.count import DataOptions
 from tonearm.loading.load import load_all
 from tonearm.loading.tables import Tabular, as_source

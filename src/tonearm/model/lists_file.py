@@ -5,7 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
-from tonearm.asking import cast_file_ids, users_of
+from tonearm.asking.tables import cast_file_ids, users_of
 from tonearm.data.vocabulary import Vocabulary
 from tonearm.errors import ConfigError, OutputError
 from tonearm.loading.tables import ids_in_file

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from tonearm.asking.histories import Histories, cast_ids
 from tonearm.data.dataset import Block, Dataset
 from tonearm.data.lists import Lists
 from tonearm.data.vocabulary import Vocabulary
 from tonearm.errors import ConfigError, DataError
-from tonearm.histories import Histories, cast_ids
 from tonearm.types import Bools, Int32s, Int64s
 
 Ids = Iterable[int | str] | pl.Series

@@ -10,13 +10,13 @@ import numpy as np
 import polars as pl
 
 from tonearm import explanation
-from tonearm.asking import Ids, allowed_of, check_k, first_of, frame_of, places_of, users_of, with_popular
+from tonearm.asking.histories import Histories
+from tonearm.asking.tables import Ids, allowed_of, check_k, first_of, frame_of, places_of, users_of, with_popular
 from tonearm.config import Config
 from tonearm.data.dataset import Block
 from tonearm.data.lists import Lists
 from tonearm.data.times import to_moment
 from tonearm.explanation import Explanation
-from tonearm.histories import Histories
 from tonearm.kernels.machine.threads import threads
 from tonearm.kernels.nearest.topk import ItemIndex, index_items, similar_top_k, unit_vectors
 from tonearm.loading.files import local_path
