@@ -44,7 +44,7 @@ def serving(store: Path, *flags: str) -> Iterator[tuple[subprocess.Popen[str], s
         process.communicate()
 
 
-def ask(address: str, body: object = None, timeout: float = 30) -> Any:
+def ask(address: str, body: object = None, timeout: float = 60) -> Any:
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(address, data, {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=timeout) as answer:
