@@ -3,8 +3,5 @@
 # EVENTS and ITEMS are addresses as `tonearm run` takes them; RUNS is a folder that keeps the last seven runs.
 set -euo pipefail
 events=$1 items=$2 runs=$3 store=$4
-run=$runs/$(date -u +%Y-%m-%d)
-mkdir -p "$runs"
-tonearm run --events "$events" --items "$items" --out "$run" --overwrite --quiet
-tonearm publish "$run" --store "$store"
+tonearm nightly --events "$events" --items "$items" --runs "$runs" --store "$store" --quiet
 find "$runs" -mindepth 1 -maxdepth 1 -type d -name '20*' | sort | head -n -7 | xargs -r rm -r

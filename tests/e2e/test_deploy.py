@@ -15,7 +15,7 @@ from tonearm.cli import app
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 IN_PYTHON = re.compile(r"""tonearm(?: |\(f?")((?:check|run|publish) [^"\n]+)\"""")
-IN_SHELL = re.compile(r"^(?:RUN )?tonearm ((?:check|run|publish|warmup)\b.*)$", re.MULTILINE)
+IN_SHELL = re.compile(r"^(?:RUN )?tonearm ((?:nightly|check|run|publish|warmup)\b.*)$", re.MULTILINE)
 
 
 def commands(path: Path) -> list[str]:
@@ -26,7 +26,7 @@ def commands(path: Path) -> list[str]:
 
 @pytest.mark.parametrize(
     ("name", "wanted"),
-    [("nightly.sh", 2), ("airflow_dag.py", 3), ("prefect_flow.py", 3), ("Containerfile", 1)],
+    [("nightly.sh", 1), ("airflow_dag.py", 3), ("prefect_flow.py", 3), ("Containerfile", 1)],
 )
 def test_commands_are_taken_by_the_command_line(name: str, wanted: int) -> None:
     found = commands(DEPLOY / name)
@@ -46,7 +46,7 @@ def test_a_night_makes_a_run_and_publishes_it_and_the_next_keeps_seven(tiny_log:
     home.mkdir()
     sets = " ".join(f"--set={shlex.quote(option)}" for option in QUICK)
     (home / "tonearm").write_text(  # quick options, where a night has its own
-        f'#!/bin/sh\n[ "$1" = run ] && set -- "$@" {sets}\nexec {sys.executable} -m tonearm "$@"\n'
+        f'#!/bin/sh\n[ "$1" = nightly ] && set -- "$@" {sets}\nexec {sys.executable} -m tonearm "$@"\n'
     )
     (home / "tonearm").chmod(0o755)
     environment = os.environ | {
