@@ -27,17 +27,21 @@ ROUNDS = int(os.environ.get("TONEARM_KILLS", "3"))
 """How often a server is killed; a hundred in a longer test."""
 
 
+def log_of(store: Path) -> Path:
+    """Where the server of a store logs."""
+    return store.parent / "serve.log"
+
+
 @contextmanager
 def serving(store: Path, *flags: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A server of its own, and its address."""
+    """A server of its own, and its address; it logs into a file, as a pipe that nobody reads would halt it."""
     command = [sys.executable, "-m", "tonearm", "serve", "--store", str(store), "--port", "0", *flags]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+    with log_of(store).open("w", encoding="utf-8") as log:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True)
     try:
         assert process.stdout is not None
         said = re.search(r"http://\S+?:\d+", process.stdout.readline())
-        assert said is not None, process.stderr.read() if process.stderr else ""
+        assert said is not None, log_of(store).read_text(encoding="utf-8")
         yield process, said[0]
     finally:
         if process.poll() is None:
@@ -92,9 +96,9 @@ def test_it_goes_over_to_a_new_version_without_a_failed_request(store: Path, alt
             text = answer.read().decode()
         assert re.search(r"^tonearm_versions_total 2\.0$", text, re.MULTILINE), "both workers are counted"
         process.terminate()
-        _, errors = process.communicate(timeout=60)
+        process.wait(timeout=60)
         assert process.returncode in (0, 143)
-        line = json.loads(errors.splitlines()[0])
+        line = json.loads(log_of(store).read_text(encoding="utf-8").splitlines()[0])
         assert {"at", "method", "route", "status", "ms"} <= set(line)
 
 

@@ -14,6 +14,7 @@ import re
 import shutil
 import struct
 import tempfile
+import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
@@ -156,7 +157,11 @@ def _sweep(folder: Path) -> None:
 def _remove(path: Path) -> None:
     """Remove a file or a folder with all that is in it, as far as that can be done."""
     if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
+        for _ in range(20):  # a writer that failed may still be closing its files
+            shutil.rmtree(path, ignore_errors=True)
+            if not path.exists():
+                break
+            time.sleep(0.05)
     else:
         with suppress(OSError):
             path.unlink()
