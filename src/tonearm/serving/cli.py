@@ -109,7 +109,7 @@ def nightly(
 
     from tonearm.pipeline import run
 
-    out = runs / f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
+    out = runs / f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
     run(log.inputs(), out, options.load(log.columns), show=not quiet)
     publish(out, store=store, gate=gate, force=force, keep=keep, event_store=event_store)
 
