@@ -92,9 +92,13 @@ def test_it_goes_over_to_a_new_version_without_a_failed_request(store: Path, alt
             thread.join()
         assert not failed
         assert len(seen) == 2
-        with urllib.request.urlopen(f"{address}/metrics") as answer:
-            text = answer.read().decode()
-        assert re.search(r"^tonearm_versions_total 2\.0$", text, re.MULTILINE), "both workers are counted"
+        for _ in range(300):  # one worker may answer often before the other has looked
+            with urllib.request.urlopen(f"{address}/metrics") as answer:
+                both = re.search(r"^tonearm_versions_total 2\.0$", answer.read().decode(), re.MULTILINE)
+            if both:
+                break
+            time.sleep(0.1)
+        assert both, "both workers are counted"
         process.terminate()
         process.wait(timeout=60)
         assert process.returncode in (0, 143)

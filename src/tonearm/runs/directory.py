@@ -157,11 +157,10 @@ def _sweep(folder: Path) -> None:
 def _remove(path: Path) -> None:
     """Remove a file or a folder with all that is in it, as far as that can be done."""
     if path.is_dir():
-        for _ in range(20):  # a writer that failed may still be closing its files
+        shutil.rmtree(path, ignore_errors=True)
+        if path.exists():  # a writer that failed may still have been closing its files
+            time.sleep(0.5)
             shutil.rmtree(path, ignore_errors=True)
-            if not path.exists():
-                break
-            time.sleep(0.05)
     else:
         with suppress(OSError):
             path.unlink()
