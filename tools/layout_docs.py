@@ -15,7 +15,7 @@ LIMIT = 400
 LONG = {
     "cli.py": "every command's flags and their help, and nothing else; each body is a call or two",
     "loading/load.py": "the two passes over the files share one state, `Survey`, and are read side by side",
-    "runs/directory.py": "a folder appears whole or not at all: writing, exchange, locks and sweeping rest on one another",
+    "runs/directory.py": "a folder appears whole or not at all: writing, exchange and sweeping rest on one another",
 }
 """Files above LIMIT, each with its reason."""
 
