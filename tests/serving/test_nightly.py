@@ -10,7 +10,7 @@ from tests.quick import QUICK, Log, stub_report
 from tonearm.serving.publish import versions
 
 
-def test_two_nights(tiny_log: Log, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_three_nights(tiny_log: Log, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tiny_log.items.write_parquet(tmp_path / "items.parquet")
     quick = [word for setting in QUICK for word in ("--set", setting)]
 
@@ -34,4 +34,6 @@ def test_two_nights(tiny_log: Log, tmp_path: Path, capsys: pytest.CaptureFixture
     assert night(tiny_log.train) == (0, False)
     assert night(tiny_log.train) == (2, True), "yesterday's log is refused"
     assert len(versions(tmp_path / "store")) == 1
-    assert len(list((tmp_path / "runs").iterdir())) == 2
+    assert night(tiny_log.events) == (0, False), "a longer log, whose last window has other users, is published"
+    assert len(versions(tmp_path / "store")) == 2
+    assert len(list((tmp_path / "runs").iterdir())) == 3

@@ -84,6 +84,27 @@ def test_a_good_run_passes(store: Path, altered: Altered, seed: int) -> None:
     assert current_id(store) == made.id
 
 
+@pytest.mark.parametrize(("of_all", "of_final", "passes"), [(0.3, 1.0, True), (1.0, 0.7, False), (3.0, 0.7, False)])
+def test_a_worse_model_is_refused_and_a_harder_night_is_not(
+    store: Path, altered: Altered, of_all: float, of_final: float, passes: bool
+) -> None:
+    """A good night was refused whose plays were harder to foresee, for the popular list too."""
+    run = altered("next")
+    metrics = directory.read_json(run / "metrics.json")
+    focus = f"ndcg@{metrics['focus']}"
+    for name, figures in metrics["lists"].items():
+        figures[focus] *= of_all * (of_final if name == metrics["final"] else 1.0)
+    directory.write_json(run / "metrics.json", metrics)
+    manifest = directory.read_json(run / "manifest.json")
+    manifest["files"]["metrics.json"] = directory.digests(run)["metrics.json"]
+    directory.write_json(run / "manifest.json", manifest)
+    if passes:
+        assert publish(run, store).id == current_id(store)
+    else:
+        with pytest.raises(Refused, match="REFUSED min_metric"):
+            publish(run, store)
+
+
 def test_force_publishes_and_says_so(store: Path, altered: Altered) -> None:
     made = publish(altered("bad", _half_the_users), store, force=True)
     assert made.forced

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from tonearm.options import options
-from tonearm.runs.lists import FINAL
+from tonearm.runs.lists import FINAL, POPULAR
 from tonearm.serving.version import Version
 from tonearm.types import Int64s
 
@@ -29,7 +29,8 @@ class Gate:
     min_users: users with a list, as a share of those of the served version
     min_events: events of its log, as a share of those of the served version
     newer: its log ends later than that of the served version; without times, it is another log
-    min_metric: ndcg of its final lists, as a share of that of the served version
+    min_metric: its final lists' ndcg as a multiple of its popular list's, as a share of the same in the served version:
+        one night's window of plays is easier to foresee than another's, for both lists
     max_heard: share of entries that their user had heard, where heard tracks are left out
     max_alike: share of the first 10 that two users drawn at random have in common, on average
     min_overlap: share of a user's first 10 that the served version has among theirs, on average
@@ -101,10 +102,10 @@ def _beside(new: Version, served: Version, gate: Gate) -> Iterator[tuple[str, fl
     yield "min_events", events / max(known, 1), f"{events:,} events in the log, and {known:,} in the served version's"
     if gate.newer:
         yield "newer", float(_newer(new, served)), "its log ends later than that of the served version"
-    metric = [_metric(one.run.metrics) for one in (new, served)]
-    if metric[0] is not None and metric[1]:
-        words = f"{metric[0]:.4f} is its ndcg, and {metric[1]:.4f} that of the served version"
-        yield "min_metric", metric[0] / metric[1], words
+    lifts = [_lift(one.run.metrics) for one in (new, served)]
+    if lifts[0] is not None and lifts[1]:
+        words = f"{lifts[0]:.4g} times the ndcg of the popular list, and {lifts[1]:.4g} times in the served version"
+        yield "min_metric", lifts[0] / lifts[1], words
     rng = np.random.default_rng(0)
     some = _sample(np.flatnonzero(np.diff(served.lists.indptr) > 0), rng).tolist()
     pairs = [(then, new.users.place(served.users.texts[then])) for then in some]
@@ -124,9 +125,10 @@ def _newer(new: Version, served: Version) -> bool:
     return bool(new.run.manifest["fingerprints"] != served.run.manifest["fingerprints"])
 
 
-def _metric(metrics: dict[str, Any]) -> float | None:
-    value: float | None = metrics["lists"].get(FINAL, {}).get(f"ndcg@{metrics['focus']}")
-    return value
+def _lift(metrics: dict[str, Any]) -> float | None:
+    """The final lists' ndcg as a multiple of the popular list's; None where that list has not one hit."""
+    final, popular = (metrics["lists"].get(name, {}).get(f"ndcg@{metrics['focus']}") for name in (FINAL, POPULAR))
+    return None if final is None or not popular else float(final / popular)
 
 
 def _sample(rows: Int64s, rng: np.random.Generator) -> Int64s:
