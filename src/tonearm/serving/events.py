@@ -6,6 +6,7 @@ Adding returns once the events are kept for good. An event is known by its id an
 import sqlite3
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -137,23 +138,23 @@ TABLES = (
 )
 
 
-class SqlEvents:
+class SqlEvents(ABC):
     """Events in tables; how to connect, and the mark that stands for a value, are up to the database."""
 
     mark = "?"
     embedded = False
 
+    @abstractmethod
     def begin(self) -> AbstractContextManager[Any]:
         """A transaction of this thread: something with `execute` and `executemany`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read(self, query: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         """The rows of a query, outside any transaction."""
-        raise NotImplementedError
 
+    @abstractmethod
     def close(self) -> None:
         """Let go of connections."""
-        raise NotImplementedError
 
     def add(self, events: Sequence[Event]) -> int:
         with self.begin() as cursor:
