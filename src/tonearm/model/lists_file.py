@@ -70,7 +70,7 @@ def recommend(
     for words in dict.fromkeys(str(one.message) for one in said):
         say(words, error=True)
     if n < len(asked):
-        say(f"{counted(len(asked) - n, 'listener')} have no list, as they have heard all that could be shown.")
+        say(f"{counted(len(asked) - n, 'listener', 'has')} no list, as they have heard all that could be shown.")
     return n
 
 
