@@ -2,6 +2,8 @@
 
 import base64
 import json
+import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from tonearm.serving import app as http
+from tonearm.serving.answers import Answer
 from tonearm.serving.app import app
 from tonearm.serving.events import open_events
 from tonearm.serving.guard import Access
@@ -67,6 +70,36 @@ def test_every_route_answers_in_its_type(client: Client) -> None:
         in one.get("/metrics").text
     )
     assert "Run" in one.get("/explore/").text
+
+
+def test_nobody_waits_behind_another_ones_list(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under load each request stood in line for the lists of all before it."""
+    one = client()
+    users = [str(user) for user in (42, 43)]
+    for user in users:
+        first = one.get(f"/recommendations/{user}", params={"k": 1}).json()["items"][0]["item_id"]
+        one.post("/events", json={"user_id": user, "item_id": first})
+    begun, go_on, made = threading.Event(), threading.Event(), Service.recommend
+
+    def slow(*given: Any) -> Answer:
+        begun.set()
+        assert go_on.wait(60)
+        return made(*given)
+
+    with monkeypatch.context() as patch, ThreadPoolExecutor(1) as pool:
+        patch.setattr(Service, "recommend", slow)
+        waiting = pool.submit(one.get, f"/recommendations/{users[0]}?k=5")
+        assert begun.wait(60)
+        answer = one.get(f"/recommendations/{users[1]}?k=5").json()
+        assert answer["source"] == "offline"
+        assert len(answer["items"]) == 5
+        go_on.set()
+        assert waiting.result().json()["source"] == "blended"
+    for _ in range(600):
+        if (later := one.get(f"/recommendations/{users[1]}?k=5").json())["source"] == "blended":
+            break
+        time.sleep(0.05)
+    assert later["source"] == "blended"
 
 
 def test_ids_may_hold_slashes(client: Client) -> None:

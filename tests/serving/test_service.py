@@ -96,6 +96,43 @@ def test_an_event_changes_the_answer_to_what_is_near(service: Service) -> None:
     assert len(alike(item) & set(ids(answer))) > len(alike(item) & set(before))
 
 
+def test_an_answer_that_was_made_is_at_hand_until_the_user_plays_on(service: Service) -> None:
+    user = service.version.users.texts[6]
+    first, second = ids(service.recommend(user, 2))
+    play(service, user, first)
+    assert service.at_once(user, 5) is None
+    made = service.recommend(user, 5)
+    assert made.source == "blended"
+    assert service.at_once(user, 5) == made
+    play(service, user, second)
+    assert service.at_once(user, 5) is None
+    service.prepare(user, 5)
+    assert service.at_once(user, 5) == service.recommend(user, 5)
+
+
+def test_meanwhile_the_published_list_serves_less_what_was_played(service: Service, shaped: Path) -> None:
+    user = service.version.users.texts[6]
+    published = ids(service.recommend(user, service.version.k))
+    play(service, user, published[1])
+    answer = service.meanwhile(user, 5)
+    assert answer is not None
+    assert (answer.source, ids(answer)) == ("offline", [published[0], *published[2:6]])
+    assert service.meanwhile(user, service.version.k) is None, "too short without the played one"
+    assert service.meanwhile("stranger", 5) is None
+    events = open_events(None, shaped)
+    assert Service(shaped, events).meanwhile(user, 5) is None, "rules may say more of what is left"
+    events.close()
+
+
+def test_the_earliest_answers_go_first(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tonearm.serving.service.KEPT", 2)
+    users = [service.version.users.texts[row] for row in range(3)]
+    for user in users:
+        play(service, user, ids(service.recommend(user, 1))[0])
+        service.prepare(user, 5)
+    assert [service.at_once(user, 5) is not None for user in users] == [False, True, True]
+
+
 def test_events_of_the_logs_own_time_are_not_news(service: Service) -> None:
     user = service.version.users.texts[5]
     first = ids(service.recommend(user, 1))[0]

@@ -4,13 +4,14 @@ import asyncio
 import json
 import os
 import re
+import sys
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version as installed
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import FastAPI, Path, Query, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
@@ -28,6 +29,8 @@ from tonearm.serving.guard import LOG, Access, App, Guard, Message, Receive, Sen
 from tonearm.serving.service import Kind, Service, Unknown
 from tonearm.serving.version import RUN
 
+T = TypeVar("T")
+
 EVENTS = Counter("tonearm_events", "Events taken in for the first time")
 SWAPS = Counter("tonearm_versions", "Versions that this worker went over to")
 
@@ -36,6 +39,12 @@ BATCH = 1000
 
 LOOK = 1.0
 """Seconds between two looks at which version is served."""
+
+WAITING = 4
+"""Lists that are being made, from which on a request that can be answered otherwise does not ask for another."""
+
+SWITCH = 0.0005
+"""Seconds after which the thread that makes a list lets those that answer go on."""
 
 PLAIN = r"^[^\x00-\x1f\x7f]+$"
 Id = Annotated[str, Path(min_length=1, max_length=256, pattern=PLAIN)]
@@ -132,14 +141,25 @@ def app(service: Service, access: Access | None = None) -> FastAPI:
 
 def _lists(made: FastAPI, service: Service) -> None:
     k_of = Annotated[int, Query(ge=1, le=service.limits.k)]
+    making: set[asyncio.Task[Any]] = set()
+
+    def make(function: Callable[..., T], *asked: Any) -> "asyncio.Task[T]":
+        task = asyncio.create_task(asyncio.to_thread(function, *asked))
+        making.add(task)
+        task.add_done_callback(making.discard)
+        return task
 
     async def lists(user: str, k: int, kind: Kind, genre: str | None, context: str) -> Answer:
         name = None if genre is None else genre.removeprefix("genre:")
         if service.events.embedded and name is None:
             found = service.at_once(user, k, kind, context)
+            if found is None and making and kind == "blended":
+                found = service.meanwhile(user, k, context)
+                if found is not None and len(making) < WAITING:
+                    make(service.prepare, user, k)
             if found is not None:
                 return found
-        return await asyncio.to_thread(service.recommend, user, k, kind, name, context)
+        return await asyncio.shield(make(service.recommend, user, k, kind, name, context))
 
     async def blended(user_id: Id, k: k_of = 20, genre: Genre = None, context: Context = "") -> Answer:
         """A user's list as it is now; an unknown user's is the popular one."""
@@ -245,11 +265,14 @@ def _lifespan(service: Service) -> Callable[[FastAPI], Any]:
     @asynccontextmanager
     async def lifespan(made: FastAPI) -> AsyncIterator[None]:
         del made
+        before = sys.getswitchinterval()
+        sys.setswitchinterval(SWITCH)
         task = asyncio.create_task(_follow(service))
         try:
             yield
         finally:
             task.cancel()
+            sys.setswitchinterval(before)
             await asyncio.to_thread(service.flush)
             await asyncio.to_thread(service.events.close)
 

@@ -40,8 +40,8 @@ ONLY: dict[str, Blend] = {"offline": Blend(rule="offline"), "online": Blend(rule
 PLAIN = Variant()
 """What there is where there is no experiment."""
 
-KEPT = 4096
-"""Answers that are kept until their user plays something more."""
+KEPT = 32_768
+"""Answers that are kept until their user plays something more; beyond them the earliest go."""
 
 
 @options
@@ -134,7 +134,7 @@ class Service:
         return Listener(user, row, events, np.array([item for item in found if item >= 0], np.int32))
 
     def at_once(self, user: str, k: int, kind: Kind = "blended", context: str = "") -> Answer | None:
-        """What `recommend` answers, where that is at hand: a published or a popular list; else None."""
+        """What `recommend` answers where that is at hand, published, popular or made before; else None."""
         name, variant = self._variant(user, kind)
         if variant.explore or variant.against:
             return None
@@ -142,11 +142,33 @@ class Service:
         who = self.listener(version, user)
         item, score = version.listed(who.row, k)
         if len(who.item) > 0 or (kind == "online" and who.row >= 0):
-            return None
-        if len(item) == k:
+            blend = (variant.blend or self.blend) if kind == "blended" else ONLY[kind]
+            source: Source = "offline" if blend.rule == "offline" else "blended"
+        elif len(item) == k:
             return self._answer(version, user, name, "offline", item, score, context)
-        found = self._answers.get(self._key(version, who, k, ONLY["offline"], 0)) if len(item) == 0 else None
-        return None if found is None else self._answer(version, user, name, "popular", *found, context)
+        else:
+            blend, source = ONLY["offline"], "popular" if len(item) == 0 else "offline"
+        found = self._answers.get(self._key(version, who, k, blend, 0))
+        return None if found is None else self._answer(version, user, name, source, *found, context)
+
+    def meanwhile(self, user: str, k: int, context: str = "") -> Answer | None:
+        """The published list less what was played since, for while a blended one is made.
+
+        None where that falls short: it is too short, a rule of shaping says more about it, or a variant draws.
+        """
+        name, variant = self._variant(user, "blended")
+        version = self._version(variant)
+        who = self.listener(version, user)
+        item, score = version.listed(who.row)
+        left = np.flatnonzero(~np.isin(item, who.item))[:k]
+        if len(left) < k or variant.explore or variant.against or version.recommender(0).shaper is not None:
+            return None
+        return self._answer(version, user, name, "offline", item[left], score[left], context)
+
+    def prepare(self, user: str, k: int) -> None:
+        """Make a user's blended list, for `at_once` to have at hand; nobody is shown it yet."""
+        _, variant = self._variant(user, "blended")
+        self._list(self._version(variant), user, k, "blended", variant, None)
 
     def recommend(
         self, user: str, k: int, kind: Kind = "blended", genre: str | None = None, context: str = ""
@@ -224,10 +246,12 @@ class Service:
         item, score = version.listed(who.row) if len(version.listed(who.row)[0]) else version.most_played(0, DEEP)
         last = who.item[::-1]
         with one_at_a_time():
+            if key in self._answers:
+                return self._answers[key]
             made = answer(version, who.block(version), one_list(item, score), one_list(last, None), k, blend, genre)
         with self._lock:
             if len(self._answers) >= KEPT:
-                self._answers.clear()
+                del self._answers[next(iter(self._answers))]
             self._answers[key] = made.item, made.score
         return made.item, made.score
 
