@@ -1,8 +1,9 @@
 """What comes after a cut changes nothing before it; the order of rows and the names of ids mean nothing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -10,13 +11,19 @@ from tests.e2e.same import assert_same, assert_same_but_ids
 from tests.quick import CUT, Log, quick_config, run_quick
 
 from tonearm.config import stage_rng
+from tonearm.data.dataset import Dataset
 from tonearm.data.log import Pairs
 from tonearm.data.times import to_moment
+from tonearm.data.truth import Truth, truth
 from tonearm.loading.load import load_events
+from tonearm.pipeline import learn_to_rank
 from tonearm.ranking.candidates import gather
 from tonearm.ranking.features import Features
-from tonearm.sources import fit_sources
+from tonearm.ranking.ranker import Ranker
+from tonearm.ranking.training import TrainingTable
+from tonearm.sources import Source, fit_sources
 from tonearm.split import InnerSplit, inner_split
+from tonearm.terminal.stages import Stages
 
 ALL = 'output.features="all"'
 LABELS = "split.label_days=40"
@@ -78,6 +85,11 @@ def test_train_events_do_change_the_run(tiny_log: Log, tiny_run: Path, tmp_path:
         assert_same(tiny_run, run)
 
 
+def arrays_of(sources: Sequence[Source]) -> dict[str, bytes]:
+    """All that sources have learnt."""
+    return {f"{s.name}/{name}": array.tobytes() for s in sources for name, array in s.save().items()}
+
+
 def history_stage(
     folder: Path, log: Log, events: pl.DataFrame, filter_seen: bool
 ) -> tuple[InnerSplit, dict[str, bytes]]:
@@ -89,7 +101,7 @@ def history_stage(
     train = load_events(str(folder / "events.parquet"), str(folder / "items.parquet"), CUT, config.data).train
     split = inner_split(train, config.split, stage_rng(config.seed, "split"))
     sources = fit_sources(split.history, config.recipes(), config.seed)
-    found = {f"{s.name}/{name}": array.tobytes() for s in sources for name, array in s.save().items()}
+    found = arrays_of(sources)
     block = split.history.block(0, train.n_users, filter_seen)
     candidates, _ = gather(block, sources, config.search.depth)
     features = Features.fit(split.history, [source.name for source in sources], filter_seen)
@@ -128,6 +140,34 @@ def test_history_does_change_the_history_stage(tiny_log: Log, tmp_path: Path) ->
     _, before = history_stage(tmp_path / "before", tiny_log, tiny_log.events, True)
     _, after = history_stage(tmp_path / "after", tiny_log, tiny_log.events.gather_every(2), True)
     assert before != after
+
+
+def test_the_ranker_learns_from_the_history_and_by_the_label_window_alone(
+    tiny_log: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the pipeline hands to the training table is what the inner split gives, and nothing of a later time."""
+    tiny_log.events.write_parquet(tmp_path / "events.parquet")
+    config = quick_config(LABELS)
+    train = load_events(str(tmp_path / "events.parquet"), None, CUT, config.data).train
+    handed: list[tuple[Dataset, Truth, Sequence[Source]]] = []
+    original = Ranker.training_table
+
+    def recorded(
+        self: Ranker, history: Dataset, answers: Truth, sources: Sequence[Source], *more: Any
+    ) -> TrainingTable:
+        handed.append((history, answers, sources))
+        return original(self, history, answers, sources, *more)
+
+    monkeypatch.setattr(Ranker, "training_table", recorded)
+    learn_to_rank(train, config, Stages(False))
+    split = inner_split(train, config.split, stage_rng(config.seed, "split"))
+    history, answers, sources = handed[0]
+    assert history.now == split.cutoff
+    assert history.log.span[1] < split.history.now
+    assert arrays_of(sources) == arrays_of(fit_sources(split.history, config.recipes(), config.seed))
+    wanted = truth(split.history.log, split.labels)
+    assert len(wanted) > 20
+    assert (answers.users.tobytes(), answers.item.tobytes()) == (wanted.users.tobytes(), wanted.item.tobytes())
 
 
 def test_the_order_of_rows_changes_nothing(tiny_log: Log, tiny_run: Path, tmp_path: Path) -> None:

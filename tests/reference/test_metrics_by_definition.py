@@ -140,6 +140,12 @@ def same(found: dict[str, Any], wanted: dict[str, Any]) -> None:
 
 @pytest.fixture(params=["plain", "seen", "shaped"])
 def made(request: pytest.FixtureRequest, tiny_log: Log, tmp_path: Path) -> tuple[Path, bool]:
+    """A run as `make` does it, and whether heard items are left out."""
+    options = {"plain": (), "seen": ("filter_seen=false",), "shaped": ("shape.per_artist=1",)}[request.param]
+    return make(tiny_log, tmp_path, *options), request.param != "seen"
+
+
+def make(tiny_log: Log, tmp_path: Path, *options: str) -> Path:
     """A run on sets of the tiny log, whose test also has items and users that nothing else knows."""
     warm = tiny_log.train["user_id"].unique().sort()
     moment = tiny_log.test["started_at"][0]
@@ -148,11 +154,10 @@ def made(request: pytest.FixtureRequest, tiny_log: Log, tmp_path: Path) -> tuple
     tiny_log.train.write_parquet(tmp_path / "train.parquet")
     pl.concat([tiny_log.test, unknown]).write_parquet(tmp_path / "test.parquet")
     tiny_log.items.write_parquet(tmp_path / "items.parquet")
-    options = {"plain": (), "seen": ("filter_seen=false",), "shaped": ("shape.per_artist=1",)}[request.param]
     train, test, items = (str(tmp_path / f"{name}.parquet") for name in ("train", "test", "items"))
     inputs = Inputs(train=train, test=test, items=items)
     run_inputs(inputs, tmp_path / "run", "output.top_popular=100000", *options)
-    return tmp_path, request.param != "seen"
+    return tmp_path
 
 
 def test_points_3_and_4_run_and_evaluate_agree_with_the_definitions(made: tuple[Path, bool]) -> None:
