@@ -23,6 +23,7 @@ from tonearm.ranking.ranker import Ranker
 from tonearm.shaping.options import Shape
 from tonearm.sources.base import Recipe, Source
 from tonearm.sources.registry import RECIPES, SourceName, SourceOptions
+from tonearm.sources.similar import By as SimilarBy
 from tonearm.split import SplitOptions
 
 
@@ -33,6 +34,10 @@ class OutputOptions:
     k: tracks in each user's lists
     fresh: tracks that nobody has played yet in each user's list of them, where the catalogue has such with genres
     similar: similar tracks for each track
+    similar_by: "blend" joins the vectors of ALS with what item-item says, where that source takes part; "als" is the
+        cosine of the vectors and nothing else
+    similar_support: listeners at which a track counts half as a neighbour; of no account to "als"
+    similar_per_artist: similar tracks of one artist at most, so that a list may be shorter; 0 sets no limit
     similar_exact: tracks up to which similar ones are exact; above, nearly so, and the share found is measured and told
     features: "all" adds every feature the ranker saw to recommendations.parquet; "few" keeps the contract's columns
     top_popular: rows of top_popular.parquet
@@ -41,6 +46,9 @@ class OutputOptions:
     k: Annotated[int, Field(ge=1, le=10_000)] = 100
     fresh: Annotated[int, Field(ge=0, le=1_000)] = 10
     similar: Annotated[int, Field(ge=1, le=1_000)] = 10
+    similar_by: SimilarBy = "blend"
+    similar_support: Annotated[float, Field(ge=0)] = 10.0
+    similar_per_artist: Annotated[int, Field(ge=0)] = 0
     similar_exact: Annotated[int, Field(ge=0)] = 200_000
     features: Literal["few", "all"] = "few"
     top_popular: Annotated[int, Field(ge=1)] = 100
@@ -154,7 +162,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "side_information": False,
         },
         "ranker": {"features": ["als_score", "content_score", "user_tracks"]},
-        "output": {"k": 100, "similar": 10},
+        "output": {"k": 100, "similar": 10, "similar_by": "als"},
     },
     "yambda": {
         "filter_seen": False,

@@ -13,7 +13,7 @@ from rich.text import Text
 from tonearm.data.times import to_moment
 from tonearm.errors import ConfigError, DataError
 from tonearm.runs import directory
-from tonearm.runs.lists import FILES, FINAL, POPULAR_FILE, within
+from tonearm.runs.lists import FILES, FINAL, POPULAR_FILE, SIMILAR_BY, SIMILAR_FILE, within
 from tonearm.runs.read import Id, Run, as_id, title
 from tonearm.terminal.printing import visible
 from tonearm.terminal.words import counted
@@ -60,7 +60,7 @@ def show_item(run: Path, item: str, k: int = 10) -> RenderableType:
     opened = Run.open(run)
     similar = opened.similar_to(item, k)
     if similar is None or len(similar) == 0:
-        raise DataError(opened.unknown("item", "item_id_1", "similar.parquet", item))
+        raise DataError(opened.unknown("item", "item_id_1", SIMILAR_FILE, item))
     typed = as_id(item, similar["item_id"].dtype)
     assert typed is not None
     facts, no_names = opened.describe([typed, *similar["item_id"].to_list()])
@@ -80,7 +80,7 @@ def show_item(run: Path, item: str, k: int = 10) -> RenderableType:
     table.add_column("score", justify="right", no_wrap=True)
     for row in similar.iter_rows(named=True):
         table.add_row(str(row["rank"]), *_cells(row["item_id"], facts), f"{row['score']:.3f}")
-    caption = Text(f"The {len(similar)} most similar, by cosine of ALS factors")
+    caption = Text(f"The {len(similar)} most similar, {SIMILAR_BY[opened.similar_by]}")
     parts: list[RenderableType] = [Text.assemble(("Item ", "bold"), _line(typed, facts)), Text(place), caption, table]
     parts += [Text(words, style="yellow") for words in (no_names,) if words]
     return Group(*parts)

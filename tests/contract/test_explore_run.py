@@ -106,12 +106,21 @@ def test_neighbours_are_those_of_the_models(tiny_run: Path) -> None:
     assert tracks.table["item_id"].to_list() == restored.data.catalogue.items.ids.to_list()
     np.testing.assert_array_equal(tracks.plays, restored.data.plays)
     sources = {source.name: source for source in restored.sources}
+    restored_similar, ids = pl.read_parquet(tiny_run / "similar.parquet"), restored.data.catalogue.items.ids
     popular = restored.data.popularity_order
     genres = restored.data.catalogue.genres
     assert genres is not None
     for place in (int(popular[0]), int(popular[40]), int(popular[-1])):
         found = Models(run, tracks).neighbours(place, 5)
-        assert found.keys() == {"als", "content", "item_item", "ease", "spectral", "trend"}
+        assert found.keys() == {"similar", "als", "content", "item_item", "ease", "spectral", "trend"}
+        als = sources["als"]
+        assert isinstance(als, ALSModel)
+        nearest = als.similar(np.array([place], np.int32), 5)
+        assert found["als"].items.tolist() == nearest.item.tolist()
+        np.testing.assert_allclose(found["als"].scores, nearest.score, rtol=1e-4)
+        assert found["similar"].about.endswith("from similar.parquet")
+        said = restored_similar.filter(pl.col("item_id_1") == ids[place]).head(5)
+        assert found["similar"].items.tolist() == restored.data.catalogue.items.encode(said["item_id_2"]).tolist()
         labels = {i: set(genres.of(i)) for i in range(len(tracks))}
         mine = labels[place]
         cosine = {

@@ -227,7 +227,7 @@ def test_options_that_go_together_only_as_a_whole_may_come_from_file_and_overrid
 
 def test_without_a_close_name_all_are_listed(tmp_path: Path) -> None:
     message = refused(tmp_path, "[output]\nzzz = 3")
-    known = "features, fresh, k, similar, similar_exact, top_popular"
+    known = "features, fresh, k, similar, similar_by, similar_exact, similar_per_artist, similar_support, top_popular"
     assert message == f"settings.toml: [output] has no option 'zzz'. Known: {known}."
 
 

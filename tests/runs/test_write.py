@@ -92,7 +92,7 @@ def test_similar_items_of_all_that_were_heard(data: Dataset, tmp_path: Path) -> 
     told: list[tuple[str, int, int]] = []
     options = OutputOptions(similar=2)
     facts = write.write_similar(tmp_path, data, sources, options, rng, lambda *now: told.append(now))
-    assert facts == {"items": 4, "exact": True, "recall": 1.0}
+    assert facts == {"items": 4, "by": "blend", "exact": True, "recall": 1.0}
     table = pl.read_parquet(tmp_path / "similar.parquet")
     assert {name for name, _, _ in told} == {"similar items"}
     assert dict(table.schema) == {"item_id_1": pl.Int32, "item_id_2": pl.Int32, "score": pl.Float32, "rank": pl.Int32}
@@ -103,8 +103,19 @@ def test_similar_items_of_all_that_were_heard(data: Dataset, tmp_path: Path) -> 
     assert (table["score"].diff().to_numpy()[1::2] <= 0).all()
     # four items fall into two clusters, both of which are looked into
     facts = write.write_similar(tmp_path, data, sources, OutputOptions(similar=2, similar_exact=3), rng, no_progress)
-    assert facts == {"items": 4, "exact": False, "recall": 1.0}
+    assert facts == {"items": 4, "by": "blend", "exact": False, "recall": 1.0}
     assert pl.read_parquet(tmp_path / "similar.parquet")["item_id_2"].equals(table["item_id_2"])
+
+
+def test_similar_items_by_als_are_the_cosines_of_its_vectors(data: Dataset, tmp_path: Path) -> None:
+    als = ALS(factors=3, iterations=3).fit(data, np.random.default_rng(0))
+    sources: list[Source] = [Popularity().fit(data, np.random.default_rng(0)), als]
+    options = OutputOptions(similar=2, similar_by="als")
+    facts = write.write_similar(tmp_path, data, sources, options, np.random.default_rng(0), no_progress)
+    assert facts["by"] == "als"
+    table, expected = pl.read_parquet(tmp_path / "similar.parquet"), als.similar_to_all(2)
+    assert table["item_id_2"].equals(data.catalogue.items.decode(expected.item).alias("item_id_2"))
+    assert table["score"].to_list() == expected.score.tolist()
 
 
 def test_the_popular_table(data: Dataset, tmp_path: Path) -> None:

@@ -8,12 +8,13 @@ import numpy as np
 
 from tonearm.data.lists import best_places
 from tonearm.errors import DataError
-from tonearm.explore.tracks import SIMILAR, Tracks
+from tonearm.explore.tracks import Tracks
 from tonearm.runs import directory
+from tonearm.runs.lists import SIMILAR, SIMILAR_BY, SIMILAR_FILE
 from tonearm.runs.read import Run
 from tonearm.sources import MODELS
 from tonearm.sources.base import Near, Neighbouring
-from tonearm.types import AnyArray, Float32s
+from tonearm.types import AnyArray, Float32s, Int64s
 
 Arrays = dict[str, AnyArray]
 
@@ -47,7 +48,10 @@ class Models:
 
     def neighbours(self, place: int, k: int) -> dict[str, Near]:
         """The k nearest tracks by each model that has any notion of it, in the order of the run's sources."""
-        found = {"als": self._similar(place, k)}
+        found = {"als" if self.run.similar_by == "als" else SIMILAR: self._similar(place, k)}
+        if "als" not in found:
+            near, cosine = self._by_cosine(place, k)
+            found["als"] = Near("cosine of ALS vectors", near, cosine)
         for name in self.run.manifest["sources"]:
             model: object = MODELS[name]
             arrays = self._arrays(name)
@@ -66,31 +70,37 @@ class Models:
         no points where ALS has no vector of the track.
         """
         arrays = self._arrays("als")
-        if arrays is None or not arrays["known_items"][place]:
+        near, cosine = self._by_cosine(place, n)
+        if arrays is None or len(near) < 2:
             return [], 0.0
+        chosen = np.concatenate(([place], near))
+        unit = arrays["item_factors"][chosen] / self._lengths[chosen][:, None]
+        plane, share = _plane(unit)
+        said = np.concatenate(([1.0], cosine))
+        return [
+            Point(int(p), float(x), float(y), float(c)) for p, (x, y), c in zip(chosen, plane, said, strict=True)
+        ], share
+
+    def _by_cosine(self, place: int, k: int) -> tuple[Int64s, AnyArray]:
+        """The k tracks of highest cosine, and the cosines; none where ALS has no vector of the track."""
+        arrays = self._arrays("als")
+        if arrays is None or not arrays["known_items"][place]:
+            return np.empty(0, np.int64), np.empty(0, np.float32)
         vectors, lengths = arrays["item_factors"], self._lengths
         mine = np.asarray(vectors[place], np.float32)
         with np.errstate(invalid="ignore", divide="ignore"):
             cosine = (vectors @ mine) / (lengths * lengths[place])
         cosine[~arrays["known_items"] | ~np.isfinite(cosine)] = -np.inf
         cosine[place] = -np.inf
-        near = best_places(cosine, n)
-        if len(near) < 2:
-            return [], 0.0
-        chosen = np.concatenate(([place], near))
-        unit = vectors[chosen] / lengths[chosen][:, None]
-        plane, share = _plane(unit)
-        said = np.concatenate(([1.0], cosine[near]))
-        return [
-            Point(int(p), float(x), float(y), float(c)) for p, (x, y), c in zip(chosen, plane, said, strict=True)
-        ], share
+        near = best_places(cosine, k)
+        return near, cosine[near]
 
     def _similar(self, place: int, k: int) -> Near:
         rows = self.run.similar_to(self.tracks.table["item_id"][place], k)
         pairs = [] if rows is None else zip(map(self.tracks.place, rows["item_id"]), rows["score"], strict=True)
         known = [(place, score) for place, score in pairs if place is not None]
         places, scores = np.array(known, np.float64).reshape(-1, 2).T
-        return Near(f"cosine of ALS vectors, from {SIMILAR}", places.astype(np.int64), scores)
+        return Near(f"{SIMILAR_BY[self.run.similar_by]}, from {SIMILAR_FILE}", places.astype(np.int64), scores)
 
     def _arrays(self, name: str) -> Arrays | None:
         """A model's arrays; None where there is no such file, or it is of other tracks than those known here."""

@@ -20,7 +20,7 @@ from tonearm.errors import DataError
 from tonearm.explore import views
 from tonearm.explore.later import Later
 from tonearm.explore.neighbours import Models
-from tonearm.explore.tracks import SIMILAR, Tracks
+from tonearm.explore.tracks import Tracks
 from tonearm.kernels.machine.threads import threads
 from tonearm.locks import KERNELS
 from tonearm.progress import Progress
@@ -29,7 +29,7 @@ from tonearm.report import REPORT, headline
 from tonearm.report.answers import answers, lead
 from tonearm.report.parts import figure, written
 from tonearm.runs import directory
-from tonearm.runs.lists import FILES
+from tonearm.runs.lists import FILES, SIMILAR_FILE
 from tonearm.runs.lists import FINAL as FINAL_LIST
 from tonearm.runs.read import Id, Run, as_id
 from tonearm.runs.restore import Restored, restore
@@ -282,7 +282,7 @@ class Site:
 
     def _no_track(self, request: Request, item: str) -> Response:
         links = Links(request.scope.get("root_path", ""))
-        near = self.tracks.of_ids(self.run.ids_near("item_id_1", SIMILAR, item)).values()
+        near = self.tracks.of_ids(self.run.ids_near("item_id_1", SIMILAR_FILE, item)).values()
         words = [
             f"Neither the catalogue nor the log of this run know a track of the id {item}.",
             "Search for its title or artist above. Some that they know:",

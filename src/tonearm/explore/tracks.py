@@ -10,9 +10,6 @@ from tonearm.loading.items import TAGS
 from tonearm.runs.read import Id, Run, as_id, title
 from tonearm.types import AnyArray, Float32s
 
-SIMILAR = "similar.parquet"
-
-
 LETTERS = {"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ı": "i"}
 """Letters that are no other one with an accent."""
 

@@ -29,6 +29,7 @@ from tonearm.runs import directory
 from tonearm.runs.restore import Restored, restore
 from tonearm.shaping.options import Shape
 from tonearm.sources.als import ALSModel
+from tonearm.sources.similar import Similar
 from tonearm.terminal.stages import Stages
 from tonearm.terminal.words import counted
 from tonearm.types import Bools, Float32s
@@ -126,9 +127,10 @@ class Model(Restored):
             yield frame_of(ids, Lists.empty(0), self.data)
 
     def similar(self, items: Ids, k: int = 10) -> pl.DataFrame:
-        """The k items most similar to each of some, by cosine of ALS vectors: item_id_1, item_id_2, score and rank.
+        """The k items most similar to each of some: item_id_1, item_id_2, score and rank.
 
-        An item that nobody had played has none.
+        What similar goes by is `output.similar_by` of the model's options, as in similar.parquet of a run. An item that
+        nobody had played has none.
 
         Raises:
             DataError: an item is unknown.
@@ -136,7 +138,7 @@ class Model(Restored):
         ids, index = places_of(items, self.data.catalogue.items, "items")
         ids, index = ids.filter(pl.Series(self._als.known_items[index])), index[self._als.known_items[index]]
         with KERNELS, threads(self.config.threads):
-            lists = self._als.similar(index, check_k(k))
+            lists = self._similar.some(index, check_k(k))
         return frame_of(ids, lists, self.data).rename({"user_id": "item_id_1", "item_id": "item_id_2"})
 
     def similar_users(self, users: Ids, k: int = 10) -> pl.DataFrame:
@@ -199,6 +201,12 @@ class Model(Restored):
     @cached_property
     def _als(self) -> ALSModel:
         return next(source for source in self.recommender.sources if isinstance(source, ALSModel))
+
+    @cached_property
+    def _similar(self) -> Similar:
+        output = self.config.output
+        by, support, per_artist = output.similar_by, output.similar_support, output.similar_per_artist
+        return Similar.of(self.recommender.sources, self.data, by, support, per_artist)
 
     @cached_property
     def _listeners(self) -> tuple[Float32s, ItemIndex]:

@@ -7,6 +7,7 @@ from tonearm.report import charts, examples, log, making, results
 from tonearm.report.answers import answers, lead
 from tonearm.report.page import render
 from tonearm.runs import directory
+from tonearm.runs.lists import SIMILAR_BY
 from tonearm.runs.read import Run
 from tonearm.terminal.signals import interrupts
 from tonearm.terminal.words import counted
@@ -90,6 +91,7 @@ def content(run: Run) -> dict[str, Any]:
         "sections": parts,
         "users": users,
         "items": items,
+        "similar_by": SIMILAR_BY[run.similar_by],
         "timed": profile["time"] is not None,
         "shown": SHOWN,
         "names_note": names or more,

@@ -53,6 +53,15 @@ Content is there only where items have genres, and fresh where nobody has played
 POPULAR_FILE = f"{POPULAR}.parquet"
 """The popular list, which is one for everybody."""
 
+SIMILAR_FILE, SIMILAR = "similar.parquet", "similar"
+"""The items that are similar to each, and what their list is called."""
+
+SIMILAR_BY = {
+    "blend": "by ALS vectors and common listeners, each as a share of the nearest, little-known ones less",
+    "als": "by cosine of ALS vectors",
+}
+"""What similar items go by, as `output.similar_by` names it."""
+
 _KEYS = {one.source: one.key for one in LISTS.values() if one.source is not None}
 
 
@@ -66,6 +75,8 @@ def title(name: str) -> str:
     key = key_of(name)
     if key in LISTS:
         return LISTS[key].title
+    if key == SIMILAR:
+        return "Similar tracks"
     from tonearm.sources.registry import RECIPES  # takes a second, which a look at lists with files need not wait for
 
     return RECIPES[key].title if key in RECIPES else name

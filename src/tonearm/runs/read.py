@@ -20,7 +20,7 @@ from tonearm.loading.files import local_path
 from tonearm.loading.inputs import reading
 from tonearm.runs import directory
 from tonearm.runs.data import Kept
-from tonearm.runs.lists import FILES, POPULAR, POPULAR_FILE
+from tonearm.runs.lists import FILES, POPULAR, POPULAR_FILE, SIMILAR_FILE
 from tonearm.types import Int64s
 
 EXAMPLES = 5
@@ -76,8 +76,14 @@ class Run:
 
     def similar_to(self, item: Id, k: int) -> pl.DataFrame | None:
         """item_id, score and rank of the k items most similar to one."""
-        rows = self.rows("similar.parquet", "item_id_1", item, k)
+        rows = self.rows(SIMILAR_FILE, "item_id_1", item, k)
         return None if rows is None else rows.select(pl.col("item_id_2").alias("item_id"), "score", "rank")
+
+    @property
+    def similar_by(self) -> str:
+        """What similar items go by, as `SIMILAR_BY` has it."""
+        by: str = self.manifest.get("similar", {}).get("by", "als")
+        return by
 
     def popular(self) -> pl.DataFrame:
         """The popular list, best first."""

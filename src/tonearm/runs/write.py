@@ -18,9 +18,10 @@ from tonearm.ranking.ranker import RankerModel
 from tonearm.ranking.recommender import Made, Recommender
 from tonearm.runs import directory
 from tonearm.runs.lists import FILES as LIST_FILES
-from tonearm.runs.lists import FINAL, FRESH, LISTS, POPULAR_FILE, key_of
+from tonearm.runs.lists import FINAL, FRESH, LISTS, POPULAR_FILE, SIMILAR_FILE, key_of
 from tonearm.sources import MODELS
-from tonearm.sources.base import Learning, SimilarItems, Source, Unplayed
+from tonearm.sources.base import Learning, Source, Unplayed
+from tonearm.sources.similar import Similar
 from tonearm.types import AnyArray, Bools, Float32s, Int32s, Int64s
 
 MASKS = "shape_masks.npz"
@@ -114,25 +115,24 @@ def write_similar(
     rng: np.random.Generator,
     progress: Progress,
 ) -> dict[str, Any]:
-    """similar.parquet: the most similar items by ALS factors of every item seen in train.
+    """similar.parquet: the most similar items of every item seen in train.
 
-    Returns how many items, and the share of the exact entries that was found: 1, or less where items are so many that
-    the lists are approximate.
+    Returns how many items, what similar goes by, and the share of the exact entries that was found: 1, or less where
+    items are so many that those by vectors are approximate.
     """
-    als = next(source for source in sources if isinstance(source, SimilarItems))
-    n, ids, recall = int(als.known_items.sum()), data.catalogue.items, 1.0
-    if n <= options.similar_exact:
-        lists = als.similar_to_all(options.similar, progress)
-    else:
-        lists, recall = als.similar_approximate(options.similar, rng, progress)
+    by = options.similar_by
+    similar = Similar.of(sources, data, by, options.similar_support, options.similar_per_artist)
+    n, ids = int(similar.als.known_items.sum()), data.catalogue.items
+    exact = n <= options.similar_exact
+    lists, recall = similar.all(options.similar, exact, rng, progress)
     table = {
         "item_id_1": ids.decode(lists.row),
         "item_id_2": ids.decode(lists.item),
         "score": pl.Series(lists.score),
         "rank": pl.Series(lists.rank),
     }
-    directory.write_table(folder / "similar.parquet", pl.DataFrame(table))
-    return {"items": n, "exact": n <= options.similar_exact, "recall": recall}
+    directory.write_table(folder / SIMILAR_FILE, pl.DataFrame(table))
+    return {"items": n, "by": by, "exact": exact, "recall": recall}
 
 
 def silent_users(folder: Path, data: Dataset) -> list[str]:

@@ -18,7 +18,7 @@ from tonearm.data.vocabulary import Vocabulary
 from tonearm.errors import DataError
 from tonearm.ranking.recommender import Recommender
 from tonearm.runs import directory
-from tonearm.runs.lists import FILES, FINAL
+from tonearm.runs.lists import FILES, FINAL, SIMILAR_FILE
 from tonearm.runs.read import Run
 from tonearm.runs.restore import Restored, restore
 from tonearm.serving.ids import IdTable, Texts
@@ -177,7 +177,7 @@ def write_version(folder: Path) -> None:
     directory.save_arrays(folder / "items.npz", IdTable.of(items.ids).save() | texts)
     for name, lists in (
         ("lists", read_lists(run / FILES[FINAL], ("user_id", "item_id"), users, items)),
-        ("similar", read_lists(run / "similar.parquet", ("item_id_1", "item_id_2"), items, items)),
+        ("similar", read_lists(run / SIMILAR_FILE, ("item_id_1", "item_id_2"), items, items)),
         ("popular", _popular(data, data.popular_of(None if shaper is None else shaper.allowed))),
     ):
         directory.save_arrays(

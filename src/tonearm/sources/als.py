@@ -202,30 +202,45 @@ class ALSModel(ArrayModel):
             vectors[new], known[new] = folded[new], np.diff(indptr)[new] > 0
         return vectors, known
 
-    def similar(self, items: Int32s, k: int) -> Lists:
-        """The k items of highest cosine to each of some items, among those that lists hold, never the item itself."""
-        return Lists(*similar_top_k(self._unit, k, items, self._unit_index))
+    def similar(self, items: Int32s, k: int, trust: Float32s | None = None) -> Lists:
+        """The k items of highest cosine to each of some items, among those that lists hold, never the item itself.
 
-    def similar_to_all(self, k: int, progress: Progress = no_progress) -> Lists:
+        trust: as in `SimilarItems`
+        """
+        if trust is None:
+            return Lists(*similar_top_k(self.unit, k, items, self._unit_index))
+        vectors = self._scaled(trust)
+        return Lists(*similar_top_k(vectors, k, items, index_items(vectors, self._listed)))
+
+    def similar_to_all(self, k: int, progress: Progress = no_progress, trust: Float32s | None = None) -> Lists:
         """`similar` for every item with an event in half the time; a row for each item, empty for the others."""
-        found = similar_to_all(self._unit, k, self._listed, lambda done, total: progress("similar items", done, total))
-        return self._and_unlisted(Lists(*found), k)
+        found = similar_to_all(
+            self._scaled(trust), k, self._listed, lambda done, total: progress("similar items", done, total)
+        )
+        return self._and_unlisted(Lists(*found), k, trust)
 
     def similar_approximate(
-        self, k: int, rng: np.random.Generator, progress: Progress = no_progress
+        self, k: int, rng: np.random.Generator, progress: Progress = no_progress, trust: Float32s | None = None
     ) -> tuple[Lists, float]:
         """`similar_to_all` for very many items: nearly the same lists, and the share of the exact ones found."""
         found, recall = similar_approximate(
-            self._unit, k, self._listed, rng, progress=lambda done, total: progress("similar items", done, total)
+            self._scaled(trust),
+            k,
+            self._listed,
+            rng,
+            progress=lambda done, total: progress("similar items", done, total),
         )
-        return self._and_unlisted(Lists(*found), k), recall
+        return self._and_unlisted(Lists(*found), k, trust), recall
 
-    def _and_unlisted(self, found: Lists, k: int) -> Lists:
+    def _scaled(self, trust: Float32s | None) -> Float32s:
+        return self.unit if trust is None else self.unit * trust[:, None]
+
+    def _and_unlisted(self, found: Lists, k: int, trust: Float32s | None) -> Lists:
         """Rows of listed items, and rows for the other items with an event."""
         others = np.flatnonzero(self.known_items & ~self._listed).astype(np.int32)
         if len(others) == 0:
             return found
-        more = self.similar(others, k)
+        more = self.similar(others, k, trust)
         row = np.concatenate((found.row, others[more.row]))
         order = np.argsort(row, kind="stable")
         indptr = np.searchsorted(row[order], np.arange(len(found) + 1)).astype(np.int64)
@@ -259,12 +274,13 @@ class ALSModel(ArrayModel):
         return index_items(self.item_factors, self._listed)
 
     @cached_property
-    def _unit(self) -> Float32s:
+    def unit(self) -> Float32s:
+        """The item vectors at length one, (n_items, d)."""
         return unit_vectors(self.item_factors)
 
     @cached_property
     def _unit_index(self) -> ItemIndex:
-        return index_items(self._unit, self._listed)
+        return index_items(self.unit, self._listed)
 
     @cached_property
     def _listed(self) -> Bools:

@@ -13,7 +13,7 @@ from tonearm.data.lists import Lists
 from tonearm.progress import Progress, no_progress
 from tonearm.sources.left_out import LeftOut
 from tonearm.sources.ranges import Space
-from tonearm.types import AnyArray, Bools, Float32s, Float64s
+from tonearm.types import AnyArray, Bools, Float32s, Float64s, Int32s
 
 if TYPE_CHECKING:
     from tonearm.loading.tables import Tabular
@@ -118,7 +118,11 @@ class Joint(Protocol):
 
 @runtime_checkable
 class SimilarItems(Protocol):
-    """A source with vectors of items, the most alike of which it can tell."""
+    """A source with vectors of items, the most alike of which it can tell.
+
+    trust: (n_items,) float32, 0 to 1, what the cosine to each item is multiplied by; scores are then the cosine times
+        those of both items. None leaves the cosine as it is
+    """
 
     @property
     def item_factors(self) -> Float32s:
@@ -126,16 +130,25 @@ class SimilarItems(Protocol):
         ...
 
     @property
+    def unit(self) -> Float32s:
+        """The vectors at length one, (n_items, d) float32."""
+        ...
+
+    @property
     def known_items(self) -> Bools:
         """The items with an event in the fitted data, (n_items,) bool."""
         ...
 
-    def similar_to_all(self, k: int, progress: Progress = no_progress) -> Lists:
-        """The k items most alike to each known one, never itself; a row for each item, empty for the others."""
+    def similar(self, items: Int32s, k: int, trust: Float32s | None = None) -> Lists:
+        """The k items most alike to each of some, never itself."""
+        ...
+
+    def similar_to_all(self, k: int, progress: Progress = no_progress, trust: Float32s | None = None) -> Lists:
+        """The same for each known item; a row for each item, empty for the others."""
         ...
 
     def similar_approximate(
-        self, k: int, rng: np.random.Generator, progress: Progress = no_progress
+        self, k: int, rng: np.random.Generator, progress: Progress = no_progress, trust: Float32s | None = None
     ) -> tuple[Lists, float]:
         """Nearly the same for very many items, and the share of the exact entries that is found."""
         ...
