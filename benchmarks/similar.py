@@ -9,10 +9,10 @@ held out  a fifth of the listeners is not learnt from. Their plays before the cu
 later     everybody's plays before the cut are learnt from, and those after it say which items go together
 
 Items go together when one listener plays them within a session: less than half an hour between plays, a day where times
-are days, and all that a listener has where there is no time. For every play of a track the co-listening is the share of
-its ten neighbours that are played in the same session, of as many as could be; a listener counts as the mean of their
-plays, and all listeners alike. Little known are neighbours with three listeners or fewer, over tracks by their
-listeners. Genre and artist are the shares of neighbours with one in common, of tracks that have any.
+are days or made up, and all that a listener has where there is no time. For every play of a track the co-listening is
+the share of its ten neighbours that are played in the same session, of as many as could be; a listener counts as the
+mean of their plays, and all listeners alike. Little known are neighbours with three listeners or fewer, over tracks by
+their listeners. Genre and artist are the shares of neighbours with one in common, of tracks that have any.
 """
 
 import tempfile
@@ -40,6 +40,7 @@ from tonearm.synth import generate
 from tonearm.types import Float64s, Int32s, Int64s
 
 K, FEW, GAP, SHOWN = 10, 3, 1800, 12
+MADE = ("small", "medium")
 
 WAYS = ("ALS cosine", "ALS cosine, support", "item-item, support", "blend")
 """Plain cosine was the default; the others weigh a neighbour by n / (n + output.similar_support) of its listeners."""
@@ -139,7 +140,7 @@ def measured(name: str, given: Inputs) -> list[list[Any]]:
     loaded = given.load(config, no_progress)
     assert loaded.test is not None
     data, log = loaded.train, loaded.train.log
-    days = any(one.get("days") for one in loaded.found.as_dict()["logs"].values())
+    days = name in MADE or any(one.get("days") for one in loaded.found.as_dict()["logs"].values())
     held = np.random.default_rng(0).random(data.n_users) < 0.2
     without = replace(data, log=replace(log, stop=np.where(held, log.start, log.stop)).packed())
     theirs = replace(log, stop=np.where(held, log.stop, log.start))
@@ -187,7 +188,7 @@ def main() -> None:
     """Measure every set that is asked for."""
     line = parser(__doc__)
     line.add_argument("data", type=Path)
-    line.add_argument("--sets", nargs="+", default=["hetrec", "ml", "retail", "gowalla", "small", "medium"])
+    line.add_argument("--sets", nargs="+", default=["hetrec", "ml", "retail", "gowalla", *MADE])
     line.add_argument("--neighbours", metavar="NAME", help="keep those of hetrec's most played artists")
     asked = line.parse_args()
     heads = [("set", ""), ("similar by", ""), ("held out", ".4f"), ("held out, over ALS cosine", ""), ("later", ".4f")]
@@ -197,7 +198,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         known = inputs(asked.data)
         for name in asked.sets:
-            if name in ("small", "medium"):
+            if name in MADE:
                 log = Path(folder) / name
                 generate(name, log)
                 known[name] = Inputs(str(log / "events.parquet"), str(log / "items.parquet"), "2022-12-16")

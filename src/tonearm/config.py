@@ -60,10 +60,12 @@ class EvaluationOptions:
 
     ks: the cut-offs of every metric@k
     resamples: bootstrap resamples of the users behind each interval
+    rules: "yambda" measures the final list by the rules of that benchmark too, where train and test are two sets
     """
 
     ks: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (5, 10, 20, 100)
     resamples: Annotated[int, Field(ge=10)] = 1000
+    rules: Literal["tonearm", "yambda"] = "tonearm"
 
 
 @options
@@ -167,7 +169,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "yambda": {
         "filter_seen": False,
         "data": {"on_duplicate": "keep"},
-        "evaluation": {"ks": [10, 50, 100]},
+        "evaluation": {"ks": [10, 50, 100], "rules": "yambda"},
         "output": {"k": 100},
     },
 }

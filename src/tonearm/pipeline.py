@@ -20,6 +20,7 @@ from tonearm.errors import ConfigError
 from tonearm.evaluation.folds import over_folds
 from tonearm.evaluation.measure import Measure, longest_list
 from tonearm.evaluation.meters import left_out_ks
+from tonearm.evaluation.published import told, yambda
 from tonearm.kernels.machine.threads import threads
 from tonearm.loading.files import local_path
 from tonearm.loading.inputs import Source
@@ -36,6 +37,8 @@ from tonearm.ranking.training import WHOLE, TrainingTable, join_tables
 from tonearm.report.profile import profile
 from tonearm.runs import directory, write
 from tonearm.runs.data import write_data
+from tonearm.runs.lists import FILES as LIST_FILES
+from tonearm.runs.lists import FINAL
 from tonearm.runs.omissions import omissions
 from tonearm.runs.write import ListFiles
 from tonearm.shaping.shaper import Shaper
@@ -168,8 +171,10 @@ def run(
             metrics = measure.metrics(catalogue)
         metrics["folds"] = measured_earlier(inputs, trial, metrics, earlier, config, catalogue, stages)
         longest = longest_list(trial.train, config)
+        metrics |= published(inputs, folder, config, longest)
         metrics["left_out"] = omissions(final, config, recommender.fitted, recommender.ranker, similar)
         metrics["notes"] += [*left_out_ks(config.evaluation.ks, longest), *recommender.ranker.notes]
+        metrics["notes"] += [told(metrics["published"])] if "published" in metrics else []
         with stages.stage("catalogue, models, profile"):
             metrics["notes"] += [*write.silent_users(folder, final.train), *undated(loaded.found)]
             metrics["notes"][:0] = [_not_measured(trial, loaded)] if again else []
@@ -187,6 +192,18 @@ def run(
     if missing is not None:
         warnings.warn(missing, RuntimeWarning, stacklevel=2)
     return metrics
+
+
+def published(inputs: Inputs, folder: Path, config: Config, longest: int) -> dict[str, Any]:
+    """The final list by the rules of a published benchmark, as {"published": …}; nothing unless asked for.
+
+    longest: the length of the longest list
+    """
+    train, test = inputs.source("train"), inputs.source("test")
+    ks = [k for k in config.evaluation.ks if k <= longest]
+    if config.evaluation.rules == "tonearm" or train is None or test is None or not ks:
+        return {}
+    return {"published": yambda(str(folder / LIST_FILES[FINAL]), test, train, ks, config.data.columns)}
 
 
 def write_recommender(

@@ -48,26 +48,34 @@ def yambda(
         raise DataError(f"{asked.input.address}: user_id is of another type than in train. Cast one of the two.")
     answers = events.with_columns(pl.col("user_id").cast(users["user_id"].dtype, strict=False))
     answers = answers.join(users, on="user_id", how="semi")
-    sizes = answers.group_by("user_id").agg(pl.len().alias("events"))
+    sizes = answers.group_by("user_id").agg(pl.len().alias("events")).sort("user_id")
     if sizes.is_empty():
         raise DataError(f"{asked.input.address}: train knows none of its users, so nothing can be measured.")
     entries = _entries(listed, sizes["user_id"])
     kinds: dict[str, pl.DataType] = {"user_id": users["user_id"].dtype, "item_id": answers["item_id"].dtype}
-    hits = entries.with_columns(pl.col(name).cast(kind) for name, kind in kinds.items()).join(
-        answers.unique(), on=["user_id", "item_id"], how="semi"
+    hits = (
+        entries.with_columns(pl.col(name).cast(kind) for name, kind in kinds.items())
+        .join(answers.unique(), on=["user_id", "item_id"], how="semi")
+        .sort("user_id", "rank")
     )
     gains: Float64s = 1 / np.log2(np.arange(2, max(ks) + 2))
     ideal = np.concatenate(([0.0], gains.cumsum()))
     metrics: dict[str, float] = {}
     for k in ks:
         first = hits.filter(pl.col("rank") <= k)
-        found = first.join(sizes, on="user_id").select((1 / pl.col("events")).sum()).item()
+        found = first.join(sizes, on="user_id", maintain_order="left").select((1 / pl.col("events")).sum()).item()
         best = ideal[np.minimum(sizes["events"].to_numpy(), k)].sum()
         metrics[f"ndcg@{k}"] = float(gains[first["rank"].to_numpy() - 1].sum() / best)
         metrics[f"recall@{k}"] = float(found / len(sizes))
         metrics[f"precision@{k}"] = len(first) / k / len(sizes)
         metrics[f"coverage@{k}"] = entries.filter(pl.col("rank") <= k)["item_id"].n_unique() / len(items)
     return {"rules": "yambda", "users": len(sizes), "metrics": metrics}
+
+
+def told(found: Mapping[str, Any]) -> str:
+    """What `yambda` returns, in a sentence without a full stop."""
+    figures = ", ".join(f"{name} {value:.4f}" for name, value in found["metrics"].items() if "coverage" not in name)
+    return f"by the rules of the {found['rules']} benchmark the final list has {figures}, over {found['users']:,} users"
 
 
 def _entries(listed: Listed, users: pl.Series) -> pl.DataFrame:
