@@ -12,7 +12,7 @@ from cyclopts import App, CycloptsError, Parameter
 from tonearm.arguments import ConfigOptions, ItemId, LogOptions, Place, RunFolder, UserId
 from tonearm.errors import ConfigError, DataError, MissingExtra, OutputError, TonearmError
 from tonearm.serving.cli import register
-from tonearm.terminal.printing import printing, say
+from tonearm.terminal.printing import printing, say, shortened
 from tonearm.terminal.signals import exit_code, stopping
 
 app = App(
@@ -505,5 +505,5 @@ def main() -> None:
 
 
 def _fail(message: str) -> None:
-    say(message, error=True)
+    say(shortened(message), error=True)
     raise SystemExit(2)

@@ -63,8 +63,8 @@ class EvaluationOptions:
     rules: "yambda" measures the final list by the rules of that benchmark too, where train and test are two sets
     """
 
-    ks: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (5, 10, 20, 100)
-    resamples: Annotated[int, Field(ge=10)] = 1000
+    ks: Annotated[tuple[Annotated[int, Field(ge=1, le=10_000)], ...], Field(min_length=1)] = (5, 10, 20, 100)
+    resamples: Annotated[int, Field(ge=10, le=100_000)] = 1000
     rules: Literal["tonearm", "yambda"] = "tonearm"
 
 
@@ -72,11 +72,11 @@ class EvaluationOptions:
 class GeneralOptions:
     """What `Config` says before its sources."""
 
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     filter_seen: bool = True
-    candidates: Annotated[int, Field(ge=1)] = 100
+    candidates: Annotated[int, Field(ge=1, le=10_000)] = 100
     block: Annotated[int, Field(ge=1)] = 4096
-    threads: Annotated[int, Field(ge=0)] = 0
+    threads: Annotated[int, Field(ge=0, le=4096)] = 0
     sources: Annotated[tuple[SourceName, ...], Field(min_length=1)] = tuple(RECIPES)
     proposers: tuple[SourceName, ...] = ()
     data: DataOptions = field(default_factory=DataOptions)
@@ -176,6 +176,9 @@ PRESETS: dict[str, dict[str, Any]] = {
 """Named settings; "notebook" is the classic course setting, as docs/use/notebook.md tells; "yambda" goes with that
 benchmark's split, as docs/use/inputs.md tells."""
 
+NOT_TOML = (ValueError, RecursionError)
+"""What is raised of text that is not TOML, nests too deeply, or has a number of too many digits."""
+
 _ADAPTER = TypeAdapter(Config)
 
 
@@ -247,12 +250,14 @@ def read_toml(path: Path) -> dict[str, Any]:
         ConfigError: there is no such file, or it is not TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: there is no such file. Check --config.") from error
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # also a name with a null byte
         raise ConfigError(f"{path}: cannot be read ({error}).") from error
-    except tomllib.TOMLDecodeError as error:
+    try:
+        return tomllib.loads(text)
+    except NOT_TOML as error:
         raise ConfigError(f"{path}: is not TOML: {error}.") from error
 
 
@@ -268,8 +273,9 @@ def parse_setting(
     if not equals or not name.strip():
         raise ConfigError(f"{flag} {setting}: write it as {like}.")
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        read = tomllib.loads(f"value = {text}")
+        value = read["value"] if len(read) == 1 else text.strip()
+    except NOT_TOML:
         value = text.strip()
     tree: dict[str, Any] = {}
     leaf = tree

@@ -77,4 +77,8 @@ def wrong_value(error: ValidationError) -> str:
     """The first of the values that will not do, and why."""
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"])
-    return f"{name} = {first['input']!r} will not do: {first['msg'].lower()}."
+    try:
+        given = repr(first["input"])
+    except (ValueError, RecursionError):  # a number of thousands of digits, or values within values
+        given = f"{type(first['input']).__name__}(…)"
+    return f"{name} = {given} will not do: {first['msg'].lower()}."

@@ -31,7 +31,7 @@ class SplitOptions:
     """
 
     label_share: float = Field(default=0.1, gt=0, lt=1)
-    label_days: float | None = Field(default=None, gt=0)
+    label_days: float | None = Field(default=None, gt=0, le=50_000)
     windows: int = Field(default=3, ge=1)
 
 

@@ -18,6 +18,7 @@ from tonearm.loading.load import gather, survey
 from tonearm.loading.summary import Found, LogFound, SideFound, TestFound, log_found, notes
 from tonearm.progress import Progress, no_progress
 from tonearm.split import check_window
+from tonearm.terminal.printing import shortened
 from tonearm.terminal.words import counted
 
 
@@ -82,8 +83,8 @@ def render(checked: Checked) -> RenderableType:
         parts.append(_train_table(found.train))
     if found.test is not None:
         parts.append(_test_table(found.test))
-    parts += [Text.assemble(("warning ", "yellow"), text) for text in checked.warnings]
-    parts += [Text.assemble(("error ", "bold red"), text) for text in checked.errors]
+    parts += [Text.assemble(("warning ", "yellow"), shortened(text)) for text in checked.warnings]
+    parts += [Text.assemble(("error ", "bold red"), shortened(text)) for text in checked.errors]
     n_errors, n_warnings = len(checked.errors), len(checked.warnings)
     verdict = "can be used" if n_errors == 0 else "cannot be used as it is"
     parts.append(Text(f"{counted(n_errors, 'error')}, {counted(n_warnings, 'warning')}: the input {verdict}."))

@@ -26,6 +26,9 @@ NAMES = {
 }
 """What people call a column, letters and digits only."""
 
+WIDE = 300
+"""Columns, and letters of their longest name, from which on a table's are not guessed: to try each takes too long."""
+
 PAST, AHEAD = datetime(1980, 1, 1).timestamp(), datetime(2060, 1, 1).timestamp()
 
 
@@ -36,6 +39,8 @@ def guess(source: Source, wanted: Sequence[str], columns: Mapping[str, str]) -> 
     columns: those that the caller has named
     """
     opened = open_input(source, (), columns)
+    if max([len(opened.schema), *map(len, opened.schema)]) > WIDE:
+        return {}
     rows = opened.scan().head(SAMPLE).collect()
     taken: dict[str, str] = {}
     for name in wanted:

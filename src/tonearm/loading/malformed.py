@@ -73,7 +73,7 @@ def _json_faults(file: str) -> Iterator[Fault]:
                 continue
             try:
                 value = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:  # also objects within objects
                 yield number, str(error)
                 continue
             if not isinstance(value, dict):

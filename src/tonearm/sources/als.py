@@ -56,8 +56,8 @@ class ALS(Recipe["ALSModel"]):
     }
 
     factors: Annotated[int, Field(ge=1, le=4096)] = 128
-    regularization: Annotated[float, Field(ge=0)] = 80.0
-    alpha: Annotated[float, Field(gt=0)] = 20.0
+    regularization: Annotated[float, Field(ge=0, le=1e9)] = 80.0
+    alpha: Annotated[float, Field(gt=0, le=1e9)] = 20.0
     iterations: Annotated[int, Field(ge=1)] = 10
     more_iterations: Annotated[int, Field(ge=1)] = 3
     confidence: Confidence = "log"

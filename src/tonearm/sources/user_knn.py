@@ -43,7 +43,7 @@ class UserKNN(Recipe["UserKNNModel"]):
         "recency": RECENCY,
     }
 
-    neighbours: Annotated[int, Field(ge=1)] = 150
+    neighbours: Annotated[int, Field(ge=1, le=100_000)] = 150
     item_power: Annotated[float, Field(ge=0)] = 0.25
     target_power: Annotated[float, Field(ge=0)] = 0.3
     recency: Annotated[float, Field(ge=0)] = 20.0

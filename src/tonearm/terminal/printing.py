@@ -14,10 +14,19 @@ from rich.text import Text
 STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters but tab and line feed, overrides of direction, and halves of characters."""
 
+LONGEST = 3000
+"""Letters of a message about what is wrong."""
+
 
 def visible(text: str) -> str:
     r"""The text with what would steer a terminal written out, as in \u001b, which JSON reads as the same character."""
     return STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def shortened(text: str) -> str:
+    """The text as `visible`, without its middle where it is longer than any message that is meant to be read."""
+    text = visible(text)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} … {text[-LONGEST // 2 :]}"
 
 
 def one_line(text: str) -> str:
