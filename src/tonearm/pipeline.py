@@ -42,7 +42,7 @@ from tonearm.runs.lists import FINAL
 from tonearm.runs.omissions import omissions
 from tonearm.runs.write import ListFiles
 from tonearm.shaping.shaper import Shaper
-from tonearm.sources import fit_sources, left_out
+from tonearm.sources import fit_sources
 from tonearm.sources.base import Resumable
 from tonearm.sources.base import Source as Fitted
 from tonearm.split import InnerSplit, NoWindow, earlier_cuts, inner_split, inner_splits
@@ -310,9 +310,8 @@ def learn_to_rank(train: Dataset, config: Config, stages: Stages) -> tuple[Ranke
     tables: list[TrainingTable] = []
     labelled: list[int] = []
     earlier: dict[str, Fitted] = {}
-    recipes = config.recipes()
-    for name in left_out(train, recipes):  # a shorter history might carry what all of train cannot
-        del recipes[name]
+    # a shorter history might carry what all of train cannot
+    recipes = {name: recipe for name, recipe in config.recipes().items() if recipe.needs(train) is None}
     try:
         for split in inner_splits(train, config.split, stage_rng(config.seed, "split")):
             with stages.stage(f"fit sources on history {len(tables) + 1}"):

@@ -39,7 +39,9 @@ def make_tables() -> tuple[pl.DataFrame, pl.DataFrame]:
     events = pl.DataFrame({"user_id": users, "item_id": picks, "started_at": times})
     genres = [[str(g) for g in rng.choice(GENRES, rng.integers(0, 4), replace=False)] for _ in items]
     artists = [[f"artist {a}"] for a in rng.integers(0, 12, len(items))]
+    vectors = [None if i % 6 == 0 else v.tolist() for i, v in zip(items, rng.normal(size=(len(items), 5)), strict=True)]
     table = {"item_id": items, "name": [f"track {i}" for i in items], "genres": genres, "artists": artists}
+    table["vector"] = vectors
     return events, pl.DataFrame(table)
 
 
@@ -142,13 +144,14 @@ def test_the_list_is_the_best_of_its_own_scores(source: Source, data: Dataset, f
     allowed: Bools = np.repeat((data.plays > 0)[None], len(block), axis=0)
     if filter_seen:
         allowed[np.repeat(np.arange(len(block)), np.diff(block.pairs.indptr)), block.pairs.item] = False
+    unknown = -np.inf if source.name.startswith("vectors") else 0  # a cosine may be below that of what has no vector
     for row in range(len(block)):
         own = lists.score[lists.row == row]
-        best = np.sort(np.nan_to_num(score[row, allowed[row]]))[::-1]
+        best = np.sort(np.nan_to_num(score[row, allowed[row]], nan=unknown))[::-1]
         np.testing.assert_allclose(own, best[: len(own)], rtol=1e-5, atol=1e-7)
         if len(own) < k:
             # only what the source knows nothing of may be missing
-            assert (best[len(own) :] == 0).all()
+            assert (best[len(own) :] == unknown).all()
 
 
 def test_score_of_a_recommended_item_is_the_score_in_the_list(source: Source, data: Dataset) -> None:
@@ -240,8 +243,8 @@ def test_an_item_without_events_scores_nothing(source: Source, data: Dataset) ->
     block = everyone(data)
     score = source.score(block, all_items(block)).reshape(len(block), -1)
     unheard = score[:, data.plays == 0]
-    if source.name == "content":
-        # the genres of a new item are known, though nobody has played it
+    if source.name in ("content", "vectors", "vectors_last"):
+        # what a new item is like is known, though nobody has played it
         assert np.nanmax(unheard) > 0
     else:
         assert np.nan_to_num(unheard).max() == 0
@@ -323,7 +326,13 @@ def test_contributions_of_the_history_sum_to_the_score(source: Source, data: Dat
 def test_unheard_items_of_the_catalogue_change_nothing(name: str, data: Dataset, tmp_path: Path) -> None:
     events, items = make_tables()
     more = pl.DataFrame(
-        {"item_id": [3, 104_000, 9], "name": "new", "genres": [["rock"], ["pop"], ["folk"]], "artists": [["x"]] * 3}
+        {
+            "item_id": [3, 104_000, 9],
+            "name": "new",
+            "genres": [["rock"], ["pop"], ["folk"]],
+            "artists": [["x"]] * 3,
+            "vector": [[1.0, 2, 3, 4, 5], None, [-1.0, 0, 0, 0, 2]],
+        }
     )
     wider = load_tables(tmp_path, events, pl.concat([more, items]))
     assert wider.n_items == data.n_items + 3

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from tonearm.data.vocabulary import Vocabulary
-from tonearm.types import Bools, Int32s, Int64s
+from tonearm.types import Bools, Float32s, Int32s, Int64s
 
 WIDEST = 2000  # items at most of a label that says which are alike; all pairs of them may be counted
 
@@ -56,6 +56,8 @@ class Catalogue:
     """The items: their ids in order, and what is known of each.
 
     A field is None where the input has no such column or nothing in it.
+
+    vectors: (n_items, d) float32 of any length, zeros for an item without one
     """
 
     items: Vocabulary
@@ -63,6 +65,7 @@ class Catalogue:
     genres: Tags | None = None
     artists: Tags | None = None
     albums: Tags | None = None
+    vectors: Float32s | None = None
 
     def __len__(self) -> int:
         return len(self.items)

@@ -17,7 +17,7 @@ from tonearm.ranking.candidates import place_in, proposing
 from tonearm.ranking.recommender import Recommender
 from tonearm.runs.read import Id, as_id, title, unknown
 from tonearm.runs.restore import Restored, restore
-from tonearm.sources.base import Unplayed
+from tonearm.sources.base import unplayed_of
 from tonearm.terminal.words import counted
 
 __all__ = ["Explanation", "explain"]
@@ -127,7 +127,7 @@ def _names(restored: Restored, items: list[int]) -> dict[Id, str]:
 def _fresh_rank(restored: Restored, block: Block, item: int) -> int | None:
     """The place of an item that nobody played in a listener's list of such; None where it is not there."""
     shaper, k = restored.recommender.shaper, restored.config.output.fresh
-    source = next((source for source in restored.recommender.fitted if isinstance(source, Unplayed)), None)
+    source = unplayed_of(restored.recommender.fitted)
     allowed = None if shaper is None else shaper.allowed
     lists = None if source is None else source.of_unplayed(restored.data, allowed)
     return None if lists is None or k == 0 else place_in(lists.recommend_fresh(block, k), item)

@@ -16,6 +16,7 @@ from tonearm.loading.inputs import Source
 from tonearm.loading.items import CatalogueFound
 from tonearm.loading.load import gather, survey
 from tonearm.loading.summary import Found, LogFound, SideFound, TestFound, log_found, notes
+from tonearm.loading.vectors import VectorsFound
 from tonearm.progress import Progress, no_progress
 from tonearm.split import check_window
 from tonearm.terminal.printing import shortened
@@ -79,6 +80,8 @@ def render(checked: Checked) -> RenderableType:
     parts: list[RenderableType] = [_log_table(name, log) for name, log in found.logs.items()]
     if found.catalogue is not None:
         parts.append(_catalogue_table(found.catalogue, found.orphan_items))
+    if found.vectors is not None:
+        parts.append(_vectors_table(found.vectors))
     if found.train is not None:
         parts.append(_train_table(found.train))
     if found.test is not None:
@@ -124,6 +127,13 @@ def _catalogue_table(catalogue: CatalogueFound, orphan_items: int | None) -> Tab
             without = catalogue.rows - catalogue.null_ids - catalogue.filled.get(column, 0)
             _row(table, f"items without {column}", without)
     _row(table, "train items that it lacks", orphan_items)
+    return table
+
+
+def _vectors_table(vectors: VectorsFound) -> Table:
+    table = _table(f"vectors: {vectors.path}")
+    _row(table, "items with a vector", vectors.items)
+    _row(table, "numbers in each", vectors.numbers)
     return table
 
 

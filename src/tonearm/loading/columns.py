@@ -14,6 +14,7 @@ KINDS = {
     "genres": "labels",
     "artists": "labels",
     "albums": "labels",
+    "vector": "numbers",
     "rank": "number",
     "score": "number",
     "available_from": "time",
@@ -24,7 +25,7 @@ KINDS = {
 EVENTS = ("user_id", "item_id", "started_at", "weight")
 ITEMS = ("item_id", "name", "genres", "artists", "albums")
 
-NAMED = tuple(dict.fromkeys((*EVENTS, *ITEMS, "rank", "score")))
+NAMED = tuple(dict.fromkeys((*EVENTS, *ITEMS, "vector", "rank", "score")))
 """Columns that may go by another name."""
 
 ALIASES = {"item_id": ("track_id",), "started_at": ("timestamp", "datetime")}

@@ -43,6 +43,7 @@ class DataOptions:
     on_future: events later than the moment of the run
     sample: share of the listeners that is looked at, for a quick first look at a huge log: always the same ones
     users_file: only these listeners are looked at: a table with user_id, or a text file (.txt) with one id a line
+    vectors: a table with item_id and vector, where the catalogue has no column vector
     """
 
     columns: dict[str, str] = field(default_factory=dict)
@@ -52,6 +53,7 @@ class DataOptions:
     on_future: Rule = "drop"
     sample: Annotated[float, Field(gt=0, le=1)] = 1.0
     users_file: str | None = None
+    vectors: str | None = None
 
     def __post_init__(self) -> None:
         full_names(self.columns)

@@ -22,9 +22,10 @@ from tonearm.loading.count import EARLIEST, LATEST, Census, DataOptions, census_
 from tonearm.loading.events import Events, require_time
 from tonearm.loading.inputs import Fingerprint, Source, fingerprint, shown
 from tonearm.loading.items import CatalogueFound, Items, lay_out
-from tonearm.loading.open_all import attempt, open_all
+from tonearm.loading.open_all import attempt, open_all, vectors_of
 from tonearm.loading.sort_events import Room, pour, settle
 from tonearm.loading.summary import Found, log_found, notes, side_found, test_found
+from tonearm.loading.vectors import ItemVectors
 from tonearm.progress import Progress, no_progress
 from tonearm.terminal.words import counted
 from tonearm.types import Int32s
@@ -89,6 +90,7 @@ class Survey:
     today: int
     options: DataOptions
     problems: list[str]
+    vectors: ItemVectors | None = None
 
 
 def load_events(
@@ -164,8 +166,10 @@ def survey(
     now = to_seconds(today or datetime.now(UTC) + timedelta(hours=14))
     problems: list[str] = []
     opened, read = open_all(logs, items, options, problems)
+    vectors = attempt(problems, partial(vectors_of, items, read, options))
     if not problems:
         tables = [*(events.input for events in opened.values() if events), *([read[0].input] if read else [])]
+        tables += [vectors.input] if vectors is not None else []
         problems += unused(options.columns, [*(table.schema for table in tables), *others])
     catalogue = read[0].ids if read is not None else None
     counted: dict[str, tuple[Events, Census]] = {}
@@ -182,7 +186,7 @@ def survey(
     table, described = read if read is not None else (None, None)
     if table is not None and counted:
         problems += _stranger_problems(*next(iter(counted.values())), table, options)
-    result = Survey(counted, table, described, cut, now, options, problems)
+    result = Survey(counted, table, described, cut, now, options, problems, vectors)
     return result if problems else replace(result, problems=_side_problems(result, learning))
 
 
@@ -212,7 +216,10 @@ def gather(found: Survey, progress: Progress = no_progress) -> Loaded:
     settled = {side: _settle(found, sides[side], rooms.pop(side), len(items) + len(new)) for side in list(rooms)}
     log = replace(settled["train"][0][0], n_items=len(items))
     now = found.cut if found.cut is not None else _end(log, train_side.days)
-    train = Dataset(users, lay_out(found.items, items), log, now)
+    catalogue = lay_out(found.items, items)
+    if found.vectors is not None:
+        catalogue = replace(catalogue, vectors=found.vectors.lay_out(items))
+    train = Dataset(users, catalogue, log, now)
     test = None
     if test_side is not None and cold_users is not None:
         warm, cold = settled["test"][0]
@@ -384,7 +391,8 @@ def _found(
     if found.items is not None:
         orphan_items = int((Vocabulary(found.items.ids).encode(sides["train"].items["id"]) < 0).sum())
     logs = {name: log_found(*pair, found.options, duplicates[name]) for name, pair in found.logs.items()}
-    result = Found(logs, found.catalogue, side, counts, orphan_items)
+    vectors = found.vectors.found if found.vectors is not None else None
+    result = Found(logs, found.catalogue, side, counts, orphan_items, vectors=vectors)
     return replace(result, notes=notes(result))
 
 
@@ -392,6 +400,8 @@ def _fingerprints(found: Survey) -> tuple[Fingerprint, ...]:
     prints = [fingerprint(events.input, census.rows) for events, census in found.logs.values()]
     if found.items is not None and found.catalogue is not None:
         prints.append(fingerprint(found.items.input, found.catalogue.rows))
+    if found.vectors is not None and found.options.vectors is not None:
+        prints.append(fingerprint(found.vectors.input, found.vectors.found.rows))
     return tuple(prints)
 
 

@@ -7,8 +7,9 @@ from typing import TypeVar
 from tonearm.errors import DataError
 from tonearm.loading.count import DataOptions
 from tonearm.loading.events import Events, open_events
-from tonearm.loading.inputs import Source
+from tonearm.loading.inputs import Source, find_column
 from tonearm.loading.items import CatalogueFound, Items, open_items
+from tonearm.loading.vectors import ItemVectors, open_vectors
 
 T = TypeVar("T")
 
@@ -32,6 +33,24 @@ def open_all(
     if read is not None and not read[0].ids.dtype.is_integer():
         opened = _alike(opened, "item_id", True)
     return opened, read
+
+
+def vectors_of(
+    items: Source | None, read: tuple[Items, CatalogueFound] | None, options: DataOptions
+) -> ItemVectors | None:
+    """The vectors of items, from the catalogue or from a file of their own; None where there are none.
+
+    Raises:
+        DataError: both have some, or they cannot be read.
+    """
+    in_catalogue = read is not None and find_column(read[0].input, "vector") is not None
+    if in_catalogue and options.vectors is not None:
+        raise DataError(
+            f"{options.vectors}: the catalogue has vectors too. Leave out data.vectors, or its column vector."
+        )
+    if in_catalogue and items is not None:
+        return open_vectors(items, options.columns)
+    return None if options.vectors is None else open_vectors(options.vectors, options.columns)
 
 
 def _alike(logs: dict[str, Events | None], name: str, strings: bool) -> dict[str, Events | None]:

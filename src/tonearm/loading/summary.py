@@ -12,6 +12,7 @@ from tonearm.kernels import events as kernels
 from tonearm.loading.count import Census, DataOptions
 from tonearm.loading.events import Events
 from tonearm.loading.items import CatalogueFound
+from tonearm.loading.vectors import VectorsFound
 from tonearm.terminal.words import counted
 from tonearm.types import Int64s
 
@@ -89,6 +90,7 @@ class Found:
     logs: "events", or "train" and "test"
     orphan_items: items of train that the catalogue lacks; None where there is none
     notes: what is worth knowing and no error, a sentence each
+    vectors: None where no item has one
     """
 
     logs: dict[str, LogFound] = field(default_factory=dict)
@@ -97,6 +99,7 @@ class Found:
     test: TestFound | None = None
     orphan_items: int | None = None
     notes: list[str] = field(default_factory=list)
+    vectors: VectorsFound | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain dicts, lists and numbers, ready for JSON."""

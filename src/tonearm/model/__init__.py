@@ -129,14 +129,13 @@ class Model(Restored):
     def similar(self, items: Ids, k: int = 10) -> pl.DataFrame:
         """The k items most similar to each of some: item_id_1, item_id_2, score and rank.
 
-        What similar goes by is `output.similar_by` of the model's options, as in similar.parquet of a run. An item that
-        nobody had played has none.
+        What similar goes by is `output.similar_by` of the model's options, as in similar.parquet of a run. To an item
+        that nobody had played they are those of the nearest vectors in the catalogue, and none where it has no vector.
 
         Raises:
             DataError: an item is unknown.
         """
         ids, index = places_of(items, self.data.catalogue.items, "items")
-        ids, index = ids.filter(pl.Series(self._als.known_items[index])), index[self._als.known_items[index]]
         with KERNELS, threads(self.config.threads):
             lists = self._similar.some(index, check_k(k))
         return frame_of(ids, lists, self.data).rename({"user_id": "item_id_1", "item_id": "item_id_2"})

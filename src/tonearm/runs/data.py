@@ -58,11 +58,9 @@ class Kept:
             DataError: a file is missing or cannot be read.
         """
         events, items = self._arrays(TRAIN), self._arrays(ITEMS)
-        catalogue = Catalogue(
-            Vocabulary(_ids("items", items)),
-            _ids("name", items) if "name_ends" in items else None,
-            *(_tags(tag, items) for tag in TAGS),
-        )
+        genres, artists, albums = (_tags(tag, items) for tag in TAGS)
+        name = _ids("name", items) if "name_ends" in items else None
+        catalogue = Catalogue(Vocabulary(_ids("items", items)), name, genres, artists, albums)
         log = _log(events, "", len(catalogue))
         cutoff = self.manifest["cutoff"]
         data = Dataset(Vocabulary(_ids("users", events)), catalogue, log, 0 if cutoff is None else _seconds(cutoff))

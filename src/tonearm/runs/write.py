@@ -20,7 +20,7 @@ from tonearm.runs import directory
 from tonearm.runs.lists import FILES as LIST_FILES
 from tonearm.runs.lists import FINAL, FRESH, LISTS, POPULAR_FILE, SIMILAR_FILE, key_of
 from tonearm.sources import MODELS
-from tonearm.sources.base import Learning, Source, Unplayed
+from tonearm.sources.base import Learning, Source, unplayed_of
 from tonearm.sources.similar import Similar
 from tonearm.types import AnyArray, Bools, Float32s, Int32s, Int64s
 
@@ -59,9 +59,8 @@ class ListFiles(ExitStack):
         super().__init__()
         self.recommender, self.options = recommender, config.output
         self.names = [source.name for source in recommender.fitted]
-        content = next((source for source in recommender.fitted if isinstance(source, Unplayed)), None)
-        wanted = content is not None and self.options.fresh > 0
-        self.fresh = content.of_unplayed(train, recommender.allowed) if content is not None and wanted else None
+        able = unplayed_of(recommender.fitted) if self.options.fresh > 0 else None
+        self.fresh = None if able is None else able.of_unplayed(train, recommender.allowed)
         shown = [key_of(name) for name in self.names] + ([FRESH] if self.fresh is not None else []) + [FINAL]
         self.files = {
             name: self.enter_context(ListWriter(folder / LIST_FILES[name], train))

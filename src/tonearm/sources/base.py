@@ -179,6 +179,12 @@ ADDED = "what one play of this track adds to the score of"
 """What the scores of neighbours are where a model sums over a history."""
 
 
+def unplayed_of(sources: Sequence[Source]) -> "Unplayed | None":
+    """The source that lists items which nobody has played: that of the catalogue's vectors, else that of its genres."""
+    able = {source.name: source for source in sources if isinstance(source, Unplayed)}
+    return able.get("vectors", next(iter(able.values()), None))
+
+
 class UnplayedLists(Protocol):
     """Lists of items that nobody has played."""
 
@@ -253,6 +259,7 @@ class Recipe(ABC, Generic[M]):
 
     name: as in `<name>_score`; title: as people call it
     always: whether it is in every run; repeats: whether it takes part only where heard items may come back
+    optional: whether nothing is said where the data lack what it needs, as hardly any data have it
     ranges: what `tonearm tune` may change
     """
 
@@ -260,6 +267,7 @@ class Recipe(ABC, Generic[M]):
     title: ClassVar[str]
     always: ClassVar[bool] = False
     repeats: ClassVar[bool] = False
+    optional: ClassVar[bool] = False
     ranges: ClassVar[Space] = {}
 
     @property

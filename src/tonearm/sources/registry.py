@@ -1,4 +1,4 @@
-"""The ten sources, each entered here and nowhere else: a line makes its section of the configuration and its column."""
+"""The sources, each entered here and nowhere else: a line makes its section of the configuration and its column."""
 
 import dataclasses
 import zlib
@@ -22,6 +22,7 @@ from tonearm.sources.popularity import Popularity, Recent
 from tonearm.sources.spectral import Spectral
 from tonearm.sources.trend import Trend
 from tonearm.sources.user_knn import UserKNN
+from tonearm.sources.vectors import LastVectors, Vectors
 from tonearm.types import Bools
 
 
@@ -39,6 +40,8 @@ class SourceOptions:
     recent: Recent = field(default_factory=Recent)
     trend: Trend = field(default_factory=Trend)
     again: Again = field(default_factory=Again)
+    vectors: Vectors = field(default_factory=Vectors)
+    vectors_last: LastVectors = field(default_factory=LastVectors)
 
     def every_recipe(self) -> dict[str, Recipe[Source]]:
         """All sources by name."""
@@ -90,11 +93,11 @@ def among(sources: Sequence[Source], allowed: Bools | None) -> list[Source]:
 
 
 def left_out(data: Dataset, recipes: Mapping[str, Recipe[Source]]) -> dict[str, LeftOut]:
-    """Sources that the data cannot carry, with the reason."""
+    """Sources that the data cannot carry, with the reason, but for those that hardly any data can."""
     cost = "the final list lacks its candidates and its score"
     lacks = {name: recipe.needs(data) for name, recipe in recipes.items()}
     return {
         name: LeftOut(f"source {name} is off", None, lack.why, cost, lack.option)
         for name, lack in lacks.items()
-        if lack is not None
+        if lack is not None and not recipes[name].optional
     }

@@ -17,6 +17,7 @@ from tonearm.kernels.nearest.topk import score_pairs
 from tonearm.progress import Progress
 from tonearm.sources.base import SimilarItems, Source
 from tonearm.sources.item_item import ItemItemModel
+from tonearm.sources.vectors import VectorsModel
 from tonearm.types import AnyArray, Float32s, Int32s, Int64s
 
 By = Literal["blend", "als"]
@@ -40,6 +41,7 @@ class Similar:
 
     trust: n_j / (n_j + support), (n_items,) float32; None for the plain cosine of the vectors, which is `by = "als"`
     artists, per_artist: similar items of one artist at most, where artists are known; 0 sets no limit
+    vectors: those of the catalogue, which tell what is similar to an item that nobody has played
     """
 
     als: SimilarItems
@@ -47,21 +49,37 @@ class Similar:
     trust: Float32s | None
     artists: Tags | None
     per_artist: int
+    vectors: VectorsModel | None = None
 
     @classmethod
     def of(cls, sources: Sequence[Source], data: Dataset, by: By, support: float, per_artist: int) -> "Similar":
         """By sources that were fitted on some data; the items are those that the sources' lists may hold."""
         als = next(source for source in sources if isinstance(source, SimilarItems))
+        vectors = next((source for source in sources if isinstance(source, VectorsModel)), None)
         if by == "als":
-            return cls(als, None, None, data.catalogue.artists, per_artist)
+            return cls(als, None, None, data.catalogue.artists, per_artist, vectors)
         item_item = next((s for s in sources if isinstance(s, ItemItemModel) and s.name == "item_item"), None)
         listeners = data.listeners.astype(np.float32)
         trust = listeners / np.maximum(listeners + np.float32(support), 1)
-        return cls(als, item_item, trust, data.catalogue.artists, per_artist)
+        return cls(als, item_item, trust, data.catalogue.artists, per_artist, vectors)
 
     def some(self, items: Int32s, k: int) -> Lists:
-        """The k items most similar to each of some that have an event, best first; never the item itself."""
-        return self._joined(items, self.als.similar(items, self._depth(k), self.trust), k)
+        """The k items most similar to each of some, best first; never the item itself.
+
+        To one without an event they are those of the nearest vectors in the catalogue, where it has one; else none.
+        """
+        heard = self.als.known_items[items]
+        found = self._joined(items[heard], self.als.similar(items[heard], self._depth(k), self.trust), k)
+        if heard.all():
+            return found
+        others = items[~heard]
+        more = Lists.empty(len(others)) if self.vectors is None else self.vectors.kin(others, k)
+        both, place = Lists.concat([found, more]), np.empty(len(items), np.int64)
+        place[np.concatenate((np.flatnonzero(heard), np.flatnonzero(~heard)))] = np.arange(len(items))
+        length = np.diff(both.indptr)[place]
+        ends = np.cumsum(length)
+        entry = np.arange(ends[-1]) + np.repeat(both.indptr[place] - (ends - length), length)
+        return Lists(np.concatenate(([0], ends)).astype(np.int64), both.item[entry], both.score[entry])
 
     def all(self, k: int, exact: bool, rng: np.random.Generator, progress: Progress) -> tuple[Lists, float]:
         """`some` for every item with an event, a row for each item; and the share of the vectors' candidates found.
