@@ -38,10 +38,10 @@ OWN = 400
 USER, ITEM, TIME = "user_id", "item_id", "started_at"
 
 
-def under_new_ids(plays: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The same plays of listeners nobody has seen, and which new id stands for whom."""
+def under_new_ids(plays: pl.DataFrame, taken: pl.Series) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The same plays of listeners nobody has seen, with ids that are not taken, and which new id stands for whom."""
     users = plays[USER].unique().sort()
-    first = users.cast(pl.Int64).max() if users.dtype.is_integer() else 0
+    first = taken.cast(pl.Int64).max() if taken.dtype.is_integer() else 0
     assert isinstance(first, int)
     new = (pl.Series("new", range(len(users)), dtype=pl.Int64) + first + 1).cast(users.dtype)
     names = pl.DataFrame({USER: users, "new": new})
@@ -50,7 +50,7 @@ def under_new_ids(plays: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 def overlap(model: Model, plays: pl.DataFrame, k: int) -> float:
     """Mean share of a listener's own first k that the same history gives again under a new id."""
-    history, names = under_new_ids(plays)
+    history, names = under_new_ids(plays, model.data.users.ids)
     own = model.recommend(names[USER], k=k).select(USER, ITEM)
     again = model.recommend(history=history, k=k).rename({USER: "new"}).join(names, on="new").select(USER, ITEM)
     both = own.join(again, on=[USER, ITEM]).group_by(USER).len("both")

@@ -426,14 +426,16 @@ def test_user_knn_sums_the_histories_of_the_nearest(neighbours: int, recency: fl
         np.testing.assert_array_equal(lists.score[own], found[user][lists.item[own]])
 
 
-def test_a_user_who_is_not_in_the_log_has_neighbours_too() -> None:
+def test_a_stranger_with_a_users_history_has_the_neighbours_of_that_user() -> None:
     data = some_data()
     model = UserKNN(neighbours=1).fit(data, np.random.default_rng(0))
-    block = data.block(4, 5, True)
-    new = dataclasses.replace(block, users=np.array([-1], np.int32))
-    assert model.nearest(new).item.tolist() == [4]
-    assert model.nearest(new).score[0] == pytest.approx(1, abs=1e-5)
-    assert 4 not in model.nearest(block).item
+    blocks = [data.block(user, user + 1, True) for user in (4, 5)]
+    for block in blocks:
+        new = dataclasses.replace(block, users=np.array([-1], np.int32))
+        again, known = model.nearest(new), model.nearest(block)
+        assert again.item.tolist() == known.item.tolist()
+        assert block.users[0] not in known.item
+        np.testing.assert_array_equal(again.score, known.score)
 
 
 def test_user_knn_is_left_out_where_it_costs_too_much() -> None:

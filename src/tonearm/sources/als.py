@@ -18,7 +18,7 @@ from tonearm.kernels.nearest.similar import similar_to_all
 from tonearm.kernels.nearest.topk import ItemIndex, index_items, score_pairs, similar_top_k, top_k, unit_vectors
 from tonearm.options import options
 from tonearm.progress import Progress, no_progress
-from tonearm.sources.base import ArrayModel, Given, Recipe
+from tonearm.sources.base import ArrayModel, ForLastBlock, Given, Recipe
 from tonearm.sources.history import recency_weights
 from tonearm.sources.ranges import RECENCY, Range, Space
 from tonearm.types import AnyArray, Bools, Float32s, Float64s, Int32s
@@ -182,6 +182,9 @@ class ALSModel(ArrayModel):
 
         One whose history is not that of the fitted data is folded in: solved from the history alone, with the plain λ.
         """
+        return self._last.of(block, self._vectors)
+
+    def _vectors(self, block: Block) -> tuple[Float32s, Bools]:
         fitted = np.maximum(block.users, 0)
         vectors, known = self.user_factors[fitted], self.known_users[fitted]
         new = block.folded
@@ -251,7 +254,7 @@ class ALSModel(ArrayModel):
         """c_uj y_iᵀ (YᵀY + Σ_j (c_uj − 1) y_j y_jᵀ + λI)⁻¹ y_j of each history item j, (n_pairs,) float64.
 
         They sum to the score of the user solved anew from the history. The vector from fitting is a few steps of
-        conjugate gradients against the item vectors of one iteration before, so its score may differ.
+        conjugate gradients from there, so its score may differ a little.
 
         Source: Hu, Koren, Volinsky 2008, section 5
         """
@@ -268,6 +271,10 @@ class ALSModel(ArrayModel):
         """The library implicit reads it too, `factors` and `dtype` being for it."""
         about = {"factors": self.item_factors.shape[1], "dtype": self.item_factors.dtype.name}
         return {name: np.array(value) for name, value in about.items()} | super().save()
+
+    @cached_property
+    def _last(self) -> ForLastBlock[tuple[Float32s, Bools]]:
+        return ForLastBlock()
 
     @cached_property
     def _index(self) -> ItemIndex:

@@ -1,7 +1,7 @@
 """What every candidate source is: a recipe of options, and the model that it makes."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, Generic, NamedTuple, Protocol, Self, TypeVar, overload, runtime_checkable
@@ -18,6 +18,9 @@ from tonearm.types import AnyArray, Bools, Float32s, Float64s, Int32s
 if TYPE_CHECKING:
     from tonearm.loading.tables import Tabular
     from tonearm.sources.alone import Alone, Matrix
+
+S = TypeVar("S")
+F = TypeVar("F")
 
 
 class Source(Protocol):
@@ -91,6 +94,20 @@ class ArrayModel:
         """As `Source.load`."""
         saved = {f.name: arrays[f.name] for f in fields(cls) if f.default is MISSING}
         return cls(**{name: array if array.ndim else array.item() for name, array in saved.items()})
+
+
+class ForLastBlock(Generic[F]):
+    """What was found for a block is kept until the next one, as lists and scores both need it."""
+
+    def __init__(self) -> None:
+        self._last: tuple[Block, F] | None = None
+
+    def of(self, block: Block, find: Callable[[Block], F]) -> F:
+        """What `find` tells of the block, asked once."""
+        last = self._last
+        if last is None or last[0] is not block:
+            last = self._last = block, find(block)
+        return last[1]
 
 
 @runtime_checkable
@@ -222,7 +239,6 @@ class Partial(Protocol):
         ...
 
 
-S = TypeVar("S")
 M = TypeVar("M", bound=Source, covariant=True)
 
 NOTHING: Mapping[str, Source] = MappingProxyType({})

@@ -13,10 +13,13 @@ from tonearm.data.lists import Lists
 from tonearm.kernels import sums as kernels
 from tonearm.kernels.als.csr import Csr, transpose_csr
 from tonearm.options import options
-from tonearm.sources.base import Given, Lack, Recipe
+from tonearm.sources.base import ForLastBlock, Given, Lack, Recipe
 from tonearm.sources.history import places, recency_weights
 from tonearm.sources.ranges import RECENCY, Range, Space
 from tonearm.types import AnyArray, Bools, Float32s, Float64s, Int32s, Int64s
+
+SAME = 1 - 1e-5
+"""A cosine above this is that of the same history."""
 
 
 @options
@@ -98,20 +101,29 @@ class UserKNNModel:
     neighbours: int
     name: str = "user_knn"
     allowed: Bools | None = None
-    _last: tuple[Block, Lists] | None = field(default=None, init=False, repr=False)
+    _last: ForLastBlock[Lists] = field(default_factory=ForLastBlock, init=False, repr=False)
 
     def nearest(self, block: Block) -> Lists:
-        """The users most alike, with their similarity; kept until the next block, as lists and scores both need it."""
-        last = self._last
-        if last is not None and last[0] is block:
-            return last[1]
+        """The users most alike, with their similarity."""
+        return self._last.of(block, self._nearest)
+
+    def _nearest(self, block: Block) -> Lists:
         known = block.users >= 0
         own = np.concatenate(([0], np.cumsum(known))).astype(np.int64), block.users[known]
         every = np.arange(self.alike.n_columns, dtype=np.int32)
-        pairs = block.pairs
-        found = _best(pairs.indptr, pairs.item, self._weights(block), self.alike, every, own, self.neighbours, None)
-        self._last = block, found
-        return found
+        pairs, more = block.pairs, int(block.folded.any())
+        found = _best(
+            pairs.indptr, pairs.item, self._weights(block), self.alike, every, own, self.neighbours + more, None
+        )
+        return self._without_themselves(found, block.folded) if more else found
+
+    def _without_themselves(self, found: Lists, folded: Bools) -> Lists:
+        """At most `neighbours` of each; one with the same history tells a folded user nothing, and may be that user."""
+        same = (found.rank == 1) & folded[found.row] & (found.score > SAME)
+        skipped = np.isin(found.row, found.row[same])
+        keep = (found.rank > skipped) & (found.rank <= self.neighbours + skipped)
+        indptr = np.concatenate(([0], np.cumsum(np.bincount(found.row[keep], minlength=len(found))))).astype(np.int64)
+        return Lists(indptr, found.item[keep], found.score[keep])
 
     def recommend(self, block: Block, k: int) -> Lists:
         """The k items that the nearest users have most of."""

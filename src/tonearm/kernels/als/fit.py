@@ -70,6 +70,8 @@ def fit_als(
 ) -> Factors:
     """Alternate between users and items; the same data and generator give the same bytes on any number of threads.
 
+    Users are solved once more in the end, so that their vectors are those that `fold_in` gives the same histories.
+
     by_user, by_item: the same matrix by rows and by columns
     frequency_exponent: ν > 0 scales λ by (events of the row + columns)^ν, divided by its mean over the rows with an
         event (Rendle et al. 2022, eq. 5 with weight 1 for unobserved pairs); 0 leaves λ alone
@@ -91,6 +93,7 @@ def fit_als(
         losses.append(_half(items, users, factors, regularization, alpha, cg_steps, room))
         if progress is not None:
             progress(done + 1, iterations, losses[-1])
+    _half(users, items, factors, regularization, alpha, cg_steps, room)
     return Factors(_true_factors(users, factors), _true_factors(items, factors), losses)
 
 
