@@ -153,6 +153,17 @@ def test_fold_in_solves_a_history_exactly() -> None:
     np.testing.assert_allclose(bare, slow_solve_rows(ones, item.astype(np.float64), 0.3, 2.0), atol=1e-6)
 
 
+def test_users_who_are_solved_last_have_the_vectors_of_their_history_folded_in() -> None:
+    matrix = some_log()
+    assert matrix.value is not None
+    first, last = fit(matrix, cg_steps=8), fit(matrix, users_last=True, cg_steps=8)
+    d = last.item.shape[1]
+    common = last.item.T.astype(np.float64) @ last.item + 0.3 * np.eye(d)
+    folded = fold_in(matrix.indptr, matrix.index, matrix.value, 2.0, last.item, common)
+    np.testing.assert_allclose(last.user, folded, atol=1e-4)
+    assert np.abs(first.user - folded).max() > 10 * np.abs(last.user - folded).max()
+
+
 @pytest.mark.parametrize("n", [1, 7, 1030, 3000])
 def test_dense_products(n: int) -> None:
     rng = np.random.default_rng(n)

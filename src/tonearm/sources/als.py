@@ -106,6 +106,7 @@ class ALS(Recipe["ALSModel"]):
                 cg_steps=self.cg_steps,
                 frequency_exponent=self.frequency_exponent,
                 init=(None, start),
+                users_last=True,
                 progress=told,
             )
         return ALSModel(

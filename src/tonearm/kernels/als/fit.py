@@ -66,17 +66,17 @@ def fit_als(
     cg_steps: int = 3,
     frequency_exponent: float = 0.0,
     init: tuple[Float32s | None, Float16s | Float32s | None] = (None, None),
+    users_last: bool = False,
     progress: Callable[[int, int, float], None] | None = None,
 ) -> Factors:
     """Alternate between users and items; the same data and generator give the same bytes on any number of threads.
-
-    Users are solved once more in the end, so that their vectors are those that `fold_in` gives the same histories.
 
     by_user, by_item: the same matrix by rows and by columns
     frequency_exponent: ν > 0 scales λ by (events of the row + columns)^ν, divided by its mean over the rows with an
         event (Rendle et al. 2022, eq. 5 with weight 1 for unobserved pairs); 0 leaves λ alone
     init: user (n_users, d) and item (n_items, d) factors to start from; None starts users at zero and items at
         random, drawn in order for items with an event only
+    users_last: solve the users once more in the end, so that their vectors are those that `fold_in` gives
     progress: called as progress(iterations done, iterations in all, objective)
     """
     width = -(-factors // 8) * 8
@@ -93,7 +93,8 @@ def fit_als(
         losses.append(_half(items, users, factors, regularization, alpha, cg_steps, room))
         if progress is not None:
             progress(done + 1, iterations, losses[-1])
-    _half(users, items, factors, regularization, alpha, cg_steps, room)
+    if users_last:
+        _half(users, items, factors, regularization, alpha, cg_steps, room)
     return Factors(_true_factors(users, factors), _true_factors(items, factors), losses)
 
 
