@@ -199,7 +199,8 @@ def test_two_threads_may_ask_one_model(made: Made) -> None:
 
 
 def test_every_source_alone_makes_lists_by_the_callers_ids(tiny_log: Log) -> None:
-    assert {getattr(tonearm, name).name for name in SOURCES} == {*RECIPES}
+    of_vectors = {"vectors", "vectors_last"}  # what these say stands in the catalogue, not in the log
+    assert {getattr(tonearm, name).name for name in SOURCES} == {*RECIPES} - of_vectors
     users = tiny_log.train["user_id"].unique().sort()[:3].to_list()
     heard = {(row[0], row[1]) for row in tiny_log.train.select("user_id", "item_id").iter_rows()}
     for name in SOURCES:
