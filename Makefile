@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types format docs browser servers unit lowest screenshots bench clean
+.PHONY: demo test lint types format docs browser servers unit lowest screenshots bench fuzz clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt tools/setup.sh
 	PYTHON=$(PYTHON) bash tools/setup.sh $(VENV) '.[dev]'
@@ -74,6 +74,11 @@ bench: $(VENV)/.installed
 	$(BIN)/tonearm synth --preset medium --out build/bench/log
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python benchmarks/content.py build/bench/log/events.parquet build/bench/log/items.parquet 2022-12-16
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python benchmarks/pipeline.py build/bench/log/events.parquet build/bench/log/items.parquet 2022-12-16 build/bench/pipeline
+
+# 24 minutes of a processor over all parsers and loaders; a finding stops it
+fuzz: $(VENV)/.installed
+	PYTHON=$(PYTHON) bash tools/setup.sh $(VENV) '.[dev,fuzz]'
+	nice -n 19 $(BIN)/python tests/fuzz/fuzz.py
 
 clean:
 	rm -rf $(VENV) $(VENV)-lowest demo

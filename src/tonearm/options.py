@@ -24,7 +24,7 @@ def options(kind: type[T]) -> type[T]:
     build: Callable[..., None] = made.__init__
 
     @wraps(build)
-    def init(self: Any, *args: Any, **given: Any) -> None:
+    def init(self: Any, /, *args: Any, **given: Any) -> None:
         check_names(given, made, made.__name__)
         try:
             build(self, *args, **given)

@@ -9,7 +9,7 @@ from tonearm.data.catalogue import Tags
 from tonearm.data.dataset import Block, Dataset
 from tonearm.data.lists import Lists
 from tonearm.data.times import DAY
-from tonearm.errors import ConfigError
+from tonearm.errors import ConfigError, DataError
 from tonearm.kernels import features as kernels
 from tonearm.kernels import own as own_kernels
 from tonearm.ranking.candidates import Candidates
@@ -89,6 +89,8 @@ class Features:
             item = np.zeros((data.n_items, len(item_columns)), np.float32)
             for column, values in enumerate(item_columns.values()):
                 item[:, column] = values
+        if item.shape != (data.n_items, len(_item_names(timed, filter_seen))):
+            raise DataError("what the run holds of its items is not what features are made of. Make the run anew.")
         popularity = np.log1p(data.plays, dtype=np.float32)
         return cls(tuple(names[c] for c in columns), item, popularity, tags, own, columns, len(names))
 

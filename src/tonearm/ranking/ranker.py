@@ -256,6 +256,8 @@ class RankerModel:
         """The model that `save` and `Trees.save` took apart."""
         names, z, blend = tuple(rest["names"]), np.array(rest["z"], np.int64), np.array(rest["blend"], np.float32)
         model = None if trees is None else Trees.load(names, trees)
+        if len(z) != len(blend) or not np.isin(z, np.arange(len(names))).all() or not 0 <= float(rest["mix"]) <= 1:
+            raise ValueError("weights that are not those of its features")
         return cls(names, z, model, blend, float(rest["mix"]), dict(validation))
 
 

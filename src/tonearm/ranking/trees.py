@@ -128,7 +128,10 @@ class Trees:
     @classmethod
     def load(cls, names: tuple[str, ...], content: bytes) -> "Trees":
         """The trees of a file that `save` wrote."""
-        return cls(names, catboost.CatBoost().load_model(blob=content))
+        model = catboost.CatBoost().load_model(blob=content)
+        if len(model.feature_names_) != len(names):
+            raise ValueError(f"trees of {len(model.feature_names_)} features, not {len(names)}")
+        return cls(names, model)
 
 
 def pool(table: TrainingTable, rows: Bools) -> Any:

@@ -9,6 +9,7 @@ import errno
 import fcntl
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -303,13 +304,15 @@ def read_json(path: Path) -> dict[str, Any]:
         DataError: there is no such file, or it is not JSON.
     """
     try:
-        tree: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        tree = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise DataError(
             f"{path}: there is no such file. Is {path.parent} a folder that `tonearm run` wrote?"
         ) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: cannot be read as JSON ({error}).") from error
+    if not isinstance(tree, dict):
+        raise DataError(f"{path}: holds a {type(tree).__name__} where names and values belong. Make the run anew.")
     return tree
 
 
@@ -350,14 +353,16 @@ def map_arrays(path: Path) -> dict[str, AnyArray]:
                 shape, fortran, dtype = read(file)
                 if member.compress_type != zipfile.ZIP_STORED or dtype.hasobject:
                     raise ValueError(f"{member.filename} is not plain")
-                size = int(np.prod(shape))
+                size = math.prod(shape)
+                if min((0, *shape)) < 0 or size * dtype.itemsize > member.file_size:
+                    raise ValueError(f"{member.filename} holds less than it says")
                 flat: AnyArray = np.empty(size, dtype)
                 if flat.nbytes > 0:
                     # not read-only, for which kernels would be compiled anew
                     flat = np.asarray(np.memmap(path, dtype, "c", file.tell(), (size,)))
                 shaped = flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)
                 arrays[member.filename.removesuffix(".npy")] = shaped
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except Exception as error:  # NumPy and zipfile raise all there is, depending on which byte is wrong
         raise DataError(f"{path}: cannot be read as a model ({error}). Make the run anew.") from error
     return arrays
 
@@ -371,8 +376,10 @@ def read_model(
     """
     if name not in known:
         own = read(name)
-        base = own.pop(BASE, None)
-        known[name] = own if base is None else read_model(str(base), read, known) | own
+        base = str(own.pop(BASE, ""))
+        known[name] = own  # before its base, which may not be built on it
+        if base:
+            known[name] = read_model(base, read, known) | own
     return known[name]
 
 

@@ -6,11 +6,12 @@ from typing import Any
 
 from tonearm.config import Config, load_config
 from tonearm.data.dataset import Block, Dataset
-from tonearm.errors import DataError
+from tonearm.errors import DataError, TonearmError
 from tonearm.loading.load import Test
 from tonearm.ranking.features import Features
 from tonearm.ranking.ranker import RankerModel
 from tonearm.ranking.recommender import Made, Recommender
+from tonearm.runs.fitting import check_log, check_sources
 from tonearm.runs.read import Run
 from tonearm.runs.write import load_models
 from tonearm.sources.base import Source
@@ -70,11 +71,28 @@ def restore(folder: Path | str) -> Restored:
             not the one that the run wrote.
     """
     run = Run.open(Path(folder))
+    try:
+        return _restored(run)
+    except DataError:
+        raise
+    except TonearmError as error:
+        raise DataError(f"{run.folder}: {error}") from error
+    except Exception as error:  # what its files hold may be of any type and shape
+        raise DataError(
+            f"{run.folder}: cannot be loaded ({type(error).__name__}: {error}). Make the run anew."
+        ) from error
+
+
+def _restored(run: Run) -> Restored:
     sources, ranker, masks = load_models(run.folder, run.manifest)
     config, data = load_config(run.folder / "config.toml"), run.kept.train
+    check_log(f"{run.folder}: its history", data.log, data.n_users)
+    check_sources(str(run.folder), data, sources, masks)
     shaper = config.shape.fit(data, masks=masks)
     search, k, threads = config.search, config.output.k, config.threads
     recommender = Recommender.of(data, sources, ranker, shaper, search, k, threads, run.kept.item_features)
     if recommender.features.names != ranker.names:
         raise DataError(f"{run.folder}: this version makes other features than the ranker has seen. Make the run anew.")
-    return Restored(config, data, run.kept.test, recommender, run.manifest, run.folder)
+    restored = Restored(config, data, run.kept.test, recommender, run.manifest, run.folder)
+    assert restored.days in (True, False)
+    return restored

@@ -7,6 +7,7 @@ that was published, refused or brought back.
 import fcntl
 import json
 import os
+import re
 import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -25,6 +26,9 @@ from tonearm.serving.gate import Check, Gate, examine
 from tonearm.serving.version import ABOUT, RUN, Version, write_version
 
 CURRENT, VERSIONS, HISTORY = "current", "versions", "history.jsonl"
+
+NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z-]{0,99}")
+"""What a version may be called."""
 
 
 @dataclass(frozen=True)
@@ -97,11 +101,21 @@ def current(store: Path) -> Version | None:
 
 
 def current_id(store: Path) -> str | None:
-    """The name of the version that is served; None before the first."""
+    """The name of the version that is served; None before the first.
+
+    Raises:
+        DataError: what should name it names something else.
+    """
+    pointer = store / CURRENT
     try:
-        return (store / CURRENT).read_text(encoding="utf-8").strip()
+        name = pointer.read_text(encoding="utf-8").strip()
     except FileNotFoundError:
         return None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{pointer}: cannot be read ({error}). Name a version by tonearm rollback --to.") from error
+    if not NAME.fullmatch(name):  # a path would lead out of the store
+        raise DataError(f"{pointer}: names no version. Name one by tonearm rollback --to.")
+    return name
 
 
 def versions(store: Path) -> pl.DataFrame:
@@ -114,8 +128,12 @@ def versions(store: Path) -> pl.DataFrame:
     served = current_id(store)
     rows = []
     for name in ids:
-        about = directory.read_json(store / VERSIONS / name / ABOUT)
-        rows.append((name, name == served, about["published"], about["forced"], about["run"]))
+        place = store / VERSIONS / name / ABOUT
+        about = directory.read_json(place)
+        row = about.get("published"), about.get("forced"), about.get("run")
+        if [type(value) for value in row] != [str, bool, str]:
+            raise DataError(f"{place}: is not what was published. Remove the version, and publish the run anew.")
+        rows.append((name, name == served, *row))
     schema = {"id": pl.String, "served": pl.Boolean, "published": pl.String, "forced": pl.Boolean, "run": pl.String}
     return pl.DataFrame(rows, schema=schema, orient="row")
 
@@ -129,7 +147,13 @@ def rollback(store: Path, to: str | None = None) -> str:
         DataError: the folder is not a store, or has no such version.
     """
     with _locked(store):
-        ids, served = _ids(store), current_id(store)
+        ids = _ids(store)
+        try:
+            served = current_id(store)
+        except DataError:
+            if to is None:
+                raise
+            served = None
         earlier = [name for name in ids if served is not None and name < served]
         if to is None and not earlier:
             raise DataError(f"{store}: holds no version before {served}, so there is nothing to go back to.")

@@ -15,7 +15,7 @@ from tonearm.data.dataset import Dataset
 from tonearm.data.lists import Lists
 from tonearm.data.times import to_moment
 from tonearm.data.vocabulary import Vocabulary
-from tonearm.errors import DataError
+from tonearm.errors import DataError, TonearmError
 from tonearm.ranking.recommender import Recommender
 from tonearm.runs import directory
 from tonearm.runs.lists import FILES, FINAL, SIMILAR_FILE
@@ -62,6 +62,17 @@ class Version:
         Raises:
             DataError: a file is missing, or is not the one that was published.
         """
+        try:
+            return cls._open(folder)
+        except TonearmError:
+            raise
+        except Exception as error:  # what its files hold may be of any type and shape
+            raise DataError(
+                f"{folder}: cannot be loaded ({type(error).__name__}: {error}). Roll back, or publish the run anew."
+            ) from error
+
+    @classmethod
+    def _open(cls, folder: Path) -> "Version":
         about = directory.read_json(folder / ABOUT) if (folder / ABOUT).exists() else {}
         for name, said in about.get("files", {}).items():
             path = folder / name
