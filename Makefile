@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types format docs browser servers unit lowest screenshots bench fuzz clean
+.PHONY: demo test lint types format docs browser servers java unit lowest screenshots bench fuzz clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt tools/setup.sh
 	PYTHON=$(PYTHON) bash tools/setup.sh $(VENV) '.[dev]'
@@ -52,7 +52,10 @@ browser:
 servers:
 	bash tools/servers.sh
 
-unit: $(VENV)/.installed browser servers
+java:
+	bash tools/java.sh
+
+unit: $(VENV)/.installed browser servers java
 	$(BIN)/pytest -n 2
 
 lowest:

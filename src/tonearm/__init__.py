@@ -67,7 +67,7 @@ _HOME = {
     "load_events": "loading.load",
     "load_ready_made": "loading.load",
     "restore": "runs.restore",
-    "run": "pipeline",
+    "run": "engine",
 }
 
 __all__ = [

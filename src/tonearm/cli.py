@@ -42,6 +42,7 @@ def run(
     folds: int = 1,
     overwrite: bool = False,
     mlflow: str | None = None,
+    engine: Literal["local", "spark"] | None = None,
     quiet: bool = False,
     verbose: bool = False,
 ) -> None:
@@ -66,6 +67,8 @@ def run(
         Replace a run that is there already.
     mlflow
         An MLflow tracking address, where options, figures and report are logged too.
+    engine
+        This machine (local), or a cluster (spark); by default as the options say.
     quiet
         Print no stages and no progress bars.
     verbose
@@ -78,9 +81,10 @@ def run(
 
     some = [] if sample is None else [f"data.sample={sample}"]
     some += [] if users_file is None else [f"data.users_file={dumps(str(users_file.absolute()))}"]
+    some += [] if engine is None else [f"engine={engine}"]
     config = options.load(log.columns, some)
+    from tonearm.engine import run as run_pipeline
     from tonearm.evaluation.words import shown
-    from tonearm.pipeline import run as run_pipeline
     from tonearm.runs.tracking import Tracker
     from tonearm.show import next_steps
 

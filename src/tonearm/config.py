@@ -69,9 +69,25 @@ class EvaluationOptions:
 
 
 @options
+class SparkOptions:
+    """The cluster, where engine = "spark".
+
+    master: its address, as in "spark://host:7077"; empty: what spark-submit says, else one process of this machine
+    partitions: parts that users fall into, none of which should hold more than some million events; 0: one for each
+        half million, four at least
+    settings: further settings of the session, as in { "spark.executor.memory" = "4g" }
+    """
+
+    master: str = ""
+    partitions: Annotated[int, Field(ge=0)] = 0
+    settings: dict[str, str] = field(default_factory=dict)
+
+
+@options
 class GeneralOptions:
     """What `Config` says before its sources."""
 
+    engine: Literal["local", "spark"] = "local"
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     filter_seen: bool = True
     candidates: Annotated[int, Field(ge=1, le=10_000)] = 100
@@ -87,6 +103,7 @@ class GeneralOptions:
 class Config(SourceOptions, GeneralOptions):  # in the file the last come first
     """Every option of a run.
 
+    engine: "local" is this machine; "spark" a cluster, as docs/use/spark.md tells
     seed: the one seed; each stage spawns its own generator from it
     filter_seen: leave tracks that the user has already heard out of their lists; without it the source `again` takes
         part, and what to hear again is measured apart from what to discover
@@ -102,6 +119,7 @@ class Config(SourceOptions, GeneralOptions):  # in the file the last come first
     shape: Shape = field(default_factory=Shape)
     evaluation: EvaluationOptions = field(default_factory=EvaluationOptions)
     output: OutputOptions = field(default_factory=OutputOptions)
+    spark: SparkOptions = field(default_factory=SparkOptions)
 
     def __post_init__(self) -> None:
         if self.filter_seen and "again" in self.sources and set(self.sources) != set(RECIPES):

@@ -153,7 +153,7 @@ def run(
             earlier = earlier_trials(trial, folds - 1)
             shaper = shaper_of(inputs, trial.train, config)
         recommender = learn(trial.train, shaper, config, stages)
-        measure = Measure(trial, recommender, config)
+        measure = Measure(trial.train, trial.measured_by, recommender, config)
         final, again = trial, refit or loaded.test is None
         if again:
             with stages.stage("lists to measure"):
@@ -176,7 +176,7 @@ def run(
         metrics["notes"] += [*left_out_ks(config.evaluation.ks, longest), *recommender.ranker.notes]
         metrics["notes"] += [told(metrics["published"])] if "published" in metrics else []
         with stages.stage("catalogue, models, profile"):
-            metrics["notes"] += [*write.silent_users(folder, final.train), *undated(loaded.found)]
+            metrics["notes"] += [*write.silent_users(files.listed, final.train.n_users), *undated(loaded.found)]
             metrics["notes"][:0] = [_not_measured(trial, loaded)] if again else []
             write_recommender(folder, final.train, final.test, recommender, config)
             directory.write_json(folder / "metrics.json", metrics)
@@ -256,7 +256,7 @@ def measured_earlier(
     measured = [(_moment(trial.train) or "", metrics)]
     for fold in earlier:
         recommender = learn(fold.train, shaper_of(inputs, fold.train, config), config, stages)
-        measure = Measure(fold, recommender, config)
+        measure = Measure(fold.train, fold.measured_by, recommender, config)
         with stages.stage(f"lists of fold {len(measured) + 1}"):
             make_lists(fold.train, recommender, config, [measure.add], stages.progress)
             measured.append((_moment(fold.train) or "", measure.metrics(catalogue)))

@@ -10,7 +10,8 @@ from tonearm.data.catalogue import Catalogue
 from tonearm.data.log import Log, Pairs
 from tonearm.data.times import DAY
 from tonearm.data.vocabulary import Vocabulary
-from tonearm.kernels.best.lists import window_counts
+from tonearm.kernels.best.lists import decayed_counts, window_counts
+from tonearm.kernels.features import item_times
 from tonearm.types import Bools, Counts, Float64s, Int32s, Int64s
 
 NOW = 7  # days before the cut that count as now for popularity
@@ -82,6 +83,18 @@ class Dataset:
         log, since = self.log, np.array([self.now - n * DAY for n in days], np.int64)
         assert log.time is not None
         return window_counts(log.start, log.stop, log.item, log.time, log.weights, since, self.n_items)
+
+    def decayed_plays(self, half_life: float) -> Float64s:
+        """Sum over plays of 2^(−age / half_life) for each item of a log with time, (n_items,); half_life in days."""
+        log, rate = self.log, np.log(2) / (half_life * DAY)
+        assert log.time is not None
+        return decayed_counts(log.start, log.stop, log.item, log.time, log.weights, self.now, rate, self.n_items)
+
+    def item_times(self) -> tuple[Int32s, Int32s]:
+        """Seconds of the first and the last event of each item of a log with time, (n_items,) both."""
+        log = self.log
+        assert log.time is not None
+        return item_times(log.start, log.stop, log.item, log.time, self.n_items)
 
     @cached_property
     def popularity_order(self) -> Int32s:

@@ -8,7 +8,7 @@ import numpy as np
 from tonearm.data.log import Log, Pairs
 from tonearm.kernels import events
 from tonearm.kernels import metrics as kernels
-from tonearm.types import Int32s, Int64s
+from tonearm.types import Bools, Int32s, Int64s
 
 
 @dataclass(frozen=True)
@@ -53,16 +53,18 @@ class Truth:
         return np.where(self.users[place] == users, place, -1).astype(np.int64)
 
 
-def truth(train: Log | Pairs, test: Log, filter_seen: bool = True) -> Truth:
+def truth(train: Log | Pairs, test: Log, filter_seen: bool = True, known: Bools | None = None) -> Truth:
     """The truth of warm users: distinct test items that exist in train, less those heard in train where filter_seen.
 
     train, test: over the same user index; items of test that train does not know come after its own. A user without an
         entry in train is cold and not in the result.
+    known: (n_items of test,) bool, which items exist in train, where `train` holds but a part of it
     """
     assert train.n_users == test.n_users, "train and test share one user index"
     assert train.n_items <= test.n_items, "train and test share one item index"
     start, stop = (train.start, train.stop) if isinstance(train, Log) else (train.indptr[:-1], train.indptr[1:])
-    known = events.item_counts(start, stop, train.item, test.n_items)[0] > 0
+    if known is None:
+        known = events.item_counts(start, stop, train.item, test.n_items)[0] > 0
     pairs = Pairs.of(test)
     keep, counts = np.zeros(len(pairs.item), np.bool_), np.zeros((test.n_users, 3), np.int64)
     kernels.collect_truth(start, stop, train.item, pairs.indptr, pairs.item, known, filter_seen, keep, counts)

@@ -13,22 +13,25 @@ import numpy as np
 
 from tonearm.kernels import metrics as kernels
 from tonearm.kernels.metrics import UInt32s
-from tonearm.types import Float32s, Float64s
+from tonearm.types import AnyArray, Float32s, Float64s
 
 N_GROUPS = 32_768
 _BLOCK = 4096
 
 
-def resample(values: Sequence[Float32s], rng: np.random.Generator, n_resamples: int = 1000) -> Float64s:
+def resample(
+    values: Sequence[AnyArray], rng: np.random.Generator, n_resamples: int = 1000, sizes: Float64s | None = None
+) -> Float64s:
     """Means of every column in each resample of the users, (n_lists, n_resamples, m) float64.
 
-    values: for each list (n_users, m) float32, row i of each belongs to the same user
+    values: for each list (n_users, m), row i of each belongs to the same user
+    sizes: (n_users,) how many users each row is the sum of, where it is not one
     Memory does not grow with the number of users. No users: an array without resamples.
     """
     n_users, m = values[0].shape
     if n_users == 0:
         return np.empty((len(values), 0, m))
-    groups = _group(values, rng)
+    groups = _group(values, rng) if sizes is None else np.concatenate([*values, sizes[:, None]], axis=1)
     keys = rng.integers(0, 2**32, size=(n_resamples, 2), dtype=np.uint32)
     sums = np.zeros((n_resamples, groups.shape[1]))
     for lo in range(0, len(groups), _BLOCK):

@@ -11,7 +11,7 @@ from tonearm.errors import ConfigError
 from tonearm.evaluation.bootstrap import interval, resample
 from tonearm.kernels import metrics as kernels
 from tonearm.kernels.metrics import UInt32s
-from tonearm.types import Bools, Float32s, Float64s, Int32s, Int64s
+from tonearm.types import AnyArray, Bools, Float32s, Float64s, Int32s, Int64s
 
 MAX_SOURCES = 16
 
@@ -27,7 +27,12 @@ class FunnelMeter:
 
     The hits possible at k, the sum of min(k, |truth|) over users, split into three: those in the final list, those
     lost by ranking (the union held them, and the list had room) and those lost by retrieval.
+
+    lost: (n_evaluated, 2) float32, hits lost by retrieval less those lost by ranking, and the possible ones
+    sizes: as those of `AccuracyMeter`
     """
+
+    sizes: Float64s | None = None
 
     def __init__(self, truth: Truth, sources: Sequence[str], k: int = 20) -> None:
         if len(sources) > MAX_SOURCES:
@@ -36,8 +41,8 @@ class FunnelMeter:
         self._counts = np.zeros((2, 1 << len(sources)), np.int64)
         self._members = np.zeros(1 << len(sources), np.int64)
         self._recalls = np.zeros(len(sources) + 2)
-        self._users = self._possible = self._reachable = 0
-        self._lost = np.zeros((len(truth), 2), np.float32)
+        self._totals = np.zeros(3, np.int64)  # users, possible hits, hits that the union reaches
+        self.lost = np.zeros((len(truth), 2), np.float32)
 
     def add(self, users: Int32s, union: Lists, membership: Bools | UInt32s, final: Lists) -> None:
         """Count a block of train users, each user once over all blocks.
@@ -54,12 +59,18 @@ class FunnelMeter:
         found, hit = np.zeros(int(offset[-1]), np.uint32), np.zeros(int(offset[-1]), np.bool_)
         lists = (union.indptr, union.item, member, final.indptr, final.item)
         kernels.trace(row, *lists, self.k, truth.indptr, truth.item, offset, found, hit)
-        self._lost[row[row >= 0]] = _lost(offset, found, hit, self.k)[row >= 0]
+        self.lost[row[row >= 0]] = _lost(offset, found, hit, self.k)[row >= 0]
         kernels.count_members(row, union.indptr, member, self._members)
         possible, reachable = kernels.tally(offset, found, hit, self.k, len(self.sources), self._counts, self._recalls)
-        self._users += int((row >= 0).sum())
-        self._possible += int(possible)
-        self._reachable += int(reachable)
+        self._totals += int((row >= 0).sum()), int(possible), int(reachable)
+
+    def sums(self) -> dict[str, AnyArray]:
+        """All that adds up over users but `lost`, by name, as `AccuracyMeter.sums`."""
+        return {"hits": self._counts, "members": self._members, "recalls": self._recalls, "totals": self._totals}
+
+    @property
+    def _users(self) -> int:
+        return int(self._totals[0])
 
     def summary(self, rng: np.random.Generator, resamples: int = 1000) -> dict[str, Any]:
         """The funnel as plain figures; None where there is nothing to divide by."""
@@ -87,7 +98,7 @@ class FunnelMeter:
             },
             "buried": buried,
             "buried_share": _share(buried, retrieved),
-        } | self._limits(final_hits, resample([self._lost], rng, resamples)[0])
+        } | self._limits(final_hits, resample([self.lost], rng, resamples, self.sizes)[0])
 
     def _source(self, s: int, by_bits: Int64s, ceiling: float | None) -> dict[str, Any]:
         bits = np.arange(len(by_bits))
@@ -116,18 +127,19 @@ class FunnelMeter:
 
         drawn: (n_resamples, 2), mean hits lost by retrieval less those lost by ranking, and mean possible hits
         """
-        ranking, retrieval = self._reachable - final_hits, self._possible - self._reachable
+        possible, reachable = (int(total) for total in self._totals[1:])
+        ranking, retrieval = reachable - final_hits, possible - reachable
         low, high, limits = None, None, None
         drawn = drawn[drawn[:, 1] > 0]
         if (ranking or retrieval) and len(drawn):
             low, high = interval(drawn[:, :1] / drawn[:, 1:])[:, 0].tolist()
             limits = "retrieval" if low > 0 else "ranking" if high < 0 else "both"
         return {
-            "possible_hits": self._possible,
-            "share_hit": _share(final_hits, self._possible),
-            "share_lost_by_retrieval": _share(retrieval, self._possible),
-            "share_lost_by_ranking": _share(ranking, self._possible),
-            "retrieval_less_ranking": _share(retrieval - ranking, self._possible),
+            "possible_hits": possible,
+            "share_hit": _share(final_hits, possible),
+            "share_lost_by_retrieval": _share(retrieval, possible),
+            "share_lost_by_ranking": _share(ranking, possible),
+            "retrieval_less_ranking": _share(retrieval - ranking, possible),
             "retrieval_less_ranking_interval": None if limits is None else [low, high],
             "limits": limits,
         }

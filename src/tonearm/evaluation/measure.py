@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from tonearm.config import Config, stage_rng
 from tonearm.data.dataset import Block, Dataset
 from tonearm.data.truth import truth
@@ -10,7 +12,7 @@ from tonearm.evaluation.meters import ListMeter, cold_users, describe_items, foc
 from tonearm.evaluation.repeats import own_rules, parts_of, rule_names
 from tonearm.evaluation.rule_costs import RuleCosts
 from tonearm.evaluation.summary import summarise
-from tonearm.loading.load import Loaded
+from tonearm.loading.load import Test
 from tonearm.ranking.candidates import proposing
 from tonearm.ranking.recommender import Made, Recommender
 from tonearm.runs.lists import FINAL, UNSHAPED, key_of
@@ -19,11 +21,13 @@ from tonearm.runs.lists import FINAL, UNSHAPED, key_of
 class Measure:
     """Measures every list as it passes, block by block: accuracy and more, the funnel, and what the rules cost."""
 
-    def __init__(self, loaded: Loaded, recommender: Recommender, config: Config) -> None:
-        train, test = loaded.train, loaded.test
-        assert test is not None
+    def __init__(
+        self, train: Dataset, test: Test, recommender: Recommender, config: Config, part: bool = False
+    ) -> None:
+        """part: what these users have not heard may have been heard by others, as the counts of `train` say."""
+        known = np.pad(train.listeners > 0, (0, test.log.n_items - train.n_items)) if part else None
         self.train, self.test, self.config, self.recommender = train, test, config, recommender
-        self.truth = truth(train.log, test.log, config.filter_seen)
+        self.truth = truth(train.log, test.log, config.filter_seen, known)
         self.names = [source.name for source in recommender.fitted]
         self.popular = train.popular_of(recommender.allowed)
         items, ks = describe_items(train.plays, train.catalogue), measured_ks(train, config)

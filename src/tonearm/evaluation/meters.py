@@ -174,7 +174,10 @@ class AccuracyMeter:
     """Adds up the accuracy of one list, block by block.
 
     values: (n_evaluated, 6 n_k) float32, accuracy of each evaluated user; `columns` names them
+    sizes: (n_units,) how many users each row of `values` is the sum of; None where it is one
     """
+
+    sizes: Float64s | None = None
 
     def __init__(self, truth: Truth, ks: Sequence[int] = KS) -> None:
         self.truth, self.ks = truth, check_ks(ks)
@@ -193,6 +196,10 @@ class AccuracyMeter:
         kernels.accuracy(*self._about(row, lists), self._k, values)
         self.values[row[row >= 0]] = values[row >= 0]
         _add(values, self._sums)
+
+    def sums(self) -> dict[str, AnyArray]:
+        """All that adds up over users but `values`, by name: to add another meter's in place is to count its users."""
+        return {"accuracy": self._sums}
 
     def means(self) -> dict[str, float | None]:
         """Every accuracy metric of the list; None where nobody is evaluated."""
@@ -216,8 +223,7 @@ class ListMeter(AccuracyMeter):
         super().__init__(truth, ks)
         self.items = items
         self.parts = {name: AccuracyMeter(part, ks) for name, part in (parts or {}).items()}
-        self.listed_users = 0
-        self.evaluated_listed_users = 0
+        self._listed = np.zeros(2, np.int64)
         self._beyond = np.zeros(4 * len(self.ks) + 1), np.zeros(4 * len(self.ks) + 1, np.int64)
         self._exposure = np.zeros((len(self.ks) + 1, len(items.plays)), np.int32)
         # sums, and sums of squares, of both metrics in each group
@@ -236,8 +242,7 @@ class ListMeter(AccuracyMeter):
             part.count(users, lists)
         row = self.truth.rows_of(users)
         listed = np.diff(lists.indptr) > 0
-        self.listed_users += int(listed.sum())
-        self.evaluated_listed_users += int((listed & (row >= 0)).sum())
+        self._listed += int(listed.sum()), int((listed & (row >= 0)).sum())
         for label, (sums, squares) in ((self.items.band, self._by_band), (self.items.genre, self._by_genre)):
             values, sizes = np.zeros((len(users), len(sums))), np.zeros((len(users), len(sums) // 2), np.int64)
             kernels.grouped(*self._about(row, lists), label, self.focus, sizes, values)
@@ -260,6 +265,18 @@ class ListMeter(AccuracyMeter):
         kernels.add_up(rest, *self._beyond)
         kernels.count_exposure(lists.indptr, lists.item, self._k, self._exposure)
 
+    @property
+    def listed_users(self) -> int:
+        """Users who got a list."""
+        return int(self._listed[0])
+
+    def sums(self) -> dict[str, AnyArray]:
+        """As of any accuracy meter."""
+        beyond, band, genre = self._beyond, self._by_band, self._by_genre
+        pairs = {"beyond": beyond, "band": band, "genre": genre}
+        both = {f"{name}{i}": array for name, pair in pairs.items() for i, array in enumerate(pair)}
+        return super().sums() | {"listed": self._listed, "exposure": self._exposure} | both
+
     def summary(self) -> dict[str, float | int | None]:
         """Every metric of the list; None where there is nothing to go over."""
         result: dict[str, float | int | None] = {**self.means()}
@@ -279,42 +296,58 @@ class ListMeter(AccuracyMeter):
         result["coverage"] = float((shown[-1] > 0).sum() / size) if size else None
         result["gini"] = gini(shown[-1], size)
         result["history_popularity"] = heard
-        result["listed_users"] = self.listed_users
-        result["evaluated_listed_users"] = self.evaluated_listed_users
+        result["listed_users"], result["evaluated_listed_users"] = self._listed.tolist()
         return result
 
     def slices(self) -> dict[str, list[dict[str, Any]]]:
         """recall and ndcg at `focus`, with intervals, by activity of users, popularity of items and genre of items."""
-        columns = [self.columns.index(f"{family}@{self.focus}") for family in ("recall", "ndcg")]
-        names = [self.columns[c] for c in columns]
-        result: dict[str, list[dict[str, Any]]] = {"activity": []}
-        level = activity_levels(self.truth.history)
-        for place, label in enumerate(LEVELS):
-            inside = level == place
-            line: dict[str, Any] = {"slice": label, "users": int(inside.sum())}
-            some = self.truth.history[inside]
-            line["history_from"] = int(some.min()) if len(some) else None
-            line["history_to"] = int(some.max()) if len(some) else None
-            values = self.values[inside][:, columns].astype(np.float64)
-            for c, name in enumerate(names):
-                line |= _mean(name, len(some), values[:, c].sum(), values[:, c] @ values[:, c])
-            result["activity"].append(line)
+        names = [self.columns[c] for c in self.shown]
+        result = {"activity": self.by_activity()}
         for kind, labels, label_of, (sums, squares) in (
             ("popularity", BANDS, self.items.band, self._by_band),
             ("genre", self.items.genre_names, self.items.genre, self._by_genre),
         ):
-            users, n_items = group_sizes(self.truth, label_of, len(labels))
+            users, n_items = self.group_sizes(label_of, len(labels))
             result[kind] = []
             for g, label in enumerate(labels):
-                line = {"slice": label, "users": int(users[g]), "truth_items": int(n_items[g])}
+                line: dict[str, Any] = {"slice": label, "users": int(users[g]), "truth_items": int(n_items[g])}
                 for c, name in enumerate(names):
                     place = c * len(labels) + g
-                    line |= _mean(name, int(users[g]), sums[place], squares[place])
+                    line |= mean(name, int(users[g]), sums[place], squares[place])
                 result[kind].append(line)
         return result
 
+    @property
+    def shown(self) -> list[int]:
+        """The columns of slices: recall and ndcg at `focus`."""
+        return [self.columns.index(f"{family}@{self.focus}") for family in ("recall", "ndcg")]
 
-def _mean(name: str, n: int, total: float, squares: float) -> dict[str, Any]:
+    def by_activity(self) -> list[dict[str, Any]]:
+        """The slices by activity."""
+        level, history, lines = activity_levels(self.truth.history), self.truth.history, []
+        for place, label in enumerate(LEVELS):
+            inside = level == place
+            some, values = history[inside], self.values[inside][:, self.shown].astype(np.float64)
+            sums, squares = ([float(f(column)) for column in values.T] for f in (np.sum, lambda v: v @ v))
+            line = activity_line(label, some, len(some))
+            for c, column in enumerate(self.shown):
+                line |= mean(self.columns[column], len(some), sums[c], squares[c])
+            lines.append(line)
+        return lines
+
+    def group_sizes(self, label_of: Int32s, n_labels: int) -> tuple[Int64s, Int64s]:
+        """Users with a truth item of each label, and truth items of each label; (n_labels,) int64 both."""
+        return group_sizes(self.truth, label_of, n_labels)
+
+
+def activity_line(label: str, lengths: Int64s, users: int) -> dict[str, Any]:
+    """What a slice by activity is; lengths: of its users' histories, or the distinct ones of these."""
+    some = len(lengths) > 0
+    ends = (int(lengths.min()), int(lengths.max())) if some else (None, None)
+    return {"slice": label, "users": users, "history_from": ends[0], "history_to": ends[1]}
+
+
+def mean(name: str, n: int, total: float, squares: float) -> dict[str, Any]:
     """A mean over n users, and its 95% interval by the normal law, mean ± 1.96 s / √n, within 0 and 1.
 
     None where there is nobody; no interval for fewer than two.

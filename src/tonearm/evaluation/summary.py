@@ -14,7 +14,16 @@ from tonearm.errors import DataError
 from tonearm.evaluation.bootstrap import interval, resample
 from tonearm.evaluation.funnel import FunnelMeter
 from tonearm.evaluation.lists_file import Listed, read_lists
-from tonearm.evaluation.meters import KS, ListMeter, cold_users, describe_items, ks_within, left_out_ks, with_stranger
+from tonearm.evaluation.meters import (
+    KS,
+    AccuracyMeter,
+    ListMeter,
+    cold_users,
+    describe_items,
+    ks_within,
+    left_out_ks,
+    with_stranger,
+)
 from tonearm.evaluation.repeats import parts_of
 from tonearm.evaluation.words import warnings
 from tonearm.loading.count import DataOptions
@@ -74,7 +83,7 @@ def summarise(
     names = list(meters)
     columns = meters[names[0]].columns
     means = {name: meter.summary() for name, meter in meters.items()}
-    drawn = resample([meter.values for meter in meters.values()], rng, resamples)
+    drawn = _drawn(meters, rng, resamples)
     slices = {name: meter.slices() for name, meter in meters.items()}
     size = meters[names[0]].items.catalogue_size
     of = f"those of {catalogue} and of {others}" if catalogue else f"those of {others}, as no catalogue was given"
@@ -102,13 +111,19 @@ def summarise(
     return metrics
 
 
+def _drawn(meters: Mapping[str, AccuracyMeter], rng: np.random.Generator, resamples: int) -> Float64s:
+    """The means of every list in each resample of the users."""
+    sizes = next(iter(meters.values())).sizes
+    return resample([meter.values for meter in meters.values()], rng, resamples, sizes)
+
+
 def _parts(meters: Mapping[str, ListMeter], rng: np.random.Generator, final: str, resamples: int) -> Metrics:
     """The accuracy of every list over each part of the truth, with intervals and comparisons."""
     result: Metrics = {}
     for part, first in next(iter(meters.values())).parts.items():
         inside = {name: meter.parts[part] for name, meter in meters.items()}
         names, means = list(inside), {name: meter.means() for name, meter in inside.items()}
-        drawn = resample([meter.values for meter in inside.values()], rng, resamples)
+        drawn = _drawn(inside, rng, resamples)
         result[part] = {
             "population": first.truth.population,
             "lists": means,

@@ -72,6 +72,12 @@ class Loaded:
     fingerprints: tuple[Fingerprint, ...]
     today: int
 
+    @property
+    def measured_by(self) -> Test:
+        """The test, which is there."""
+        assert self.test is not None
+        return self.test
+
 
 @dataclass(frozen=True)
 class Survey:

@@ -174,7 +174,7 @@ def _item_features(data: Dataset, filter_seen: bool) -> dict[str, Float32s]:
         for days, count in zip(WINDOWS, data.plays_within(WINDOWS).astype(np.float32), strict=True):
             columns[f"item_plays_{days}d"] = np.log1p(count)
             columns[f"item_trend_{days}d"] = (count + 1) / (plays + 10)
-        first, last = kernels.item_times(log.start, log.stop, log.item, log.time, data.n_items)
+        first, last = data.item_times()
         played = data.plays > 0
         columns["item_age"] = _days_before(data.now, first, played)
         columns["item_recency"] = -_days_before(data.now, last, played)

@@ -72,8 +72,24 @@ class Ranker(TreeOptions):
             rows = np.sort(rng.choice(rows, self.users, replace=False))
         kept = np.zeros(len(rows), np.bool_)
         kept[rng.choice(len(rows), min(whole, len(rows)), replace=False)] = True
-        some = answers.of_rows(rows)
-        features = Features.fit(history, [source.name for source in sources], search.filter_seen, self.features)
+        return self.table_of(history, answers.of_rows(rows), kept, sources, search, rng, progress)
+
+    def table_of(
+        self,
+        history: Dataset,
+        some: Truth,
+        kept: Bools,
+        sources: Sequence[Source],
+        search: Search,
+        rng: np.random.Generator,
+        progress: Progress = no_progress,
+        item: Float32s | None = None,
+    ) -> TrainingTable:
+        """The candidates of users who were drawn, labelled by what these went on to play.
+
+        kept: (n_users,) bool, whose candidates are all kept; item: features of items, as `Features.fit` takes them
+        """
+        features = Features.fit(history, [source.name for source in sources], search.filter_seen, self.features, item)
         found = of_users(history, some.users, sources, search, progress)
         return label_blocks(features, found, some, kept, self.negatives, rng)
 

@@ -1,6 +1,7 @@
 """What the log looks like, as plain figures for the report: volume by time, popularity, histories, genres, examples."""
 
 import zlib
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -59,14 +60,25 @@ def time_profile(train: Log, warm: Log, cold: Log) -> dict[str, Any] | None:
         return None
     spans = [log.span for log in logs]
     unit, edges = time_edges(min(lo for lo, _ in spans), max(hi for _, hi in spans))
+    return time_rows(unit, edges, time_counts(train, warm, cold, edges))
+
+
+def time_counts(train: Log, warm: Log, cold: Log, edges: Int64s) -> dict[str, Int64s]:
+    """How many events and users of each side fall between the edges, (n_edges − 1,) each; they add up over users."""
     counts = dict.fromkeys(TIMES, np.zeros(len(edges) - 1, np.int64))
-    for log in logs:
-        assert log.time is not None
+    for log in (train, warm, cold):
+        if log.time is None or log.n_events == 0:
+            continue
         side = "train" if log is train else "test"
         events, users = kernels.count_by_time(log.start, log.stop, log.time, edges)
         counts[f"{side}_events"] = counts[f"{side}_events"] + events
         counts[f"{side}_users"] = counts[f"{side}_users"] + users
     counts["both_users"] = _users_of_both(train, warm, edges, (counts["train_users"] > 0) & (counts["test_users"] > 0))
+    return counts
+
+
+def time_rows(unit: str, edges: Int64s, counts: Mapping[str, Int64s]) -> dict[str, Any]:
+    """The same as `time_profile` returns it."""
     rows = [
         {"start": to_moment(lo).date().isoformat(), "end": to_moment(hi).date().isoformat()}
         | {name: int(values[b]) for name, values in counts.items()}
@@ -151,9 +163,10 @@ def popularity_profile(plays: Counts) -> dict[str, Any]:
     }
 
 
-def histogram(values: AnyArray, what: str) -> list[Row]:
+def histogram(values: AnyArray, what: str, times: AnyArray | None = None) -> list[Row]:
     """How many values (whole numbers) fall into 0, 1, 2-4, 5-9, 10-19, 20-49, ..., up to the largest: from, to, `what`.
 
+    times: how often each value is there; None: once
     Steps go 1, 2, 5, 10, 20, 50, ...; `to` is inclusive. Of values with fractions, only the whole part counts.
     """
     if len(values) == 0:
@@ -162,7 +175,7 @@ def histogram(values: AnyArray, what: str) -> list[Row]:
     lows = [0, *(step * 10**power for power in range(len(str(largest))) for step in (1, 2, 5))]
     lows = [low for low in lows if low <= largest]
     highs = [*(low - 1 for low in lows[1:]), largest]
-    counts = np.bincount(np.searchsorted(lows, values, side="right") - 1, minlength=len(lows))
+    counts = np.bincount(np.searchsorted(lows, values, side="right") - 1, times, minlength=len(lows))
     bins = [{"from": low, "to": high, what: int(n)} for low, high, n in zip(lows, highs, counts, strict=True)]
     return bins if bins[0][what] or len(bins) == 1 else bins[1:]
 

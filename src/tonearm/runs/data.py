@@ -31,12 +31,12 @@ def write_data(folder: Path, train: Dataset, test: Test | None, features: Float3
 
     features: (n_items, n) what `Features` holds of the items
     """
-    directory.save_arrays(folder / TRAIN, _of_log(train.log) | _of_ids("users", train.users.ids))
+    directory.save_arrays(folder / TRAIN, of_log(train.log) | of_ids("users", train.users.ids))
     directory.save_arrays(folder / ITEMS, _of_items(train) | {"features": features})
     if test is not None:
         logs = {"warm": test.log, "cold": test.cold}
-        both = {f"{part}_{name}": array for part, log in logs.items() for name, array in _of_log(log).items()}
-        ids = _of_ids("cold_users", test.cold_users) | _of_ids("new_items", test.new_items)
+        both = {f"{part}_{name}": array for part, log in logs.items() for name, array in of_log(log).items()}
+        ids = of_ids("cold_users", test.cold_users) | of_ids("new_items", test.new_items)
         directory.save_arrays(folder / TEST, both | ids | {"unknown_events": np.array(test.unknown_events)})
 
 
@@ -59,11 +59,11 @@ class Kept:
         """
         events, items = self._arrays(TRAIN), self._arrays(ITEMS)
         genres, artists, albums = (_tags(tag, items) for tag in TAGS)
-        name = _ids("name", items) if "name_ends" in items else None
-        catalogue = Catalogue(Vocabulary(_ids("items", items)), name, genres, artists, albums)
-        log = _log(events, "", len(catalogue))
+        name = ids_of("name", items) if "name_ends" in items else None
+        catalogue = Catalogue(Vocabulary(ids_of("items", items)), name, genres, artists, albums)
+        log = log_of(events, "", len(catalogue))
         cutoff = self.manifest["cutoff"]
-        data = Dataset(Vocabulary(_ids("users", events)), catalogue, log, 0 if cutoff is None else _seconds(cutoff))
+        data = Dataset(Vocabulary(ids_of("users", events)), catalogue, log, 0 if cutoff is None else _seconds(cutoff))
         counted = {"_counts": (items["events"], items["listeners"]), "plays": items.get("plays", items["events"])}
         data.__dict__.update(counted | {"plays_now": items["plays_now"]})  # where `cached_property` looks
         return data
@@ -74,9 +74,9 @@ class Kept:
         if not (self.folder / TEST).is_file():
             return None
         arrays, n = self._arrays(TEST), len(self.train.catalogue)
-        new = _ids("new_items", arrays)
-        warm, cold = (_log(arrays, f"{part}_", n + len(new)) for part in ("warm", "cold"))
-        return Test(warm, _ids("cold_users", arrays), cold, new, int(arrays["unknown_events"]))
+        new = ids_of("new_items", arrays)
+        warm, cold = (log_of(arrays, f"{part}_", n + len(new)) for part in ("warm", "cold"))
+        return Test(warm, ids_of("cold_users", arrays), cold, new, int(arrays["unknown_events"]))
 
     @property
     def item_features(self) -> Float32s:
@@ -112,7 +112,7 @@ def _seconds(moment: str) -> int:
     return to_seconds(parse_moment(moment))
 
 
-def _of_log(log: Log) -> dict[str, AnyArray]:
+def of_log(log: Log) -> dict[str, AnyArray]:
     """A log's own events, users in turn."""
     own = log.packed()
     columns = {"item": own.item, "time": own.time, "weight": own.weight}
@@ -120,21 +120,21 @@ def _of_log(log: Log) -> dict[str, AnyArray]:
     return {"indptr": indptr} | {name: values for name, values in columns.items() if values is not None}
 
 
-def _log(arrays: Arrays, before: str, n_items: int) -> Log:
+def log_of(arrays: Arrays, before: str, n_items: int) -> Log:
     indptr, time, weight = arrays[f"{before}indptr"], arrays.get(f"{before}time"), arrays.get(f"{before}weight")
     return Log(indptr[:-1], indptr[1:], arrays[f"{before}item"], time, weight, n_items)
 
 
 def _of_items(data: Dataset) -> dict[str, AnyArray]:
     """Ids, name, labels, and counts of every item."""
-    catalogue, arrays = data.catalogue, _of_ids("items", data.catalogue.items.ids)
+    catalogue, arrays = data.catalogue, of_ids("items", data.catalogue.items.ids)
     if catalogue.name is not None:
-        arrays |= _of_ids("name", catalogue.name)
+        arrays |= of_ids("name", catalogue.name)
     for tag in TAGS:
         tags: Tags | None = getattr(catalogue, tag)
         if tags is not None:
             arrays[f"{tag}_indptr"], arrays[f"{tag}_index"] = tags.indptr, tags.index
-            arrays |= _of_ids(tag, tags.labels.ids)
+            arrays |= of_ids(tag, tags.labels.ids)
     counts: dict[str, AnyArray] = {"events": data.events, "listeners": data.listeners, "plays_now": data.plays_now}
     return arrays | counts if data.log.weight is None else arrays | counts | {"plays": data.plays}
 
@@ -142,10 +142,10 @@ def _of_items(data: Dataset) -> dict[str, AnyArray]:
 def _tags(tag: str, arrays: Arrays) -> Tags | None:
     if f"{tag}_indptr" not in arrays:
         return None
-    return Tags(arrays[f"{tag}_indptr"], arrays[f"{tag}_index"], Vocabulary(_ids(tag, arrays)))
+    return Tags(arrays[f"{tag}_indptr"], arrays[f"{tag}_index"], Vocabulary(ids_of(tag, arrays)))
 
 
-def _of_ids(name: str, ids: pl.Series) -> dict[str, AnyArray]:
+def of_ids(name: str, ids: pl.Series) -> dict[str, AnyArray]:
     """Integers as they are; strings as UTF-8 end to end, where each ends, and which are null where some are."""
     if ids.dtype.is_integer():
         return {name: np.asarray(ids)}
@@ -158,8 +158,8 @@ def _of_ids(name: str, ids: pl.Series) -> dict[str, AnyArray]:
     return arrays | {f"{name}_null": ids.is_null().to_numpy()} if ids.null_count() else arrays
 
 
-def _ids(name: str, arrays: Arrays) -> pl.Series:
-    """What `_of_ids` took apart."""
+def ids_of(name: str, arrays: Arrays) -> pl.Series:
+    """What `of_ids` took apart."""
     if name in arrays:
         return pl.Series(name, arrays[name])
     ends, text = np.append(0, arrays[f"{name}_ends"]), arrays[f"{name}_text"]

@@ -19,9 +19,10 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import numpy as np
 import polars as pl
@@ -316,7 +317,26 @@ def read_json(path: Path) -> dict[str, Any]:
     return tree
 
 
-def save_arrays(path: Path, arrays: Mapping[str, AnyArray]) -> None:
+@dataclass(frozen=True)
+class Joined:
+    """Arrays of one dimension that are written end to end, as one that need not fit into memory.
+
+    parts: yields them anew at each call
+    """
+
+    parts: Callable[[], Iterator[AnyArray]]
+    dtype: np.dtype[Any]
+
+    def write(self, stream: IO[bytes]) -> None:
+        """Write it as `np.lib.format.write_array` would."""
+        n = sum(len(part) for part in self.parts())
+        about = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False, "shape": (n,)}
+        np.lib.format.write_array_header_1_0(stream, about)
+        for part in self.parts():
+            stream.write(np.ascontiguousarray(part, self.dtype).tobytes())
+
+
+def save_arrays(path: Path, arrays: Mapping[str, AnyArray | Joined]) -> None:
     """Arrays as an npz file that can be mapped: nothing is pickled or compressed, and each is aligned to 64 bytes."""
     path.parent.mkdir(exist_ok=True)
     with path.open("wb") as file, zipfile.ZipFile(file, "w") as archive:
@@ -326,7 +346,10 @@ def save_arrays(path: Path, arrays: Mapping[str, AnyArray]) -> None:
             gap = -(file.tell() + header) % 64
             member.extra = struct.pack("<HH", ALIGNMENT, gap) + bytes(gap)
             with archive.open(member, "w", force_zip64=True) as stream:
-                np.lib.format.write_array(stream, np.asanyarray(array), allow_pickle=False)
+                if isinstance(array, Joined):
+                    array.write(stream)
+                else:
+                    np.lib.format.write_array(stream, np.asanyarray(array), allow_pickle=False)
 
 
 def load_arrays(path: Path) -> dict[str, AnyArray]:
@@ -396,6 +419,14 @@ def sha256(path: Path) -> str:
     """The sha256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def part_files(path: Path) -> list[Path]:
+    """The files of a table: itself, or, where a cluster wrote a folder of parts, those in it that hold rows."""
+    if not path.is_dir():
+        return [path]
+    parts = sorted(path.glob("*.parquet"))
+    return [part for part in parts if pq.read_metadata(part).num_rows > 0] or parts[:1]
 
 
 def open_run(path: Path) -> Path:

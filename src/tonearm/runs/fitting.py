@@ -59,7 +59,7 @@ def check_log(where: str, log: Log, n_users: int) -> None:
     """Raises DataError where the events of a log are not those of its users and items."""
     lengths = {len(array) for array in (log.item, log.time, log.weight) if array is not None}
     fits = len(log.start) == n_users and len(lengths) == 1 and log.item.ndim == 1
-    bounds = np.append(log.start, log.stop[-1:])
+    bounds = np.append(log.start, log.stop[-1:] if n_users else 0)
     if not fits or not _bounds(bounds, len(log.item)) or not _below(log.item, log.n_items):
         raise _unfit(where)
 
@@ -78,7 +78,8 @@ def check_sources(where: str, data: Dataset, sources: Sequence[Source], masks: M
             raise _unfit(f"{where}: the catalogue")
     for source in sources:
         arrays = source.save()
-        sizes = {"users": data.n_users, "items": data.n_items}
+        folded = len(arrays.get("user_factors", counts[0])) == 0  # users are folded in, so that none is held
+        sizes = {"users": 0 if folded else data.n_users, "items": data.n_items}
         sizes |= {name: len(array) for name, array in arrays.items() if array.ndim}
         if not all(_fits(name, array, sizes) for name, array in arrays.items()) or any(
             one in arrays and arrays[one].shape[1:] != arrays[other].shape[1:] for one, other in ALIKE

@@ -63,6 +63,8 @@ class Run:
     def scan(self, file: str) -> pl.LazyFrame | None:
         """One of the run's tables, lazily; None where the run has none of that name."""
         path = self.folder / file
+        if path.is_dir():
+            return pl.scan_parquet(directory.part_files(path), glob=False)
         return pl.scan_parquet(path, glob=False) if path.is_file() else None
 
     def lists_of(self, user: Id, k: int) -> dict[str, pl.DataFrame]:

@@ -1,7 +1,7 @@
 """The files of a run, each from what the pipeline made; names and columns are the contract of docs/use/files.md."""
 
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal
@@ -55,22 +55,30 @@ class ListWriter(directory.TableWriter):
 class ListFiles(ExitStack):
     """All files of lists that a run holds, growing block by block; a context manager."""
 
-    def __init__(self, folder: Path, train: Dataset, recommender: Recommender, config: Config) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        train: Dataset,
+        recommender: Recommender,
+        config: Config,
+        writer: Callable[[Path, Dataset], ListWriter] = ListWriter,
+    ) -> None:
+        """writer: what takes the rows of a file."""
         super().__init__()
+        self.listed = 0  # users with a final list
         self.recommender, self.options = recommender, config.output
         self.names = [source.name for source in recommender.fitted]
         able = unplayed_of(recommender.fitted) if self.options.fresh > 0 else None
         self.fresh = None if able is None else able.of_unplayed(train, recommender.allowed)
         shown = [key_of(name) for name in self.names] + ([FRESH] if self.fresh is not None else []) + [FINAL]
         self.files = {
-            name: self.enter_context(ListWriter(folder / LIST_FILES[name], train))
-            for name in shown
-            if name in LIST_FILES
+            name: self.enter_context(writer(folder / LIST_FILES[name], train)) for name in shown if name in LIST_FILES
         }
 
     def write(self, block: Block, made: Made) -> None:
         """Append one block's lists."""
         ranked = made.ranked
+        self.listed += int((np.diff(made.lists.indptr) > 0).sum())
         known = {f"{name}_score": column for name, column in zip(self.names, ranked.candidates.scores.T, strict=True)}
         known = {name: known[name] for name in SCORES if name in known}
         known |= zip(self.recommender.features.names, ranked.features.T, strict=True)
@@ -134,14 +142,13 @@ def write_similar(
     return {"items": n, "by": by, "exact": exact, "recall": recall}
 
 
-def silent_users(folder: Path, data: Dataset) -> list[str]:
+def silent_users(listed: int, users: int) -> list[str]:
     """A note on the users of train whom recommendations.parquet has no list for; none where each has one."""
-    first = pl.scan_parquet(folder / LIST_FILES[FINAL], glob=False).filter(pl.col("rank") == 1)
-    n = data.n_users - int(first.select(pl.len()).collect(engine="streaming").item())
+    n = users - listed
     if n == 0:
         return []
     return [
-        f"{n:,} of {data.n_users:,} users have no list, as every track that could be recommended to them is one that "
+        f"{n:,} of {users:,} users have no list, as every track that could be recommended to them is one that "
         "they have heard or that a rule keeps out; filter_seen=false would give them what they have heard"
     ]
 

@@ -1,6 +1,6 @@
 """One version of what is served: lists, similar and popular items as mapped arrays, beside the run they came from."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC
 from functools import cached_property
@@ -202,11 +202,11 @@ def read_lists(path: Path, columns: tuple[str, str], of: Vocabulary, items: Voca
     Raises:
         DataError: there is no such file, or its rows are not in the order that `tonearm run` writes.
     """
-    if not path.is_file():
+    if not path.exists():
         raise DataError(f"{path}: is missing, so there is nothing to serve. Make the run anew.")
-    file, counts = pq.ParquetFile(path), np.zeros(len(of), np.int64)
+    files, counts = [pq.ParquetFile(part) for part in directory.part_files(path)], np.zeros(len(of), np.int64)
     found, scores, last = [np.empty(0, np.int32)], [np.empty(0, np.float32)], 0
-    for group in range(file.num_row_groups):
+    for file, group in _in_order(files, columns[0], of):
         table = pl.from_arrow(file.read_row_group(group, columns=[*columns, "score", "rank"]))
         assert isinstance(table, pl.DataFrame)
         row, item = of.encode(table[columns[0]]), items.encode(table[columns[1]])
@@ -224,6 +224,15 @@ def read_lists(path: Path, columns: tuple[str, str], of: Vocabulary, items: Voca
         scores.append(table["score"].fill_null(np.nan).to_numpy())
     indptr = np.concatenate(([0], counts.cumsum()))
     return Lists(indptr, np.concatenate(found), np.concatenate(scores))
+
+
+def _in_order(files: Sequence[pq.ParquetFile], column: str, of: Vocabulary) -> Iterator[tuple[pq.ParquetFile, int]]:
+    """The row groups of files that each hold the lists of users next to one another, by the first of these."""
+    if len(files) > 1:
+        heads = [pl.Series(next(file.iter_batches(1, columns=[column])).column(0)) for file in files]
+        places = [int(of.encode(head)[0]) for head in heads]
+        files = [file for _, file in sorted(zip(places, files, strict=True), key=lambda pair: pair[0])]
+    return ((file, group) for file in files for group in range(file.num_row_groups))
 
 
 def _popular(data: Dataset, order: Int32s) -> Lists:

@@ -137,7 +137,7 @@ def values(pairs: Pairs, confidence: Confidence, recency: float) -> Float32s | N
 class ALSModel(ArrayModel):
     """Vectors of users and items.
 
-    user_factors: (n_users, d) float32, item_factors: (n_items, d) float32
+    user_factors: (n_users, d) float32, or no row where users are folded in; item_factors: (n_items, d) float32
     known_users: (n_users,), known_items: (n_items,) bool, those with an event in the fitted data
     losses: (iterations,) float64, the objective after each iteration
     """
@@ -181,14 +181,19 @@ class ALSModel(ArrayModel):
     def vectors(self, block: Block) -> tuple[Float32s, Bools]:
         """Vectors (b, d) of a block's users, and which of them have any event (b,).
 
-        One whose history is not that of the fitted data is folded in: solved from the history alone, with the plain λ.
+        One whose history is not that of the fitted data, or whose vector the model does not hold, is folded in: solved
+        from the history alone, with the plain λ.
         """
         return self._last.of(block, self._vectors)
 
     def _vectors(self, block: Block) -> tuple[Float32s, Bools]:
-        fitted = np.maximum(block.users, 0)
-        vectors, known = self.user_factors[fitted], self.known_users[fitted]
-        new = block.folded
+        new = block.folded | (block.users >= len(self.user_factors))
+        if len(self.user_factors):
+            fitted = np.where(new, 0, block.users)
+            vectors, known = self.user_factors[fitted], self.known_users[fitted]
+        else:
+            width = self.item_factors.shape[1]
+            vectors, known = np.zeros((len(block), width), np.float32), np.zeros(len(block), np.bool_)
         if new.any():
             # an item that nobody played before has no vector to learn from
             entry = np.repeat(new, np.diff(block.pairs.indptr)) & self.known_items[block.pairs.item]

@@ -1,6 +1,7 @@
 """EASE: the linear item-item model of least squares, in closed form, or by neighbourhoods in a wide catalogue."""
 
 import os
+from collections.abc import Callable
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -17,7 +18,7 @@ from tonearm.kernels.machine.threads import blas_threads
 from tonearm.options import options
 from tonearm.sources.base import Given, Recipe
 from tonearm.sources.history import cut_off, of_items, sampled
-from tonearm.sources.item_item import ItemItem, ItemItemModel, affordable
+from tonearm.sources.item_item import ItemItem, ItemItemModel, affordable, by_listeners
 from tonearm.sources.left_out import LeftOut
 from tonearm.sources.ranges import RECENCY, Choice, Range, Space
 from tonearm.types import AnyArray, Float32s, Int32s
@@ -73,7 +74,7 @@ class EASE(Recipe["ItemItemModel"]):
         """
         data, progress = given.data, given.progress
         progress("EASE", 0, 1)
-        order = np.argsort(-data.listeners, kind="stable")[: np.count_nonzero(data.listeners)].astype(np.int32)
+        order = by_listeners(data)
         items = np.sort(order[: self.items])
         total = int(data.listeners.sum())
         missing: tuple[LeftOut, ...] = ()
@@ -89,6 +90,23 @@ class EASE(Recipe["ItemItemModel"]):
                 weights = self.weights(sampled(rows, self.fit_work))
             by_target, targets = self._by_target(weights, items, data), items
         progress("EASE", 1, 1)
+        return self._model(by_target, targets, order, data, missing)
+
+    def of_counts(
+        self, counts: Float32s, items: Int32s, data: Dataset, missing: tuple[LeftOut, ...]
+    ) -> "ItemItemModel":
+        """The model of some items, ascending, by how many listeners each two of them have in common, (n, n)."""
+
+        def inverse(dtype: type[np.float32 | np.float64]) -> tuple[AnyArray | None, float]:
+            return _inverse_of(counts.astype(dtype), None, self.regularization, dtype)
+
+        with blas_threads(os.cpu_count() or 1):
+            by_target = self._by_target(self._solved(inverse), items, data)
+        return self._model(by_target, items, by_listeners(data), data, missing)
+
+    def _model(
+        self, by_target: Csr, targets: Int32s, order: Int32s, data: Dataset, missing: tuple[LeftOut, ...]
+    ) -> "ItemItemModel":
         if len(targets) < len(order):
             missing = (self._less_heard(targets, order, data), *missing)
         return ItemItemModel.of("ease", by_target, targets, self.recency, missing)
@@ -137,12 +155,14 @@ class EASE(Recipe["ItemItemModel"]):
         Raises:
             ConfigError: λ is so small that the matrix cannot be inverted, some items having the same listeners.
         """
-        n = by_user.n_columns
+        return self._solved(lambda dtype: _inverse(by_user, self.regularization, dtype))
+
+    def _solved(self, inverse: Callable[[type[np.float32 | np.float64]], tuple[AnyArray | None, float]]) -> Float32s:
         for dtype in (np.float32, np.float64):  # the second has the digits for a λ that the first loses
-            p, least = _inverse(by_user, self.regularization, dtype)
+            p, least = inverse(dtype)
             if p is not None:
                 weights: Float32s = np.divide(-p, np.diag(p), dtype=dtype).astype(np.float32, copy=False)
-                weights[np.diag_indices(n)] = 0
+                weights[np.diag_indices(len(p))] = 0
                 return weights
         raise _too_small("regularization", self.regularization, least)
 
@@ -169,21 +189,30 @@ def _inverse(by_user: Csr, much: float, dtype: type[np.float32 | np.float64]) ->
         dense = np.zeros((by_user.n_rows, n), dtype)
         dense[np.repeat(np.arange(by_user.n_rows), np.diff(by_user.indptr)), by_user.index] = 1
         dense = dense[np.diff(by_user.indptr) > 0]
-        gram = dense @ dense.T
-    else:
-        by_item = transpose_csr(by_user)
-        counts = kernels.cooccurrence(by_user.indptr, by_user.index, by_item.indptr, by_item.index)
-        gram = counts.astype(dtype, copy=False)
+        return _inverse_of(dense @ dense.T, dense, much, dtype)
+    return _inverse_of(common_listeners(by_user).astype(dtype, copy=False), None, much, dtype)
+
+
+def common_listeners(by_user: Csr) -> Float32s:
+    """How many users have both of two items, (n, n) float32."""
+    by_item = transpose_csr(by_user)
+    return kernels.cooccurrence(by_user.indptr, by_user.index, by_item.indptr, by_item.index)
+
+
+def _inverse_of(
+    gram: AnyArray, dense: AnyArray | None, much: float, dtype: type[np.float32 | np.float64]
+) -> tuple[AnyArray | None, float]:
+    """`_inverse` by XXᵀ, with X, or by XᵀX alone; overwrites it."""
     greatest = float(gram.sum(axis=1, dtype=np.float64).max(initial=0))  # no eigenvalue is greater
     least = 16 * greatest * float(np.finfo(dtype).eps)
     if much < least:
         return None, least
     gram[np.diag_indices(len(gram))] += much
     try:
-        if n_users < n:
+        if dense is not None:
             p = dense.T @ scipy.linalg.cho_solve(scipy.linalg.cho_factor(gram, lower=True), dense)
             np.negative(p, out=p)
-            p[np.diag_indices(n)] += 1
+            p[np.diag_indices(len(p))] += 1
         else:
             lapack, kind = scipy.linalg.lapack, "s" if dtype is np.float32 else "d"
             factor, failed = getattr(lapack, f"{kind}potrf")(gram, lower=True, overwrite_a=True)

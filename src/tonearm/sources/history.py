@@ -7,7 +7,7 @@ from tonearm.kernels import item_item as kernels
 from tonearm.kernels import sums
 from tonearm.kernels.als.csr import Csr
 from tonearm.sources.left_out import LeftOut
-from tonearm.types import Float32s, Int32s, Int64s
+from tonearm.types import Float32s, Float64s, Int32s, Int64s
 
 
 def recency_weights(pairs: Pairs, recency: float) -> Float32s:
@@ -26,9 +26,12 @@ def sampled(pairs: Pairs, work: float) -> Csr:
     Long histories make nearly all pairs of items and add little to what shorter ones say (Schelter, Boden and Markl
     2012, section 4); of those that are cut the latest items stay.
     """
-    lengths = np.diff(pairs.indptr)
-    longest = longest_history(lengths, work)
-    if longest >= lengths.max(initial=0):
+    return cut_to(pairs, longest_history(np.diff(pairs.indptr), work))
+
+
+def cut_to(pairs: Pairs, longest: int) -> Csr:
+    """The pairs with histories of at most `longest` items."""
+    if longest >= np.diff(pairs.indptr).max(initial=0):
         return Csr(pairs.indptr, pairs.item, None, pairs.n_items)
     last = pairs.last if pairs.last is not None else np.empty(0, np.int32)
     return Csr(*kernels.cut_histories(pairs.indptr, pairs.item, last, longest), None, pairs.n_items)
@@ -44,18 +47,25 @@ def cut_off(pairs: Pairs, n_users: int, work: float, option: str) -> tuple[LeftO
     longest = longest_history(lengths, work)
     if longest >= lengths.max(initial=0):
         return ()
+    squares = float((lengths.astype(np.float64) ** 2).sum())
     own = lengths[:n_users].astype(np.float64)
+    return (what_is_cut(own, np.ones(len(own)), longest, squares, work, option),)
+
+
+def what_is_cut(own: Float64s, times: Float64s, longest: int, squares: float, work: float, option: str) -> LeftOut:
+    """Words on histories that are cut.
+
+    own: lengths of users' histories, and how often each is there; squares: those of all lengths, summed
+    """
     kept = np.minimum(own, longest)
-    entries, both = (1 - float((kept**n).sum() / (own**n).sum()) for n in (1, 2))
+    entries, both = (1 - float((times * kept**n).sum() / (times * own**n).sum()) for n in (1, 2))
     source = option.split(".")[0]
-    return (
-        LeftOut(
-            f"source {source} learns from the latest {longest:,} items of each history, without all other pairs",
-            entries,
-            f"counting all pairs of items within histories is more than {option} = {work:g}",
-            f"{both:.1%} of these pairs of items are not counted, so what long histories alone say is lost to it",
-            f"{option}={1.01 * float((lengths.astype(np.float64) ** 2).sum()):.3g}",
-        ),
+    return LeftOut(
+        f"source {source} learns from the latest {longest:,} items of each history, without all other pairs",
+        entries,
+        f"counting all pairs of items within histories is more than {option} = {work:g}",
+        f"{both:.1%} of these pairs of items are not counted, so what long histories alone say is lost to it",
+        f"{option}={1.01 * squares:.3g}",
     )
 
 

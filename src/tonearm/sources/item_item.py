@@ -10,7 +10,7 @@ import numpy as np
 from numba import get_num_threads
 from pydantic import Field
 
-from tonearm.data.dataset import Block
+from tonearm.data.dataset import Block, Dataset
 from tonearm.data.lists import Lists
 from tonearm.kernels import item_item as kernels
 from tonearm.kernels import sums as sums_kernels
@@ -65,8 +65,8 @@ class ItemItem(Recipe["ItemItemModel"]):
     def learn(self, given: Given) -> "ItemItemModel":
         """Count co-occurrences and keep the best sources of each target."""
         data, _, progress, _ = given
-        targets = np.argsort(-data.listeners, kind="stable")[: np.count_nonzero(data.listeners)].astype(np.int32)
-        size = min(len(targets), max(1, int(self.entries) // max(len(targets), 1)))
+        targets = by_listeners(data)
+        size = self.size(len(targets))
         rows = data.rows(self.side_information)
         missing = cut_off(rows, data.n_users, self.fit_work, "item_item.fit_work")
         by_user = sampled(rows, self.fit_work)
@@ -74,7 +74,7 @@ class ItemItem(Recipe["ItemItemModel"]):
         # counted by place: the sums of much-heard items stand together and stay in the processor's cache
         by_user = replace(by_user, index=places(targets, data.n_items)[by_user.index], n_columns=len(targets))
         by_item = transpose_csr(by_user)
-        degree, heard = (np.maximum(np.diff(side.indptr), 1).astype(np.float32) for side in (by_user, by_item))
+        heard = np.diff(by_item.indptr)
         steps = 32
         cuts = np.searchsorted(by_item.indptr, len(by_item.index) * np.arange(steps + 1) / steps)
         cuts[-1] = len(targets)
@@ -82,27 +82,46 @@ class ItemItem(Recipe["ItemItemModel"]):
         cost = np.zeros(size, np.int64)
         for lo, hi in pairwise(cuts.tolist()):
             progress("item-item", len(parts), steps)
-            found = kernels.neighbours(
-                get_num_threads(),
-                lo,
-                hi,
-                by_user.indptr,
-                by_user.index,
-                degree**-self.user_power,
-                by_item.indptr,
-                by_item.index,
-                heard**self.target_power,
-                heard**self.source_power,
-                self.shrink,
-                size,
-            )
-            parts.append(Lists(*found))
-            cost += kernels.cost_by_rank(found[0], targets[found[1]], data.listeners, len(cost))
+            found = self.nearest(by_user, by_item, heard, lo, hi, size)
+            parts.append(found)
+            cost += kernels.cost_by_rank(found.indptr, targets[found.item], data.listeners, len(cost))
             size = min(size, affordable(cost, self.work))  # the rest only adds to the cost
+        return self.model(parts, targets, size, data, missing)
+
+    def size(self, n: int) -> int:
+        """How many sources each of n targets may have."""
+        return min(n, max(1, int(self.entries) // max(n, 1)))
+
+    def nearest(self, by_user: Csr, by_item: Csr, heard: Int64s, lo: int, hi: int, size: int) -> Lists:
+        """The most similar items of each from lo to hi (exclusive), all of them by place among the targets.
+
+        by_user, by_item: all whole histories that hold one of these; heard: (n_targets,) listeners in all histories
+        """
+        degree, listeners = (np.maximum(n, 1).astype(np.float32) for n in (np.diff(by_user.indptr), heard))
+        found = kernels.neighbours(
+            get_num_threads(),
+            lo,
+            hi,
+            by_user.indptr,
+            by_user.index,
+            degree**-self.user_power,
+            by_item.indptr,
+            by_item.index,
+            listeners**self.target_power,
+            listeners**self.source_power,
+            self.shrink,
+            size,
+        )
+        return Lists(*found)
+
+    def model(
+        self, parts: list[Lists], targets: Int32s, size: int, data: Dataset, missing: tuple[LeftOut, ...]
+    ) -> "ItemItemModel":
+        """The model of the `size` nearest of every target; `parts` are emptied on the way."""
         for n, part in enumerate(parts):
             parts[n] = part.head(size)
         best = Lists.concat(parts)
-        del parts
+        parts.clear()
         by_target = Csr(best.indptr, targets[best.item], best.score, data.n_items)
         if size < len(targets) and int(np.diff(best.indptr).max(initial=0)) == size:
             missing += (self._weaker(size, len(targets)),)
@@ -116,6 +135,11 @@ class ItemItem(Recipe["ItemItemModel"]):
             "weaker ones add nothing to its scores",
             "item_item.entries and item_item.work",
         )
+
+
+def by_listeners(data: Dataset) -> Int32s:
+    """The items with a listener, those with most first, then lowest index."""
+    return np.argsort(-data.listeners, kind="stable")[: np.count_nonzero(data.listeners)].astype(np.int32)
 
 
 def affordable(cost: Int64s, work: float) -> int:

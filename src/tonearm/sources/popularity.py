@@ -9,7 +9,6 @@ from pydantic import Field
 
 from tonearm.data.dataset import Block, Dataset
 from tonearm.data.lists import Lists
-from tonearm.data.times import DAY
 from tonearm.errors import DataError
 from tonearm.kernels.best import lists as kernels
 from tonearm.options import options
@@ -64,11 +63,9 @@ def decayed_plays(data: Dataset, half_life: float) -> Float64s:
     Raises:
         DataError: the log has no time.
     """
-    log = data.log
-    if log.time is None:
+    if data.log.time is None:
         raise DataError("the log has no started_at, so plays have no age. Leave recent and trend out of sources.")
-    rate = np.log(2) / (half_life * DAY)
-    return kernels.decayed_counts(log.start, log.stop, log.item, log.time, log.weights, data.now, rate, data.n_items)
+    return data.decayed_plays(half_life)
 
 
 @dataclass(frozen=True)

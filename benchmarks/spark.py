@@ -1,0 +1,127 @@
+"""A run on a cluster at several numbers of listeners: hours, memory, shuffle, and a model of them.
+
+python benchmarks/spark.py 24000 120000 --save spark
+
+A master and two workers on this machine; each size is a log of the medium preset's catalogue and habits with so many
+listeners. The driver's peak is that of its Python and its Java, without pages of mapped files, which the system takes
+back at will.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from figures import parser, save, tell
+from tonearm.synth import PRESETS, generate
+
+ROOT = Path(__file__).resolve().parents[1]
+
+COLUMNS = {
+    "users": {"head": "listeners", "format": ",d"},
+    "events": {"head": "events", "format": ",d"},
+    "minutes": {"head": "minutes", "format": ",.1f"},
+    "task_minutes": {"head": "minutes of tasks", "format": ",.1f"},
+    "shuffle_mb": {"head": "MB shuffled", "format": ",.0f"},
+    "spilled_mb": {"head": "MB spilled", "format": ",.0f"},
+    "driver_python_mb": {"head": "driver's Python, MB", "format": ",.0f"},
+    "driver_java_mb": {"head": "driver's Java, MB", "format": ",.0f"},
+}
+
+
+def main() -> None:
+    """Run every size and tell the table."""
+    options = parser(__doc__)
+    options.add_argument("users", type=int, nargs="+")
+    options.add_argument("--memory", default="2g", help="of each worker")
+    options.add_argument("--set", action="append", default=[], help="an option of the runs")
+    given = options.parse_args()
+    with tempfile.TemporaryDirectory(prefix="tonearm-bench-") as folder:
+        rows = [measured(Path(folder), users, given.memory, given.set) for users in given.users]
+    heads = [(column["head"], column["format"]) for column in COLUMNS.values()]
+    tell(heads, [[row[key] for key in COLUMNS] for row in rows])
+    if given.save:
+        save(given.save, COLUMNS, rows)
+
+
+def measured(folder: Path, users: int, memory: str, options: list[str]) -> dict[str, Any]:
+    """One size."""
+    log, out = folder / f"log-{users}", folder / f"run-{users}"
+    preset, share = PRESETS["medium"], users / PRESETS["medium"].users
+    sizes = {
+        name: round(getattr(preset, name) * share) for name in ("events", "test_users", "cold_users", "test_events")
+    }
+    generate(replace(preset, name=f"of {users}", users=users, **sizes), log, seed=1)
+    sys.path.insert(0, str(ROOT / "tools"))
+    from spark_cluster import cluster  # type: ignore[import-not-found]
+
+    sets = ['spark.settings={"spark.executor.memory" = "1g"}', *options]
+    with cluster(2, memory, 1) as (address, _):
+        command = [sys.executable, "-m", "tonearm", "run", "--engine", "spark", "--events", str(log / "events.parquet")]
+        command += ["--items", str(log / "items.parquet"), "--test-from", "2022-12-16", "--out", str(out), "--quiet"]
+        for one in (f"spark.master={address}", *sets):
+            command += ["--set", one]
+        began = time.perf_counter()
+        process = subprocess.Popen(command)
+        peaks = {"python": 0.0, "java": 0.0}
+        watcher = threading.Thread(target=watch, args=(process, peaks))
+        watcher.start()
+        if process.wait() != 0:
+            raise SystemExit(f"the run of {users:,} listeners failed")
+        seconds = time.perf_counter() - began
+        watcher.join()
+    manifest = json.loads((out / "manifest.json").read_text())
+    stages = manifest["cluster"]["stages"]
+
+    def total(name: str) -> float:
+        return float(sum(stage[name] for stage in stages))
+
+    return {
+        "users": manifest["found"]["train"]["users"],
+        "items": manifest["found"]["train"]["items"],
+        "events": manifest["found"]["train"]["events"],
+        "minutes": seconds / 60,
+        "task_minutes": total("task_seconds") / 60,
+        "shuffle_mb": total("shuffle_bytes") / 1e6,
+        "spilled_mb": total("spilled_bytes") / 1e6,
+        "input_mb": total("input_bytes") / 1e6,
+        "driver_python_mb": peaks["python"],
+        "driver_java_mb": peaks["java"],
+        "seconds_of": {stage["name"]: stage["seconds"] for stage in manifest["stages"]},
+    }
+
+
+def watch(process: subprocess.Popen[bytes], peaks: dict[str, float]) -> None:
+    """The peaks of anonymous memory of a process and of its Java, MB, looked at twice a second."""
+    while process.poll() is None:
+        peaks["python"] = max(peaks["python"], anonymous(process.pid))
+        for child in children(process.pid):
+            peaks["java"] = max(peaks["java"], anonymous(child))
+        time.sleep(0.5)
+
+
+def anonymous(pid: int) -> float:
+    """MB of a process that are no pages of files."""
+    try:
+        text = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) / 1024 for line in text.splitlines() if line.startswith("RssAnon:")), 0.0)
+
+
+def children(pid: int) -> list[int]:
+    """Processes that it started, and these."""
+    try:
+        own = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+    return own + [one for child in own for one in children(child)]
+
+
+if __name__ == "__main__":
+    main()

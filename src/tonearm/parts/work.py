@@ -1,0 +1,153 @@
+"""How work on parts of the users is asked for, and put together again; who does it is told by `Parts`."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from io import BytesIO
+from os import getpid
+from pathlib import Path
+from typing import Any, Protocol, TypeVar, cast
+
+import numpy as np
+
+from tonearm.parts.shard import Shard
+from tonearm.progress import Progress
+from tonearm.runs import directory
+from tonearm.types import AnyArray
+
+T = TypeVar("T", covariant=True)
+
+Arrays = dict[str, AnyArray]
+
+
+class Shared(Protocol[T]):
+    """Something that every machine holds for a while."""
+
+    @property
+    def value(self) -> T:
+        """The thing."""
+        ...
+
+    def destroy(self) -> None:
+        """Hold it no longer."""
+        ...
+
+
+class Parts(Protocol):
+    """The users of a log in shards, and whoever works on these; tasks are functions that can be pickled.
+
+    run: a name that no other run has; progress: what it is told of the tasks; tasks: how many run at a time
+    """
+
+    @property
+    def run(self) -> str: ...
+
+    @property
+    def progress(self) -> Progress: ...
+
+    @property
+    def tasks(self) -> int: ...
+
+    def total(self, task: Callable[[Shard], Arrays], size: int = 0) -> Arrays:
+        """The sums over all shards of the arrays that a task makes of each, whose sizes do not grow with users.
+
+        Of names that begin with "least" or "most" it is the least or the most; those that begin with "each" follow one
+        another in the order of shards. Of arrays of several lengths the shorter ones count as ending in zeros.
+
+        size: bytes that the result has, so that large ones are not summed in one place
+        """
+        ...
+
+    def gather(self, task: Callable[[Shard], Arrays]) -> list[tuple[int, Arrays]]:
+        """What a task makes of every shard, by its place, in order; all of it comes here, so it must be little."""
+        ...
+
+    def grouped(
+        self,
+        task: Callable[[Shard], Iterator[tuple[int, Arrays]]],
+        more: Sequence[tuple[int, Arrays]],
+        join: Callable[[int, list[Arrays]], Arrays],
+    ) -> list[Arrays]:
+        """What `join` makes of all that tasks give each group, in the order of shards, and of the groups in theirs.
+
+        more: what follows that of all shards
+        """
+        ...
+
+    def share(self, value: Any) -> Shared[Any]:
+        """Bring a thing to every machine."""
+        ...
+
+    def ship(self, folder: Path) -> str:
+        """Bring a folder to every machine, as files; the name that it has in `here` there."""
+        ...
+
+
+_here: list[Path] = []
+
+
+@contextmanager
+def working_in(folder: Path) -> Iterator[None]:
+    """Do tasks in a folder of this machine."""
+    _here.append(folder)
+    try:
+        yield
+    finally:
+        _here.pop()
+
+
+def here(name: str = "") -> Path:
+    """Where a task finds what was shipped to its machine."""
+    return _here[-1] / name
+
+
+def kept(name: str, make: Callable[[], Arrays], instead_of: str | None = None) -> Arrays:
+    """Arrays that this machine keeps on its disk for later tasks, mapped; made anew where it has them not.
+
+    instead_of: what is not needed any more
+    """
+    path = here(f"{name}.npz")
+    if not path.exists():
+        place = here(f"{name}.{getpid()}.tmp")
+        directory.save_arrays(place, make())
+        place.rename(path)
+        if instead_of is not None:
+            here(f"{instead_of}.npz").unlink(missing_ok=True)
+    return directory.map_arrays(path)
+
+
+def pack(arrays: Mapping[str, AnyArray]) -> bytes:
+    """Arrays as bytes."""
+    file = BytesIO()
+    np.savez(file, **cast(dict[str, Any], dict(arrays)))
+    return file.getvalue()
+
+
+def unpack(data: bytes) -> Arrays:
+    """What `pack` packed."""
+    with np.load(BytesIO(data), allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+def add_to(sums: Arrays, more: Mapping[str, AnyArray]) -> None:
+    """Take up further arrays into sums, as `Parts.total` says."""
+    for name, array in more.items():
+        sums[name] = put_together(name, [sums[name], array]) if name in sums else array
+
+
+def put_together(name: str, parts: Sequence[AnyArray]) -> AnyArray:
+    """Arrays of one name as one, in their order; the first may be overwritten."""
+    if name.startswith("each"):
+        return np.concatenate(parts)
+    result = parts[0]
+    for part in parts[1:]:
+        if name.startswith("least"):
+            result = np.minimum(result, part)
+        elif name.startswith("most"):
+            result = np.maximum(result, part)
+        elif len(part) <= len(result):
+            result[: len(part)] += part
+        else:
+            longer = part.copy()
+            longer[: len(result)] += result
+            result = longer
+    return result

@@ -1,0 +1,1 @@
+"""Parts of the users on a cluster of Apache Spark."""

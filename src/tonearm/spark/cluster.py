@@ -1,0 +1,313 @@
+"""The cluster: how it is reached, how work on the shards is spread over it and summed, and what that cost."""
+
+import os
+import sys
+import tarfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any, cast
+from uuid import uuid4
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from tonearm.config import SparkOptions
+from tonearm.errors import ConfigError, MissingExtra
+from tonearm.kernels.machine.threads import threads
+from tonearm.parts.lists import ListTask
+from tonearm.parts.shard import Shard
+from tonearm.parts.work import Arrays, add_to, pack, put_together, unpack, working_in
+from tonearm.progress import Progress, no_progress
+from tonearm.types import AnyArray
+
+SLICE = 1 << 24
+"""Bytes of an array that are summed by one task."""
+
+LARGE = 1 << 28
+"""Bytes up to which sums of tasks are brought here before they are summed."""
+
+STATE = "state"
+"""The name of the rows that meters make, beside those of lists."""
+
+PACKED = "shard int, data binary"
+SUMS = "name string, place int, task int, data binary"
+
+_DATA = pa.field("data", pa.large_binary())
+_PACKED = pa.schema([("shard", pa.int32()), _DATA])
+_SUMS = pa.schema([("name", pa.large_string()), ("place", pa.int32()), ("task", pa.int32()), _DATA])
+
+SETTINGS = {
+    "spark.app.name": "tonearm",
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.execution.arrow.useLargeVarTypes": "true",
+    "spark.sql.files.openCostInBytes": str(1 << 27),  # one task for each file
+    "spark.sql.maxConcurrentOutputFileWriters": "64",  # else rows are sorted before they are written
+    "spark.ui.enabled": "false",
+}
+"""What a session is told before the caller's own settings."""
+
+
+class Cluster:
+    """A session, and the shards on it once they are there: what `Parts` asks for.
+
+    shards: a table of `PACKED`
+    """
+
+    def __init__(self, session: Any) -> None:
+        self.session, self.context = session, session.sparkContext
+        self.tasks: int = max(2, self.context.defaultParallelism)
+        self.progress: Progress = no_progress
+        self.run = uuid4().hex[:8]
+        self.shards: Any = None
+
+    @classmethod
+    @contextmanager
+    def connect(cls, options: SparkOptions) -> Iterator["Cluster"]:
+        """A session for the time of a block; one that is there already is used, and stays.
+
+        Raises:
+            MissingExtra: PySpark is not installed.
+            ConfigError: the cluster cannot be reached.
+        """
+        try:
+            from pyspark.sql import SparkSession
+        except ImportError as error:
+            raise MissingExtra('engine = "spark" needs PySpark: pip install "tonearm[spark]".') from error
+        there = SparkSession.getActiveSession()
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+        builder = SparkSession.builder
+        if options.master:
+            builder = builder.master(options.master)
+        for name, value in (SETTINGS | options.settings).items():
+            builder = builder.config(name, value)
+        try:
+            session = builder.getOrCreate()
+        except Exception as error:  # Java's, in many shapes
+            reason = str(error).partition("\n")[0]
+            raise ConfigError(
+                f"spark.master = '{options.master}' cannot be reached ({reason}). Start the cluster, and see that Java "
+                "17 is installed here."
+            ) from error
+        session.sparkContext.setLogLevel("ERROR")
+        one = cls(session)
+        if "spark.sql.shuffle.partitions" not in options.settings:
+            session.conf.set("spark.sql.shuffle.partitions", str(4 * one.tasks))
+        try:
+            yield one
+        finally:
+            if there is None:
+                session.stop()
+
+    def share(self, value: Any) -> Any:
+        """As `Parts.share`."""
+        return self.context.broadcast(value)
+
+    def ship(self, folder: Path) -> str:
+        """As `Parts.ship`."""
+        archive = folder.with_suffix(".tar")
+        with tarfile.open(archive, "w") as tar:
+            for path in folder.iterdir():
+                tar.add(path, path.name)
+        self.context.addArchive(f"{archive}#{folder.name}")
+        return folder.name
+
+    def total(self, task: Callable[[Shard], Arrays], size: int = 0) -> Arrays:
+        """As `Parts.total`: each task sums its shards, and what they come to is summed again."""
+        rows = self.shards.coalesce(self.tasks).mapInArrow(partial(_fold, task), SUMS)
+        return self.added(rows, size * self.tasks > LARGE)
+
+    def added(self, rows: Any, wide: bool) -> Arrays:
+        """The arrays whose slices are the rows of a table of `SUMS`, those of one name and place put together."""
+        if wide:
+            rows = rows.groupBy("name", "place").applyInArrow(_summed, SUMS)
+        found: dict[str, dict[int, list[tuple[int, AnyArray]]]] = {}
+        for row in self.collect(rows):
+            places = found.setdefault(row["name"], {})
+            places.setdefault(row["place"], []).append((row["task"], unpack(row["data"])["of"]))
+        return {
+            name: np.concatenate([_in_order(name, parts) for _, parts in sorted(places.items())])
+            for name, places in found.items()
+        }
+
+    def gather(self, task: Callable[[Shard], Arrays]) -> list[tuple[int, Arrays]]:
+        """As `Parts.gather`."""
+        rows = self.collect(self.shards.mapInArrow(partial(_packed, task), PACKED))
+        return [(row["shard"], unpack(row["data"])) for row in sorted(rows, key=lambda row: row["shard"])]
+
+    def grouped(
+        self,
+        task: Callable[[Shard], Iterator[tuple[int, Arrays]]],
+        more: Sequence[tuple[int, Arrays]],
+        join: Callable[[int, list[Arrays]], Arrays],
+    ) -> list[Arrays]:
+        """As `Parts.grouped`."""
+        rows = self.shards.mapInArrow(partial(_emitted, task), SUMS)
+        if more:
+            last = [("", place, np.iinfo(np.int32).max, pack(arrays)) for place, arrays in more]
+            rows = rows.unionAll(self.session.createDataFrame([(*row[:2], int(row[2]), row[3]) for row in last], SUMS))
+
+        def joined(table: pa.Table) -> pa.Table:
+            return _joined(join, table)
+
+        got = self.collect(rows.groupBy("place").applyInArrow(joined, SUMS))
+        return [unpack(row["data"]) for row in sorted(got, key=lambda row: row["place"])]
+
+    def write_lists(self, task: ListTask, columns: pa.Schema, folder: Path, staging: Path) -> Arrays:
+        """Write the files of lists, each a folder of parts, and return what the meters counted.
+
+        columns: all that any of the files has; staging: a folder for what lies between
+        """
+        from pyspark.sql.pandas.types import from_arrow_schema
+
+        schema = pa.schema([("list", pa.large_string()), *columns, *_SUMS])
+        rows = self.shards.mapInArrow(partial(_listed, task, schema), from_arrow_schema(schema))
+        with self.watched():
+            rows.write.partitionBy("list").parquet(str(staging), compression="lz4")
+        for path in sorted(staging.glob("list=*.parquet")):
+            table = self.session.read.parquet(str(path))
+            own = [name for name in columns.names if task.holds(path.name.removeprefix("list="), name)]
+            with self.watched():
+                place = str(folder / path.name.removeprefix("list="))
+                table.select(*own).write.parquet(place, compression="zstd")
+        return self.added(self.session.read.parquet(str(staging / f"list={STATE}")).select(*_SUMS.names), True)
+
+    def collect(self, table: Any) -> list[Any]:
+        """The rows of a table, while the bar moves on."""
+        with self.watched():
+            return cast(list[Any], table.collect())
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Tell how many tasks of the running stages are done."""
+        done, tracker = Event(), self.context.statusTracker()
+
+        def watch() -> None:
+            while not done.wait(0.5):
+                stages = [tracker.getStageInfo(stage) for stage in tracker.getActiveStageIds()]
+                running = [stage for stage in stages if stage is not None]
+                if running:
+                    self.progress("tasks", sum(s.numCompletedTasks for s in running), sum(s.numTasks for s in running))
+
+        watcher = Thread(target=watch, daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            done.set()
+            watcher.join()
+
+    def costs(self) -> list[dict[str, Any]]:
+        """Every finished stage: tasks, their seconds, bytes read, shuffled and spilled, and how many tasks failed."""
+        java, gateway = self.context._jvm, self.context._gateway
+        store, none = self.context._jsc.sc().statusStore(), gateway.new_array(gateway.jvm.double, 0)
+        stages = store.stageList(None, False, False, none, java.java.util.ArrayList())
+        rows = [
+            {
+                "stage": stage.stageId(),
+                "tasks": stage.numTasks(),
+                "failed_tasks": stage.numFailedTasks(),
+                "task_seconds": round(stage.executorRunTime() / 1000, 3),
+                "input_bytes": stage.inputBytes(),
+                "shuffle_bytes": stage.shuffleWriteBytes(),
+                "spilled_bytes": stage.diskBytesSpilled(),
+            }
+            for stage in (stages.apply(i) for i in range(stages.size()))
+            if stage.status().toString() == "COMPLETE"
+        ]
+        return sorted(rows, key=lambda row: row["stage"])
+
+
+def sum_row(name: str, place: int, task: int, arrays: Arrays) -> pa.RecordBatch:
+    """A row of `SUMS`."""
+    return pa.record_batch([[name], [place], [task], [pack(arrays)]], schema=_SUMS)
+
+
+def packed_row(shard: int, arrays: Arrays) -> pa.RecordBatch:
+    """A row of `PACKED`."""
+    return pa.record_batch([[shard], [pack(arrays)]], schema=_PACKED)
+
+
+def _shards(batches: Iterator[pa.RecordBatch]) -> Iterator[Shard]:
+    """The shards of a task, while it works in the folder that the machine has for this session, on one thread."""
+    from pyspark import SparkFiles
+
+    with threads(1), working_in(Path(SparkFiles.getRootDirectory())):
+        for batch in batches:
+            for place, data in zip(batch["shard"], batch["data"], strict=True):
+                yield Shard.of(place.as_py(), unpack(data.as_py()))
+
+
+def _sum_rows(arrays: Arrays, task: int) -> Iterator[pa.RecordBatch]:
+    """Arrays as rows of `SUMS`, cut along their first axis, but for those that follow one another."""
+    for name, given in arrays.items():
+        array = np.atleast_1d(given)
+        if name.startswith("each"):
+            yield sum_row(name, task, task, {"of": array})
+            continue
+        size = max(1, SLICE // max(1, array[:1].nbytes))
+        for place, lo in enumerate(range(0, max(1, len(array)), size)):
+            yield sum_row(name, place, task, {"of": array[lo : lo + size]})
+
+
+def _fold(task: Callable[[Shard], Arrays], batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    from pyspark import TaskContext
+
+    sums: Arrays = {}
+    for shard in _shards(batches):
+        add_to(sums, task(shard))
+    yield from _sum_rows(sums, TaskContext.get().partitionId())
+
+
+def _packed(task: Callable[[Shard], Arrays], batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    for shard in _shards(batches):
+        yield packed_row(shard.place, task(shard))
+
+
+def _emitted(
+    task: Callable[[Shard], Iterator[tuple[int, Arrays]]], batches: Iterator[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
+    for shard in _shards(batches):
+        for place, arrays in task(shard):
+            yield sum_row("", place, shard.place, arrays)
+
+
+def _listed(task: ListTask, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    for shard in _shards(batches):
+        for made in task(shard):
+            tables = (
+                [made] if isinstance(made, tuple) else [(STATE, pl.DataFrame(b)) for b in _sum_rows(made, shard.place)]
+            )
+            for name, table in tables:
+                arrow = table.with_columns(pl.lit(name).alias("list")).to_arrow()
+                there = set(arrow.column_names)
+                columns = [
+                    arrow[f.name].cast(f.type) if f.name in there else pa.nulls(len(arrow), f.type) for f in schema
+                ]
+                yield from pa.Table.from_arrays(columns, schema=schema).to_batches()
+
+
+def _in_order(name: str, parts: list[tuple[int, AnyArray]]) -> AnyArray:
+    """In the order of tasks, so that a task that runs twice changes nothing."""
+    return put_together(name, [array for _, array in sorted(parts, key=lambda part: part[0])])
+
+
+def _parts(table: pa.Table) -> list[tuple[int, Arrays]]:
+    rows = zip(table["task"].to_pylist(), table["data"], strict=True)
+    return sorted(((task, unpack(data.as_py())) for task, data in rows), key=lambda part: part[0])
+
+
+def _summed(table: pa.Table) -> pa.Table:
+    name, place = table["name"][0].as_py(), table["place"][0].as_py()
+    whole = put_together(name, [arrays["of"] for _, arrays in _parts(table)])
+    return pa.Table.from_batches([sum_row(name, place, 0, {"of": whole})])
+
+
+def _joined(join: Callable[[int, list[Arrays]], Arrays], table: pa.Table) -> pa.Table:
+    place = table["place"][0].as_py()
+    with threads(1):
+        arrays = join(place, [arrays for _, arrays in _parts(table)])
+    return pa.Table.from_batches([sum_row("", place, 0, arrays)])
