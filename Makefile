@@ -81,7 +81,7 @@ bench: $(VENV)/.installed
 # 24 minutes of a processor over all parsers and loaders; a finding stops it
 fuzz: $(VENV)/.installed
 	PYTHON=$(PYTHON) bash tools/setup.sh $(VENV) '.[dev,fuzz]'
-	nice -n 19 $(BIN)/python tests/fuzz/fuzz.py
+	nice -n 19 $(BIN)/python benchmarks/fuzz.py --save fuzz
 
 clean:
 	rm -rf $(VENV) $(VENV)-lowest demo

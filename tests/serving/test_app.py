@@ -173,7 +173,9 @@ def test_another_host_name_is_not_answered(client: Client) -> None:
 
 def test_no_other_site_may_ask_unless_it_is_named(client: Client) -> None:
     asked = {"Origin": "https://shop.example"}
-    assert "access-control-allow-origin" not in client().get("/popular", headers=asked).headers
+    refused = client().get("/popular", headers=asked)
+    assert refused.status_code == 403
+    assert "access-control-allow-origin" not in refused.headers
     named = client(Access(origins=("https://shop.example",)))
     assert named.get("/popular", headers=asked).headers["access-control-allow-origin"] == "https://shop.example"
 

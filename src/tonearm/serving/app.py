@@ -14,6 +14,7 @@ from importlib.metadata import version as installed
 from typing import Annotated, Any, TypeVar
 
 from fastapi import FastAPI, Path, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Counter, generate_latest
@@ -129,6 +130,7 @@ def app(service: Service, access: Access | None = None) -> FastAPI:
         responses={code: {"model": Problem} for code in (400, 401, 404, 413, 429)},
     )
     made.add_exception_handler(Unknown, _unknown)
+    made.add_exception_handler(RequestValidationError, _invalid)
     _lists(made, service)
     _users(made, service)
     _operations(made, service)
@@ -259,6 +261,14 @@ def _registry() -> Any:
 async def _unknown(request: Request, error: Exception) -> JSONResponse:
     del request
     return JSONResponse({"detail": str(error)}, 404)
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    """What is wrong and where, without what was given, which JSON may not be able to say."""
+    del request
+    assert isinstance(error, RequestValidationError)
+    detail = [{name: one[name] for name in ("type", "loc", "msg")} for one in error.errors()]
+    return Response(json.dumps({"detail": detail}), 422, media_type="application/json")
 
 
 def _lifespan(service: Service) -> Callable[[FastAPI], Any]:

@@ -1,5 +1,6 @@
 """Before a request is answered: host, key, rate and size; after it: one line of log, and figures to watch."""
 
+import asyncio
 import base64
 import binascii
 import hashlib
@@ -33,6 +34,9 @@ SECONDS = Histogram(
 OPEN = ("/health", "/ready")
 """Answered without a key, as a balancer asks for them."""
 
+PATIENCE = 30.0
+"""Seconds in which a body has to come."""
+
 CLIENTS = 100_000
 """Clients whose rates are known; beyond it all begin anew."""
 
@@ -43,7 +47,7 @@ class Access:
 
     keys: any of them opens all but /health and /ready; none lets everybody in, which only loopback may do
     hosts: names that requests may address the service by; none means any
-    origins: sites whose pages may ask from a browser
+    origins: sites whose pages may ask from a browser, beside the service's own
     body: bytes of a request at most
     rate: requests a second of one key, or of one address where there are no keys, in each worker; 0 for any number
     """
@@ -78,9 +82,12 @@ class Guard:
         try:
             refused = self.refuse(scope)
             if refused is None and scope["method"] not in ("GET", "HEAD", "OPTIONS"):
-                body = await self.body(scope, receive)
-                refused = (413, f"A request has at most {self.access.body:,} bytes.", {}) if body is None else None
-                receive = _again(body or b"", receive)
+                try:
+                    body = await asyncio.wait_for(self.body(scope, receive), PATIENCE)
+                    refused = (413, f"A request has at most {self.access.body:,} bytes.", {}) if body is None else None
+                    receive = _again(body or b"", receive)
+                except TimeoutError:
+                    refused = 408, "The request did not come to its end.", {}
             if refused is None:
                 await self.app(scope, receive, told)
             else:
@@ -101,6 +108,9 @@ class Guard:
         host = headers.get(b"host", b"").decode("latin-1")
         if self.access.hosts and _name(host) not in self.access.hosts:
             return 400, "This host name is not answered.", {}
+        origin = headers.get(b"origin", b"").decode("latin-1")
+        if origin and origin not in self.access.origins and origin.partition("://")[2] != host:
+            return 403, "Pages of this site may not ask here; name it in access.origins.", {}
         if scope["path"] in OPEN:
             return None
         given = [_digest(key) for key in _given(headers)]
@@ -172,7 +182,8 @@ def _digest(key: bytes) -> bytes:
 def _name(host: str) -> str:
     """A host header without its port."""
     if host.startswith("["):
-        return host[1:].partition("]")[0]
+        name, _, port = host[1:].partition("]")
+        return name if port == "" or port.startswith(":") else host
     return host.partition(":")[0]
 
 

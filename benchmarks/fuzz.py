@@ -1,21 +1,22 @@
-"""Fuzz every parser and loader with atheris for some processor minutes: usage fuzz.py [--minutes 24] [--seed 1]
+"""Fuzz every parser and loader for some minutes of a processor: input drawn by atheris, seconds, findings.
 
-A process for each target, guided by which lines of ours the input reaches. Writes benchmarks/results/fuzz.json; a
-finding stops it with exit code 1 and is shown with its traceback.
+python benchmarks/fuzz.py [--minutes 24] [--seed 1] [--save fuzz]
+
+A process for each target of tests/fuzz/targets.py, guided by which lines of ours the input reaches. A finding is shown
+with its traceback, and the exit code is 1.
 """
 
-import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+import figures
+
 ROOT = Path(__file__).resolve().parents[2]
-RESULT = ROOT / "benchmarks" / "results" / "fuzz.json"
 WATCHED = [
     "tonearm.config",
     "tonearm.options",
@@ -53,11 +54,11 @@ def one(name: str, seconds: float, seed: int, out: Path) -> None:
 
 def main() -> int:
     """All targets in turn, or one."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = figures.parser(__doc__)
     parser.add_argument("--minutes", type=float, default=24, help="of one processor, over all targets")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", help="one target, in this process")
-    parser.add_argument("--out", type=Path, default=RESULT)
+    parser.add_argument("--out", type=Path, help="where that writes what it did")
     given = parser.parse_args()
     sys.path.insert(0, str(ROOT))
     from tests.fuzz.targets import TARGETS
@@ -65,7 +66,7 @@ def main() -> int:
     if given.only:
         one(given.only, given.minutes * 60, given.seed, given.out)
         return 0
-    found, rows = [], []
+    found, rows = 0, []
     for name in TARGETS:
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / "result.json"
@@ -73,26 +74,17 @@ def main() -> int:
             command = [sys.executable, __file__, "--only", name, "--minutes", share, "--seed", str(given.seed)]
             ended = subprocess.run([*command, "--out", out], cwd=folder, capture_output=True, text=True, check=False)
             if ended.returncode or not out.exists():
-                found.append(name)
+                found += 1
                 print(f"{name}: a finding\n{ended.stdout[-4000:]}{ended.stderr[-4000:]}", flush=True)
                 continue
-            rows.append({"target": name, **json.loads(out.read_text())})
-            print(rows[-1], flush=True)
+            done = json.loads(out.read_text())
+            rows.append([name, done["executions"], done["seconds"], given.seed, 0])
+            print(name, done, flush=True)
     if found:
         return 1
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    result = {
-        "commit": commit.stdout.strip(),
-        "machine": f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}",
-        "command": f"make fuzz (tests/fuzz/fuzz.py --minutes {given.minutes:g} --seed {given.seed})",
-        "minutes": round(sum(row["seconds"] for row in rows) / 60, 1),
-        "executions": sum(row["executions"] for row in rows),
-        "findings": 0,
-        "rows": rows,
-    }
-    given.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    rows.append(["all", sum(row[1] for row in rows), sum(row[2] for row in rows), given.seed, 0])
+    heads = [("what is read", ""), ("inputs", ",.0f"), ("processor, s", ",.0f"), ("seed", "d"), ("findings", "d")]
+    figures.tell(heads, rows, given.save)
     return 0
 
 
