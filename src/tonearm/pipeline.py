@@ -325,7 +325,7 @@ def learn_to_rank(train: Dataset, config: Config, stages: Stages) -> tuple[Ranke
                 rng = stage_rng(config.seed, "training table")
                 tables.append(
                     config.ranker.training_table(
-                        split.history, answers, sources, config.search, rng, stages.progress, left
+                        split.history, answers, sources, config.search, rng, stages.progress, left, split.against
                     )
                 )
             if sum(int(table.found.sum()) for table in tables) >= config.ranker.many:

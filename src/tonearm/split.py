@@ -42,11 +42,13 @@ class InnerSplit:
     history: what the sources of the first stage may learn from; its `now` is the cutoff
     labels: (n_users rows) the events that the ranker learns to foresee
     cutoff: seconds, the first moment of the label window; None in a log without time
+    against: what speaks against an item in the window, as in `Dataset`; in a log without time all that there is
     """
 
     history: Dataset
     labels: Log
     cutoff: int | None
+    against: Log | None = None
 
 
 def check_window(train: Dataset, options: SplitOptions) -> None:
@@ -83,7 +85,8 @@ def inner_split(train: Dataset, options: SplitOptions, rng: np.random.Generator)
             f"split.label_days = {options.label_days:g} leaves the {side} empty: all {train.log.n_events:,} train "
             "events are on one side of its cut. Set split.label_days or split.label_share so that both hold some."
         )
-    return InnerSplit(replace(train, log=history, now=cutoff), labels, cutoff)
+    against = None if train.against is None else train.against.since(cutoff)
+    return InnerSplit(train.before(cutoff), labels, cutoff, against)
 
 
 def inner_splits(train: Dataset, options: SplitOptions, rng: np.random.Generator) -> Iterator[InnerSplit]:
@@ -149,7 +152,7 @@ def earlier_cuts(train: Dataset, n: int, length: int) -> list[InnerSplit]:
                 f"a cut {len(splits) + 1} × {length / DAY:.3g} days before the test, which is as long as the test is, "
                 f"leaves {side}. Set folds to {len(splits) + 1} or less."
             )
-        train = replace(train, log=history, now=cutoff)
+        train = train.before(cutoff)
         splits.append(InnerSplit(train, labels, cutoff))
     return splits
 
@@ -219,7 +222,8 @@ def _held_out(train: Dataset, place: Int64s, held: Bools) -> InnerSplit:
     # Back in the order of the log, which a timed log does not share with its pairs.
     order = np.argsort(place, kind="stable")
     place, held = place[order], held[order]
-    return InnerSplit(replace(train, log=_only(train.log, place, ~held)), _only(train.log, place, held), None)
+    history, labels = _only(train.log, place, ~held), _only(train.log, place, held)
+    return InnerSplit(replace(train, log=history), labels, None, train.against)
 
 
 def _only(log: Log, place: Int64s, keep: Bools) -> Log:

@@ -89,7 +89,8 @@ class Histories:
         held, new = _rows(self.data.log, index), _rows(self.log, told)
         moved = new.stop > new.start
         log = _joined(held, new) if moved.any() else held
-        return Block.of(index, log, self.now, filter_seen, moved)
+        against = None if self.data.against is None else _rows(self.data.against, index)
+        return Block.of(index, log, self.now, filter_seen, moved, against)
 
 
 def cast_ids(ids: pl.Series, like: Vocabulary, what: str, column: str) -> pl.Series:

@@ -1,7 +1,7 @@
 """What a source may learn from, and the unit of work: a block of users."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -22,12 +22,20 @@ class Dataset:
     """What a source may learn from: the events before `now`, and the catalogue.
 
     now: the cutoff in seconds that every event lies before; 0 in a log without time
+    against: what users did that speaks against an item, such as skips, with weight 1 where the item is not to be shown
+        to them again, else 0; None where the log has no kinds
     """
 
     users: Vocabulary
     catalogue: Catalogue
     log: Log
     now: int
+    against: Log | None = field(default=None, kw_only=True)
+
+    def before(self, cutoff: int) -> "Dataset":
+        """What was there to learn from at an earlier moment, in seconds."""
+        against = None if self.against is None else self.against.before(cutoff)
+        return replace(self, log=self.log.before(cutoff), now=cutoff, against=against)
 
     @property
     def n_users(self) -> int:
@@ -111,8 +119,8 @@ class Dataset:
 
     def block_of(self, users: Int32s, filter_seen: bool) -> "Block":
         """Some users with their histories."""
-        log = self.log.users(users)
-        return Block.of(users, log, self.now, filter_seen)
+        against = None if self.against is None else self.against.users(users)
+        return Block.of(users, self.log.users(users), self.now, filter_seen, against=against)
 
 
 @dataclass(frozen=True)
@@ -123,6 +131,7 @@ class Block:
     log, pairs: their histories, row i belongs to users[i]
     filter_seen: leave what a user has already heard out of their lists
     moved: (b,) bool, whose history has more in it than the fitted data, so that they are folded in too; None: nobody's
+    against: as in the data set, a row for each user
     """
 
     users: Int32s
@@ -131,11 +140,20 @@ class Block:
     now: int
     filter_seen: bool
     moved: Bools | None = None
+    against: Log | None = None
 
     @classmethod
-    def of(cls, users: Int32s, log: Log, now: int, filter_seen: bool, moved: Bools | None = None) -> "Block":
+    def of(
+        cls,
+        users: Int32s,
+        log: Log,
+        now: int,
+        filter_seen: bool,
+        moved: Bools | None = None,
+        against: Log | None = None,
+    ) -> "Block":
         """A block of the histories in a log."""
-        return cls(users, log, Pairs.of(log), now, filter_seen, moved)
+        return cls(users, log, Pairs.of(log), now, filter_seen, moved, against)
 
     def __len__(self) -> int:
         return len(self.users)
@@ -153,11 +171,23 @@ class Block:
     def row(self, i: int) -> "Block":
         """The block of one of its users."""
         moved = None if self.moved is None else self.moved[i : i + 1]
-        return Block.of(self.users[i : i + 1], self.log.rows(i, i + 1), self.now, self.filter_seen, moved)
+        against = None if self.against is None else self.against.rows(i, i + 1)
+        return Block.of(self.users[i : i + 1], self.log.rows(i, i + 1), self.now, self.filter_seen, moved, against)
 
     @cached_property
     def seen(self) -> tuple[Int64s, Int32s]:
-        """What to leave out: indptr (b + 1,) int64 and items, ascending in a row; empty unless `filter_seen`."""
+        """What to leave out: indptr (b + 1,) int64 and items, ascending in a row.
+
+        Those are the heard ones where `filter_seen`, and those that a user does not want to see again.
+        """
+        indptr, item = np.zeros(len(self) + 1, np.int64), np.empty(0, np.int32)
         if self.filter_seen:
-            return self.pairs.indptr, self.pairs.item
-        return np.zeros(len(self) + 1, np.int64), np.empty(0, np.int32)
+            indptr, item = self.pairs.indptr, self.pairs.item
+        unwanted = None if self.against is None else self.against.weights[self.against.places()] > 0
+        if self.against is None or unwanted is None or not unwanted.any():
+            return indptr, item
+        n = np.int64(self.n_items)
+        row = np.repeat(np.arange(len(self)), self.against.stop - self.against.start)
+        more = row[unwanted] * n + self.against.item[self.against.places()][unwanted]
+        keys = np.union1d(np.repeat(np.arange(len(self)), np.diff(indptr)) * n + item, more)
+        return np.searchsorted(keys, np.arange(len(self) + 1) * n).astype(np.int64), (keys % n).astype(np.int32)

@@ -104,6 +104,8 @@ def _log_table(name: str, log: LogFound) -> Table:
         _row(table, "rows later than now", log.futures)
         _row(table, "exact duplicates", log.duplicates)
     _row(table, "rows of items that the catalogue lacks", log.orphans)
+    for kind, n in log.kinds.items():
+        _row(table, f"rows of kind {kind}", n)
     for rule, n in log.dropped.items():
         _row(table, f"left out by data.{rule}", n)
     _row(table, "kept", log.kept)

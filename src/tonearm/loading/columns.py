@@ -10,6 +10,7 @@ KINDS = {
     "item_id": "id",
     "started_at": "time",
     "weight": "number",
+    "kind": "text",
     "name": "text",
     "genres": "labels",
     "artists": "labels",
@@ -22,7 +23,7 @@ KINDS = {
 }
 """What a column of each name holds."""
 
-EVENTS = ("user_id", "item_id", "started_at", "weight")
+EVENTS = ("user_id", "item_id", "started_at", "weight", "kind")
 ITEMS = ("item_id", "name", "genres", "artists", "albums")
 
 NAMED = tuple(dict.fromkeys((*EVENTS, *ITEMS, "vector", "rank", "score")))

@@ -8,6 +8,7 @@ import polars as pl
 from pydantic import Field
 
 from tonearm.data.times import DAY, to_moment, to_seconds
+from tonearm.errors import ConfigError
 from tonearm.loading.columns import full_names
 from tonearm.loading.count_ids import count_ids
 from tonearm.loading.events import Events
@@ -30,6 +31,10 @@ SHARES = 1 << 20
 """Parts of equal size that listeners fall into for a sample."""
 
 
+KINDS = {"play": 1.0, "like": 2.0, "skip": 0.0, "dislike": -1.0}
+"""What a row of each kind counts as usual."""
+
+
 @options
 class DataOptions:
     """What the columns are called, and what becomes of rows that are not as they should be.
@@ -44,6 +49,9 @@ class DataOptions:
     sample: share of the listeners that is looked at, for a quick first look at a huge log: always the same ones
     users_file: only these listeners are looked at: a table with user_id, or a text file (.txt) with one id a line
     vectors: a table with item_id and vector, where the catalogue has no column vector
+    kinds: what a row of each kind counts, times its weight, in a log with kinds, where it is not as usual: a play 1, a
+        like 2, a skip 0, a dislike -1. What counts 0 or below is no play: it speaks against the track, and teaches the
+        ranker. Below 0 it also keeps the track out of that user's lists
     """
 
     columns: dict[str, str] = field(default_factory=dict)
@@ -54,9 +62,19 @@ class DataOptions:
     sample: Annotated[float, Field(gt=0, le=1)] = 1.0
     users_file: str | None = None
     vectors: str | None = None
+    kinds: dict[str, Annotated[float, Field(ge=-1, le=1000)]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         full_names(self.columns)
+        if not any(weight > 0 for weight in self.counts.values()):
+            raise ConfigError(
+                "data.kinds: no kind counts above 0, so that nothing is a play. Give one a weight above 0."
+            )
+
+    @property
+    def counts(self) -> dict[str, float]:
+        """What a row of each kind counts."""
+        return KINDS | self.kinds
 
     @property
     def everyone(self) -> "DataOptions":
@@ -80,6 +98,7 @@ class Census:
     first, last: seconds of the first and last kept row
     days: times are days: those of all kept rows before the cut are one time of day, midnight or on several days
     undated: kept rows of 1970-01-01
+    kinds: rows of each kind, in a log with kinds
     """
 
     rows: int
@@ -97,18 +116,29 @@ class Census:
     last: int | None
     days: bool
     undated: int
+    kinds: dict[str, int] = field(default_factory=dict)
 
 
 def kept_rows(
-    events: Events, options: DataOptions, today: int, catalogue: pl.Series | None, clock: bool = False
+    events: Events,
+    options: DataOptions,
+    today: int,
+    catalogue: pl.Series | None,
+    clock: bool = False,
+    against: bool = False,
 ) -> pl.LazyFrame:
     """The rows that take part: user_id, item_id, time (int32) and weight, the last two if present.
 
     today: seconds; later events are left out unless options.on_future is "keep"
     catalogue: ids of the items, for options.on_orphan = "drop"
     clock: with the time of day in the log's own zone
+    against: rows of kinds that are no plays instead, with weight 1 where they keep the track out of lists, else 0
     """
     table = events.table.filter(_fine(events, options, today))
+    if events.kinded:
+        counts = pl.col("kind").replace_strict(options.counts, default=None, return_dtype=pl.Float32)
+        weight = (counts < 0).cast(pl.Float32) if against else pl.col("weight") * counts
+        table = table.filter(counts <= 0 if against else counts > 0).with_columns(weight.alias("weight")).drop("kind")
     if events.timed:
         table = table.with_columns(pl.col("time").cast(pl.Int32)).drop([] if clock else ["clock"])
     if catalogue is not None and options.on_orphan == "drop":
@@ -164,6 +194,7 @@ def take_census(
         last=row.get("all_max"),
         days=_whole_days(events, row),
         undated=_undated(events, kept_rows(events, options, today, catalogue), row.get("all_min")),
+        kinds=_kinds(events),
     )
 
 
@@ -192,6 +223,12 @@ def census_problems(events: Events, census: Census, options: DataOptions, today:
             f"{name}: {census.outside:,} of {rows} have a {events.columns['started_at']} outside of 1932 to 2068 "
             f"(first: {first}). Correct them, or drop them from the file."
         )
+    for kind in (kind for kind in census.kinds if kind not in options.counts):
+        first = events.first_row(pl.col("kind") == kind)
+        problems.append(
+            f"{name}: {census.kinds[kind]:,} of {rows} are of kind '{kind}' (first: {first}), and data.kinds has "
+            f"{', '.join(options.counts)}. Give it a weight there, or correct these rows."
+        )
     if census.bad_weights:
         first = events.first_row(_bad_weight())
         problems.append(
@@ -211,6 +248,14 @@ def census_problems(events: Events, census: Census, options: DataOptions, today:
     if census.kept == 0 and not problems:
         problems.append(f"{name}: none of {rows} is left by the rules of [data]. See `tonearm check` for the reasons.")
     return problems
+
+
+def _kinds(events: Events) -> dict[str, int]:
+    if not events.kinded:
+        return {}
+    with reading(events.input.address):
+        rows = events.table.select(pl.col("kind").drop_nulls().value_counts(sort=True)).unnest("kind")
+        return dict(rows.collect(engine="streaming").sort("count", "kind", descending=[True, False]).rows())
 
 
 def _ours(column: str) -> str:

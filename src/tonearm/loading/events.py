@@ -42,8 +42,14 @@ class Events:
         return self.timed and self.input.schema[self.columns["started_at"]] == pl.Date
 
     @property
+    def kinded(self) -> bool:
+        """Whether rows say what kind of feedback they are."""
+        return "kind" in self.columns
+
+    @property
     def weighted(self) -> bool:
-        return "weight" in self.columns
+        """Whether rows count differently, by a weight of their own or by their kind."""
+        return "weight" in self.columns or self.kinded
 
     def as_text(self, name: str) -> "Events":
         """The same, with a column of ids as strings."""
@@ -61,7 +67,7 @@ class Events:
 
     @property
     def table(self) -> pl.LazyFrame:
-        """Columns user_id, item_id, and if present time (int64 seconds since `EPOCH`), clock and weight (float32)."""
+        """Columns user_id, item_id, and if present time (int64 seconds since `EPOCH`), clock, weight, kind."""
         return self.canonical(self.input.scan())
 
     def canonical(self, scan: pl.LazyFrame) -> pl.LazyFrame:
@@ -72,7 +78,10 @@ class Events:
             picked.append(seconds(self.columns["started_at"], schema, self.unit).alias("time"))
             picked.append(_clock(self.columns["started_at"], schema, self.unit).alias("clock"))
         if self.weighted:
-            picked.append(pl.col(self.columns["weight"]).cast(pl.Float32).alias("weight"))
+            weight = pl.col(self.columns["weight"]) if "weight" in self.columns else pl.lit(1)
+            picked.append(weight.cast(pl.Float32).alias("weight"))
+        if self.kinded:
+            picked.append(pl.col(self.columns["kind"]).cast(pl.String).str.to_lowercase().alias("kind"))
         return scan.select(picked)
 
     def first_row(self, condition: pl.Expr) -> str:
@@ -132,6 +141,9 @@ def _check_type(source: Input, name: str, column: str) -> None:
     elif name == "started_at":
         right = isinstance(dtype, pl.Date | pl.Datetime) or dtype in (pl.Date, pl.Datetime) or dtype.is_numeric()
         wanted = "a date, a datetime, or a number since 1970"
+    elif name == "kind":
+        right = dtype in (pl.String, pl.Categorical, pl.Enum)
+        wanted = "a string"
     else:
         right = dtype.is_numeric()
         wanted = "a number"

@@ -19,6 +19,7 @@ NAMES = {
     "started_at": "startedat time ts timestamp date datetime day playedat listenedat eventtime eventdate createdat "
     "invoicedate endtime starttime utctime unixtime uts when t",
     "weight": "weight plays playcount count quantity qty listens times ms msplayed",
+    "kind": "kind eventtype feedback",
     "name": "name title trackname itemname songname songtitle movietitle productname description",
     "genres": "genres genre style styles tags tag category categories",
     "artists": "artists artist artistname author authors band performer brand",

@@ -23,7 +23,7 @@ from tonearm.loading.events import Events, require_time
 from tonearm.loading.inputs import Fingerprint, Source, fingerprint, shown
 from tonearm.loading.items import CatalogueFound, Items, lay_out
 from tonearm.loading.open_all import attempt, open_all, vectors_of
-from tonearm.loading.sort_events import Room, pour, settle
+from tonearm.loading.sort_events import Room, log_of, pour, settle
 from tonearm.loading.summary import Found, log_found, notes, side_found, test_found
 from tonearm.loading.vectors import ItemVectors
 from tonearm.progress import Progress, no_progress
@@ -225,7 +225,7 @@ def gather(found: Survey, progress: Progress = no_progress) -> Loaded:
     catalogue = lay_out(found.items, items)
     if found.vectors is not None:
         catalogue = replace(catalogue, vectors=found.vectors.lay_out(items))
-    train = Dataset(users, catalogue, log, now)
+    train = Dataset(users, catalogue, log, now, against=_against(found, train_side, users, items, now))
     test = None
     if test_side is not None and cold_users is not None:
         warm, cold = settled["test"][0]
@@ -380,6 +380,14 @@ def _settle(found: Survey, side: _Side, rooms: list[Room], n_items: int) -> tupl
 def _end(log: Log, days: bool) -> int:
     """The moment just after the last event: the next second, the next day in a log of days, 0 without time."""
     return 0 if log.time is None else log.span[1] + (DAY if days else 1)
+
+
+def _against(found: Survey, side: _Side, users: Vocabulary, items: Vocabulary, now: int) -> Log | None:
+    """The rows of a side that speak against a track; None in a log without kinds."""
+    if not side.events.kinded:
+        return None
+    rows = kept_rows(side.events, found.options, found.today, _ids(found), against=True)
+    return log_of(side.events, rows, users, items, (side.span[0], now))
 
 
 def _ids(found: Survey) -> pl.Series | None:

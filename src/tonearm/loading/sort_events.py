@@ -76,6 +76,27 @@ def pour(
             progress("reading events", done, total)
 
 
+def log_of(events: Events, rows: pl.LazyFrame, users: Vocabulary, items: Vocabulary, span: tuple[int, int]) -> Log:
+    """Rows that are few enough to be held at once, as a log of some users and items; others are skipped.
+
+    span: seconds; rows with lo <= time < hi belong here
+    """
+    parts = [(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float32))]
+    with reading(events.input.address):
+        for batch in batches(rows):
+            user, item = users.encode(batch["user_id"]), items.encode(batch["item_id"])
+            time = np.array(batch["time"], np.int32) if events.timed else np.zeros(len(batch), np.int32)
+            kept = (user >= 0) & (item >= 0)
+            if events.timed:
+                kept &= (time >= span[0]) & (time < span[1])
+            parts.append((user[kept], item[kept], time[kept], np.array(batch["weight"], np.float32)[kept]))
+    user, item, time, weight = (np.concatenate(column) for column in zip(*parts, strict=True))
+    order = np.lexsort((weight, item, time, user))
+    stop = np.bincount(user, minlength=len(users)).cumsum().astype(np.int64)
+    start = np.concatenate((np.zeros(1, np.int64), stop))[: len(users)]
+    return Log(start, stop, item[order], time[order] if events.timed else None, weight[order], len(items))
+
+
 def _place(room: Room, ids: pl.Series, item: Int32s, time: Int32s, weight: Float32s, events: Events) -> None:
     if events.timed and (int(time.min()) < room.lo or int(time.max()) >= room.hi):
         inside = np.flatnonzero((time >= room.lo) & (time < room.hi))

@@ -30,6 +30,7 @@ class LogFound:
     days: times are days, so that a repeated row is a repeat listen
     undated: rows of 1970-01-01, which a missing time often turns into
     unit: what times count since 1970 where they are numbers
+    kinds: rows of each kind, in a log with kinds
     """
 
     path: str
@@ -47,6 +48,7 @@ class LogFound:
     days: bool
     undated: int
     unit: str | None = None
+    kinds: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,7 @@ def log_found(events: Events, census: Census, options: DataOptions, duplicates: 
     }
     if options != options.everyone:
         others = sum(n for rule, n in dropped.items() if rule != "on_duplicate")
+        others += sum(n for kind, n in census.kinds.items() if options.counts.get(kind, 1) <= 0)
         dropped["sample"] = max(0, census.rows - census.kept - others)
     return LogFound(
         path=events.input.address,
@@ -133,6 +136,7 @@ def log_found(events: Events, census: Census, options: DataOptions, duplicates: 
         days=census.days,
         undated=census.undated,
         unit=events.unit,
+        kinds=census.kinds,
     )
 
 

@@ -23,6 +23,8 @@ FEATURES: dict[str, tuple[str, tuple[Callable[[float], float], str]]] = {
     "user_tenure": ("days since the listener's first play", _DAYS),
     "user_recency": ("days since the listener's last play", _AGO),
     "user_recent_share": ("share of the history of the last 30 days", _SHARE),
+    "item_skip_share": ("skips and dislikes of the track, of all that was done with it", _SHARE),
+    "own_skips": ("skips and dislikes of it by the listener", _TIMES),
     "own_seen": ("played before by the listener (1: yes)", _TIMES),
     "own_plays": ("plays by the listener", (lambda value: value, "play")),
     "own_recency": ("days since the listener last played it", _AGO),

@@ -1,13 +1,14 @@
 """Features: what the ranker knows of a user, an item, and the two together, before `now` and never later."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from tonearm.data.catalogue import Tags
 from tonearm.data.dataset import Block, Dataset
 from tonearm.data.lists import Lists
+from tonearm.data.log import Log, Pairs
 from tonearm.data.times import DAY
 from tonearm.errors import ConfigError, DataError
 from tonearm.kernels import features as kernels
@@ -41,6 +42,8 @@ class Features:
     own: whether the user's own plays of a candidate are among them
     item: (n_items, n_item_features) float32
     popularity: (n_items,) float32, log(1 + plays)
+    refusals: (n_items,) float32, the share of skips and the like among what users did with the item; None where the log
+        has no kinds
     """
 
     names: tuple[str, ...]
@@ -50,6 +53,7 @@ class Features:
     own: bool
     columns: Int64s
     width: int
+    refusals: Float32s | None = None
 
     @classmethod
     def fit(
@@ -78,7 +82,7 @@ class Features:
         if wanted:  # what takes long to make is left out unless it is asked for
             tags = tuple((tag, of) for tag, of in tags if {*_affinity_names(tag, timed)} & {*wanted})
             own = own and bool({*_own_names(timed)} & {*wanted})
-        names = _names(sources, [tag for tag, _ in tags], timed, filter_seen, own)
+        names = _names(sources, [tag for tag, _ in tags], timed, filter_seen, own, data.against is not None)
         columns = np.array([i for i, name in enumerate(names) if not wanted or name in wanted], np.int64)
         if len(columns) == 0:
             raise ConfigError(
@@ -92,7 +96,8 @@ class Features:
         if item.shape != (data.n_items, len(_item_names(timed, filter_seen))):
             raise DataError("what the run holds of its items is not what features are made of. Make the run anew.")
         popularity = np.log1p(data.plays, dtype=np.float32)
-        return cls(tuple(names[c] for c in columns), item, popularity, tags, own, columns, len(names))
+        refusals = None if data.against is None else _refusals(data, data.against)
+        return cls(tuple(names[c] for c in columns), item, popularity, tags, own, columns, len(names), refusals)
 
     def compute(self, block: Block, candidates: Candidates, scratch: "Scratch | None" = None) -> Float32s:
         """The features of every candidate, (n_candidates, n_features) float32 column by column; NaN where unknown.
@@ -127,6 +132,10 @@ class Features:
             own = _own_features(block, candidates.lists)
             out[:, at : at + own.shape[1]] = own
             at += own.shape[1]
+        if self.refusals is not None:
+            out[:, at] = _own_skips(block, candidates.lists)
+            out[:, at + 1] = self.refusals[item]
+            at += 2
         assert at == self.width
         return out if len(self.columns) == at else out.T[self.columns].T
 
@@ -138,16 +147,19 @@ def _repeats(tags: Tags) -> bool:
 
 def feature_names(sources: Sequence[str], filter_seen: bool) -> list[str]:
     """Every feature of these sources, made from data that lack nothing."""
-    return _names(sources, ("artist", "album"), True, filter_seen, not filter_seen)
+    return _names(sources, ("artist", "album"), True, filter_seen, not filter_seen, True)
 
 
-def _names(sources: Sequence[str], tags: Sequence[str], timed: bool, filter_seen: bool, own: bool) -> list[str]:
+def _names(
+    sources: Sequence[str], tags: Sequence[str], timed: bool, filter_seen: bool, own: bool, against: bool
+) -> list[str]:
     return [
         *(f"{source}_{kind}" for source in sources for kind in ("score", "z")),
         *_item_names(timed, filter_seen),
         *_user_names(timed),
         *(name for tag in tags for name in _affinity_names(tag, timed)),
         *(_own_names(timed) if own else ()),
+        *(("own_skips", "item_skip_share") if against else ()),
     ]
 
 
@@ -238,3 +250,17 @@ def _own_features(block: Block, candidates: Lists) -> Float32s:
         columns += [of_own(-since, np.nan), of_own(days[:, 0], 0), of_own(days[:, 0] / days[:, 1], 0)]
         columns += [of_own(gaps[:, 0], np.nan), of_own(since / gaps[:, 1], np.nan)]
     return np.stack(columns, axis=1)
+
+
+def _own_skips(block: Block, candidates: Lists) -> Float32s:
+    """How often a user skipped or disliked each candidate, (n_candidates,) float32."""
+    if block.against is None:
+        return np.zeros(len(candidates.item), np.float32)
+    skips = Pairs.of(replace(block.against, weight=None))
+    place = own_kernels.place_in_history(skips.indptr, skips.item, candidates.indptr, candidates.item)
+    return np.where(place >= 0, np.append(skips.plays, np.float32(0))[place], 0).astype(np.float32)
+
+
+def _refusals(data: Dataset, against: Log) -> Float32s:
+    skips = against.item_counts()[0]
+    return (skips / (data.events + skips + 10)).astype(np.float32)

@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from tonearm.data.dataset import Dataset
+from tonearm.data.log import Log
 from tonearm.data.truth import Truth
 from tonearm.kernels.features import standardize
 from tonearm.options import options
@@ -61,18 +62,22 @@ class Ranker(TreeOptions):
         rng: np.random.Generator,
         progress: Progress = no_progress,
         whole: int = WHOLE,
+        against: Log | None = None,
     ) -> TrainingTable:
         """Candidates made from a history, labelled by what at most `users` of its users went on to play.
 
         sources: fitted on the history
         whole: users whose candidates are all kept, drawn at random where there are more
+        against: what users skipped or the like in the window, as in `Dataset`
         """
         rows = np.arange(len(answers))
         if len(rows) > self.users:
             rows = np.sort(rng.choice(rows, self.users, replace=False))
         kept = np.zeros(len(rows), np.bool_)
         kept[rng.choice(len(rows), min(whole, len(rows)), replace=False)] = True
-        return self.table_of(history, answers.of_rows(rows), kept, sources, search, rng, progress)
+        some = answers.of_rows(rows)
+        refused = None if against is None else against.users(some.users)
+        return self.table_of(history, some, kept, sources, search, rng, progress, refused=refused)
 
     def table_of(
         self,
@@ -84,14 +89,16 @@ class Ranker(TreeOptions):
         rng: np.random.Generator,
         progress: Progress = no_progress,
         item: Float32s | None = None,
+        refused: Log | None = None,
     ) -> TrainingTable:
         """The candidates of users who were drawn, labelled by what these went on to play.
 
         kept: (n_users,) bool, whose candidates are all kept; item: features of items, as `Features.fit` takes them
+        refused: what each of them skipped or the like in the window, a row for each
         """
         features = Features.fit(history, [source.name for source in sources], search.filter_seen, self.features, item)
         found = of_users(history, some.users, sources, search, progress)
-        return label_blocks(features, found, some, kept, self.negatives, rng)
+        return label_blocks(features, found, some, kept, self.negatives, rng, refused)
 
     def fit(
         self,

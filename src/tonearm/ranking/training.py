@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tonearm.data.dataset import Block
+from tonearm.data.log import Log, Pairs
 from tonearm.data.truth import Truth
 from tonearm.ranking.candidates import Candidates
 from tonearm.ranking.features import Features, Scratch
@@ -31,6 +32,8 @@ class TrainingTable:
     user: (n_groups,) int32; a user of several windows has a group in each
     wanted: (n_groups,) int64, items that the user played in the window, candidates or not
     whole: (n_groups,) bool, whether all candidates are here; else the played and some others
+    refused: (n,) bool, candidates that the user skipped or the like in the window, which are drawn before other ones;
+        None where nothing is known of that
     """
 
     names: tuple[str, ...]
@@ -41,6 +44,7 @@ class TrainingTable:
     user: Int32s
     wanted: Int64s
     whole: Bools
+    refused: Bools | None = None
 
     @classmethod
     def empty(cls, names: tuple[str, ...]) -> "TrainingTable":
@@ -69,9 +73,10 @@ class TrainingTable:
         return self._kept(most, self.whole & (np.diff(self.indptr) == 0), rng)
 
     def _kept(self, negatives: Int64s, whole: Bools, rng: np.random.Generator) -> "TrainingTable":
-        indptr, kept = sample_negatives(self.indptr, self.label, negatives, rng)
+        indptr, kept = sample_negatives(self.indptr, self.label, negatives, rng, self.refused)
         label, features = self.label[kept], self.features[kept]
-        return TrainingTable(self.names, self.z, features, label, indptr, self.user, self.wanted, whole)
+        refused = None if self.refused is None else self.refused[kept]
+        return TrainingTable(self.names, self.z, features, label, indptr, self.user, self.wanted, whole, refused)
 
     def parts(self, n: int, rng: np.random.Generator, one: bool) -> Int64s:
         """A part of n for each group, (n_groups,) int64; all groups of a user are in the same.
@@ -95,12 +100,14 @@ def label_blocks(
     whole: Bools,
     negatives: int,
     rng: np.random.Generator,
+    against: Log | None = None,
 ) -> TrainingTable:
     """Candidates of some users, labelled by what they went on to play.
 
     found: these users' blocks in the order of `answers`, each with its candidates
     whole: (n_users,) bool, whose candidates are all kept
     negatives: candidates without a play kept of each other user at most, drawn at random
+    against: what each of the users skipped or the like in the window, a row for each; these are drawn first
     """
     scratch, nothing = Scratch(), TrainingTable.empty(features.names)
     parts, lo = [nothing], 0
@@ -117,6 +124,10 @@ def label_blocks(
             wanted=np.diff(bounds),
             whole=whole[lo:hi],
         )
+        if against is not None:
+            skipped = Pairs.of(against.rows(lo, hi))
+            refused = label_candidates(indptr, candidates.lists.item, skipped.indptr, skipped.item) > 0
+            every = replace(every, refused=refused)
         parts.append(every.thinned(negatives, rng))
         lo = hi
     return join_tables(parts)
@@ -131,16 +142,20 @@ def label_candidates(indptr: Int64s, item: Int32s, truth_indptr: Int64s, truth: 
 
 
 def sample_negatives(
-    indptr: Int64s, label: Float32s, negatives: Int64s, rng: np.random.Generator
+    indptr: Int64s, label: Float32s, negatives: Int64s, rng: np.random.Generator, first: Bools | None = None
 ) -> tuple[Int64s, Int64s]:
     """Places of all positives and some negatives of each row, none of a row without a positive, and row pointers.
 
     negatives: (n_rows,) how many to keep of each row at most
+    first: (n,) bool, negatives that are kept before others; None for none
     """
     n_rows = len(indptr) - 1
     row = np.repeat(np.arange(n_rows), np.diff(indptr))
     # One sort by row, positives first: half of a sort by two keys, whose second would be the draw.
-    order = np.argsort(row + np.where(label > 0, 0.0, 0.25 + 0.5 * rng.random(len(label))))
+    draw = 0.25 + 0.5 * rng.random(len(label))
+    if first is not None:
+        draw[first] = 0.1 + 0.1 * draw[first]
+    order = np.argsort(row + np.where(label > 0, 0.0, draw))
     rank = np.arange(len(label)) - np.repeat(indptr[:-1], np.diff(indptr))
     positives = np.bincount(row, weights=label, minlength=n_rows)
     kept = order[(rank < (positives + negatives)[row]) & (positives[row] > 0)]
@@ -163,4 +178,13 @@ def join_tables(parts: Sequence[TrainingTable]) -> TrainingTable:
         np.concatenate([part.user for part in parts]),
         np.concatenate([part.wanted for part in parts]),
         np.concatenate([part.whole for part in parts]),
+        _joined_refused(parts),
+    )
+
+
+def _joined_refused(parts: Sequence[TrainingTable]) -> Bools | None:
+    if all(part.refused is None for part in parts):
+        return None
+    return np.concatenate(
+        [np.zeros(len(part.label), np.bool_) if part.refused is None else part.refused for part in parts]
     )

@@ -31,7 +31,8 @@ def write_data(folder: Path, train: Dataset, test: Test | None, features: Float3
 
     features: (n_items, n) what `Features` holds of the items
     """
-    directory.save_arrays(folder / TRAIN, of_log(train.log) | of_ids("users", train.users.ids))
+    against = {} if train.against is None else {f"against_{n}": array for n, array in of_log(train.against).items()}
+    directory.save_arrays(folder / TRAIN, of_log(train.log) | against | of_ids("users", train.users.ids))
     directory.save_arrays(folder / ITEMS, _of_items(train) | {"features": features})
     if test is not None:
         logs = {"warm": test.log, "cold": test.cold}
@@ -63,7 +64,9 @@ class Kept:
         catalogue = Catalogue(Vocabulary(ids_of("items", items)), name, genres, artists, albums)
         log = log_of(events, "", len(catalogue))
         cutoff = self.manifest["cutoff"]
-        data = Dataset(Vocabulary(ids_of("users", events)), catalogue, log, 0 if cutoff is None else _seconds(cutoff))
+        now = 0 if cutoff is None else _seconds(cutoff)
+        against = log_of(events, "against_", len(catalogue)) if "against_indptr" in events else None
+        data = Dataset(Vocabulary(ids_of("users", events)), catalogue, log, now, against=against)
         counted = {"_counts": (items["events"], items["listeners"]), "plays": items.get("plays", items["events"])}
         data.__dict__.update(counted | {"plays_now": items["plays_now"]})  # where `cached_property` looks
         return data

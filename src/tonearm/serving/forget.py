@@ -45,7 +45,8 @@ def copy_without(run: Run, out: Path, forgotten: Collection[str]) -> None:
         elif name not in PEOPLE:
             _link(path, place)
     train, test = run.kept.train, run.kept.test
-    train = replace(train, users=Vocabulary(_scrubbed(ids, gone)), log=_without(train.log, gone))
+    against = None if train.against is None else _without(train.against, gone)
+    train = replace(train, users=Vocabulary(_scrubbed(ids, gone)), log=_without(train.log, gone), against=against)
     write_data(out, train, None if test is None else _test_without(test, gone, forgotten), run.kept.item_features)
     profile = directory.read_json(run.folder / "profile.json")
     profile["examples"]["users"] = []

@@ -6,6 +6,7 @@ measures what the service answers.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
@@ -194,7 +195,11 @@ def with_plays(data: Dataset, users: Int32s, plays: Sequence[Int32s], filter_see
     time = None if log.time is None else joined(log.time, data.now + within)
     weight = None if log.weight is None else joined(log.weight, np.ones(len(news)))
     own, now = Log(start, stop, item, time, weight, log.n_items), data.now + int(more.max(initial=0))
-    return Block.of(users, own, now, filter_seen, more > 0)
+    against = data.against
+    if against is not None:
+        start, stop = (np.append(ends, 0)[users] for ends in (against.start, against.stop))
+        against = replace(against, start=start, stop=stop)
+    return Block.of(users, own, now, filter_seen, more > 0, against)
 
 
 def _spans(first: Int64s, length: Int64s) -> Int64s:

@@ -53,7 +53,12 @@ class AgainModel(ArrayModel):
         keep = self.played[pairs.item] & (not block.filter_seen)
         if self.allowed is not None:
             keep &= self.allowed[pairs.item]
-        row = np.repeat(np.arange(len(block)), np.diff(pairs.indptr))[keep]
+        row = np.repeat(np.arange(len(block)), np.diff(pairs.indptr))
+        seen_indptr, seen = block.seen
+        if len(seen) and not block.filter_seen:  # what they do not want to see again
+            n, seen_row = np.int64(block.n_items), np.repeat(np.arange(len(block)), np.diff(seen_indptr))
+            keep &= ~np.isin(row * n + pairs.item, seen_row * n + seen)
+        row = row[keep]
         indptr = np.searchsorted(row, np.arange(len(block) + 1)).astype(np.int64)
         return Lists(*best_of_rows(indptr, pairs.item[keep], self._activation(block)[keep], k)[:3])
 

@@ -75,6 +75,10 @@ def read(cluster: Cluster, inputs: Inputs, config: Config, today: int, folder: s
     cut = to_seconds(parse_moment(inputs.test_from))
     raw = _opened(cluster, address)
     columns = _columns(address, raw, options.columns)
+    if "kind" in columns:
+        raise ConfigError(
+            f'{address}: has kinds of feedback, and engine = "spark" knows none. Filter plays, and drop it.'
+        )
     rows, unit = _canonical(raw, columns, options.on_future == "drop", today)
     found = _counted(address, rows, columns, cut, config, unit)
     rows = rows.where("kept").drop("kept", "future")
@@ -139,7 +143,7 @@ def _columns(address: str, raw: Any, named: dict[str, str]) -> dict[str, str]:
     found = {}
     for name in EVENTS:
         column = next((c for c in (full.get(name), name, *ALIASES.get(name, ())) if c in there), None)
-        if column is None and name != "weight":
+        if column is None and name not in ("weight", "kind"):
             raise DataError(
                 f"{address}: has no column {name} but {', '.join(there)}. Say which one it is by --columns."
             )
