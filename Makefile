@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types format docs browser servers java unit lowest screenshots bench fuzz clean
+.PHONY: demo test lint types format docs browser servers java unit lowest screenshots bench fuzz sbom clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt tools/setup.sh
 	PYTHON=$(PYTHON) bash tools/setup.sh $(VENV) '.[dev]'
@@ -36,6 +36,7 @@ docs: $(VENV)/.installed
 	$(BIN)/python tools/cli_docs.py
 	$(BIN)/python tools/config_docs.py
 	$(BIN)/python tools/layout_docs.py
+	$(BIN)/python tools/licences.py
 	$(BIN)/python benchmarks/figures.py
 
 lint: $(VENV)/.installed
@@ -77,6 +78,10 @@ bench: $(VENV)/.installed
 	$(BIN)/tonearm synth --preset medium --out build/bench/log
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python benchmarks/content.py build/bench/log/events.parquet build/bench/log/items.parquet 2022-12-16
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python benchmarks/pipeline.py build/bench/log/events.parquet build/bench/log/items.parquet 2022-12-16 build/bench/pipeline
+
+# the components of what users install, as CycloneDX
+sbom: $(VENV)/.installed
+	$(BIN)/python tools/licences.py --sbom sbom.cdx.json
 
 # 24 minutes of a processor over all parsers and loaders; a finding stops it
 fuzz: $(VENV)/.installed

@@ -76,7 +76,8 @@ def restore(folder: Path | str) -> Restored:
     except DataError:
         raise
     except TonearmError as error:
-        raise DataError(f"{run.folder}: {error}") from error
+        where = "" if str(error).startswith(str(run.folder)) else f"{run.folder}: "
+        raise DataError(f"{where}{error}") from error
     except Exception as error:  # what its files hold may be of any type and shape
         raise DataError(
             f"{run.folder}: cannot be loaded ({type(error).__name__}: {error}). Make the run anew."
