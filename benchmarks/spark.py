@@ -1,12 +1,13 @@
 """A run on a cluster at several numbers of listeners: hours, memory, shuffle, and a model of them.
 
-python benchmarks/spark.py 24000 120000 --save spark
+python benchmarks/spark.py 5000 25000 --save spark
 
-A master and two workers on this machine; each size is a log of the medium preset's catalogue and habits with so many
+A master and two workers on this machine; each size is a log of the small preset's catalogue and habits with so many
 listeners. The driver's peak is that of its Python and its Java, without pages of mapped files, which the system takes
 back at will.
 """
 
+import argparse
 import json
 import subprocess
 import sys
@@ -17,20 +18,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import polars as pl
+
 from figures import parser, save, tell
 from tonearm.synth import PRESETS, generate
 
 ROOT = Path(__file__).resolve().parents[1]
 
 COLUMNS = {
-    "users": {"head": "listeners", "format": ",d"},
-    "events": {"head": "events", "format": ",d"},
-    "minutes": {"head": "minutes", "format": ",.1f"},
-    "task_minutes": {"head": "minutes of tasks", "format": ",.1f"},
-    "shuffle_mb": {"head": "MB shuffled", "format": ",.0f"},
-    "spilled_mb": {"head": "MB spilled", "format": ",.0f"},
-    "driver_python_mb": {"head": "driver's Python, MB", "format": ",.0f"},
-    "driver_java_mb": {"head": "driver's Java, MB", "format": ",.0f"},
+    "users": {"head": "listeners", "as": ",d"},
+    "items": {"head": "tracks", "as": ",d"},
+    "events": {"head": "events", "as": ",d"},
+    "minutes": {"head": "minutes", "as": ",.1f"},
+    "task_minutes": {"head": "minutes of tasks", "as": ",.1f"},
+    "shuffle_mb": {"head": "MB shuffled", "as": ",.0f"},
+    "spilled_mb": {"head": "MB spilled", "as": ",.0f"},
+    "driver_python_mb": {"head": "driver's Python, MB", "as": ",.0f"},
+    "driver_java_mb": {"head": "driver's Java, MB", "as": ",.0f"},
 }
 
 
@@ -38,25 +43,28 @@ def main() -> None:
     """Run every size and tell the table."""
     options = parser(__doc__)
     options.add_argument("users", type=int, nargs="+")
+    options.add_argument("--of", type=Path, help="take the listeners of the log in this folder")
     options.add_argument("--memory", default="2g", help="of each worker")
     options.add_argument("--set", action="append", default=[], help="an option of the runs")
+    options.add_argument("--keep", type=Path, help="a file for all figures, as JSON")
     given = options.parse_args()
     with tempfile.TemporaryDirectory(prefix="tonearm-bench-") as folder:
-        rows = [measured(Path(folder), users, given.memory, given.set) for users in given.users]
-    heads = [(column["head"], column["format"]) for column in COLUMNS.values()]
+        rows = [measured(Path(folder), users, given) for users in given.users]
+    if given.keep is not None:
+        given.keep.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    heads = [(column["head"], column["as"]) for column in COLUMNS.values()]
     tell(heads, [[row[key] for key in COLUMNS] for row in rows])
     if given.save:
         save(given.save, COLUMNS, rows)
 
 
-def measured(folder: Path, users: int, memory: str, options: list[str]) -> dict[str, Any]:
+def measured(folder: Path, users: int, given: argparse.Namespace) -> dict[str, Any]:
     """One size."""
-    log, out = folder / f"log-{users}", folder / f"run-{users}"
-    preset, share = PRESETS["medium"], users / PRESETS["medium"].users
-    sizes = {
-        name: round(getattr(preset, name) * share) for name in ("events", "test_users", "cold_users", "test_events")
-    }
-    generate(replace(preset, name=f"of {users}", users=users, **sizes), log, seed=1)
+    log, out, memory, options = folder / f"log-{users}", folder / f"run-{users}", given.memory, given.set
+    if given.of is not None:
+        some(given.of, users, log)
+    else:
+        made(users, log)
     sys.path.insert(0, str(ROOT / "tools"))
     from spark_cluster import cluster  # type: ignore[import-not-found]
 
@@ -94,6 +102,26 @@ def measured(folder: Path, users: int, memory: str, options: list[str]) -> dict[
         "driver_java_mb": peaks["java"],
         "seconds_of": {stage["name"]: stage["seconds"] for stage in manifest["stages"]},
     }
+
+
+def made(users: int, log: Path) -> None:
+    """A log of the small preset with so many listeners."""
+    preset, share = PRESETS["small"], users / PRESETS["small"].users
+    sizes = {
+        name: round(getattr(preset, name) * share) for name in ("events", "test_users", "cold_users", "test_events")
+    }
+    generate(replace(preset, name=f"of {users}", users=users, **sizes), log, seed=1)
+
+
+def some(whole: Path, users: int, log: Path) -> None:
+    """So many listeners of another log, drawn by their ids, and its catalogue."""
+    log.mkdir()
+    events = pl.scan_parquet(whole / "events.parquet")
+    every = events.select("user_id").unique().collect(engine="streaming")["user_id"].sort()
+    chosen = np.random.default_rng(0).choice(len(every), users, replace=False)
+    ids = every.gather(np.sort(chosen))
+    events.filter(pl.col("user_id").is_in(ids.implode())).sink_parquet(log / "events.parquet")
+    (log / "items.parquet").symlink_to((whole / "items.parquet").absolute())
 
 
 def watch(process: subprocess.Popen[bytes], peaks: dict[str, float]) -> None:

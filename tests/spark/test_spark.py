@@ -31,10 +31,17 @@ SIZE = os.environ.get("TONEARM_SPARK", "tiny")
 pytest.importorskip("pyspark", reason="PySpark is not installed: pip install 'tonearm[spark]'")
 needs_java = pytest.mark.skipif(shutil.which("java") is None, reason="Java 17 is not installed: bash tools/java.sh")
 
-SAME = ('sources=["popular", "als", "content", "item_item", "ease", "recent", "trend"]', "ease.coverage=0")
+SAME = ('sources=["popular", "als", "content", "item_item", "ease", "spectral", "recent", "trend"]', "ease.coverage=0")
 """What both engines can do."""
 
-QUICKER = (*QUICK, "split.windows=1", "als.iterations=4", "als.more_iterations=2", "spark.partitions=4")
+QUICKER = (
+    *QUICK,
+    "evaluation.resamples=1000",
+    "split.windows=1",
+    "als.iterations=4",
+    "als.more_iterations=2",
+    "spark.partitions=4",
+)
 
 
 class Runs(NamedTuple):

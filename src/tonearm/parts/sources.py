@@ -19,6 +19,7 @@ from tonearm.kernels.item_item import cost_by_rank
 from tonearm.kernels.nearest.topk import score_pairs
 from tonearm.parts.counted import Counted
 from tonearm.parts.shard import Shard
+from tonearm.parts.spectral import fit_spectral
 from tonearm.parts.work import Arrays, Parts, add_to, kept
 from tonearm.sources.als import ALS, ALSModel, values
 from tonearm.sources.base import Given, Recipe, Source
@@ -26,6 +27,7 @@ from tonearm.sources.ease import EASE, common_listeners
 from tonearm.sources.history import cut_to, of_items, places, what_is_cut
 from tonearm.sources.item_item import ItemItem, ItemItemModel, affordable, by_listeners
 from tonearm.sources.left_out import LeftOut
+from tonearm.sources.spectral import Spectral
 from tonearm.types import Float32s, Float64s, Int32s, Int64s
 
 MORE_STEPS = 4
@@ -51,6 +53,8 @@ def fit(
             fitted[name] = _item_item(parts, data, recipe)
         elif isinstance(recipe, EASE):
             fitted[name] = _ease(parts, data, recipe)
+        elif isinstance(recipe, Spectral):
+            fitted[name] = fit_spectral(parts, data, recipe, rng)
         else:
             fitted[name] = recipe.learn(Given(data, rng, parts.progress, fitted))
     return list(fitted.values())

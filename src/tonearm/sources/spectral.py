@@ -71,9 +71,8 @@ class Spectral(Recipe["SpectralModel"]):
         pairs = data.rows(self.side_information)
         sizes, listeners = np.diff(pairs.indptr), data.listeners
         n = min(int(np.count_nonzero(sizes)), int(np.count_nonzero(listeners)))
-        factors = max(1, min(self.factors, n // 16, int(self.entries) // data.n_items))
-        item_scale = _scale(listeners, self.smoothing)
-        value = np.repeat(_scale(sizes, self.smoothing), sizes) * item_scale[pairs.item]
+        factors = self.size(n, data.n_items)
+        value = np.repeat(self.scale(sizes), sizes) * self.scale(listeners)[pairs.item]
         matrix = Csr(pairs.indptr, pairs.item, value, data.n_items)
 
         def told(done: int, _values: Float64s) -> bool:
@@ -81,17 +80,25 @@ class Spectral(Recipe["SpectralModel"]):
             return False
 
         found = singular_triples(matrix, transpose_csr(matrix), factors, self.passes, rng, enough=told)
-        kept = found.value > 1e-3 * found.value[0]
-        vectors = np.ascontiguousarray(found.right[:, kept])
-        weight = (found.value[kept] / found.value[0]) ** (2 * self.sharpness)
+        return self.model(found.right, found.value, listeners)
+
+    def size(self, n: int, n_items: int) -> int:
+        """How many vectors there are of n rows or columns with an entry, whichever are fewer."""
+        return max(1, min(self.factors, n // 16, int(self.entries) // n_items))
+
+    def scale(self, degrees: Int64s, mean: float | None = None) -> Float32s:
+        """D^−½ of one side, (n,) float32; mean: of all degrees above 0, where these are but some."""
+        if mean is None:
+            mean = int(degrees.sum()) / max(1, int(np.count_nonzero(degrees)))
+        return np.asarray((np.maximum(degrees, 1) + self.smoothing * mean) ** -0.5, np.float32)
+
+    def model(self, right: Float32s, value: Float64s, listeners: Int64s) -> "SpectralModel":
+        """The model of the right vectors, (n_items, d), and their singular values, the greatest first."""
+        kept, item_scale = value > 1e-3 * value[0], self.scale(listeners)
+        vectors = np.ascontiguousarray(right[:, kept])
+        weight = (value[kept] / value[0]) ** (2 * self.sharpness)
         source = vectors * weight.astype(np.float32) * item_scale[:, None]
         return SpectralModel(source, vectors / item_scale[:, None], listeners > 0, self.recency)
-
-
-def _scale(degrees: Int64s, smoothing: float) -> Float32s:
-    """D^−½ of one side, (n,) float32."""
-    mean = int(degrees.sum()) / max(1, int(np.count_nonzero(degrees)))
-    return np.asarray((np.maximum(degrees, 1) + smoothing * mean) ** -0.5, np.float32)
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,7 @@ SETTINGS = {
     "spark.sql.files.openCostInBytes": str(1 << 27),  # one task for each file
     "spark.sql.maxConcurrentOutputFileWriters": "64",  # else rows are sorted before they are written
     "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
 }
 """What a session is told before the caller's own settings."""
 

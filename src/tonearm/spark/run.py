@@ -39,8 +39,8 @@ from tonearm.terminal.stages import Stages
 WORK = ".work"
 """In a run that is being made: what lies between stages."""
 
-NOT_HERE = ("spectral", "user_knn")
-"""Sources whose models are of the size of all users' histories, or need all of them at once."""
+NOT_HERE = ("user_knn",)
+"""Sources whose models are all users' histories."""
 
 
 def run(
