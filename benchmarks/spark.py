@@ -9,6 +9,7 @@ back at will.
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -31,7 +32,7 @@ COLUMNS = {
     "items": {"head": "tracks", "as": ",d"},
     "events": {"head": "events", "as": ",d"},
     "minutes": {"head": "minutes", "as": ",.1f"},
-    "task_minutes": {"head": "minutes of tasks", "as": ",.1f"},
+    "cpu_minutes": {"head": "processor minutes", "as": ",.1f"},
     "shuffle_mb": {"head": "MB shuffled", "as": ",.0f"},
     "spilled_mb": {"head": "MB spilled", "as": ",.0f"},
     "driver_python_mb": {"head": "driver's Python, MB", "as": ",.0f"},
@@ -46,12 +47,12 @@ def main() -> None:
     options.add_argument("--of", type=Path, help="take the listeners of the log in this folder")
     options.add_argument("--memory", default="2g", help="of each worker")
     options.add_argument("--set", action="append", default=[], help="an option of the runs")
-    options.add_argument("--keep", type=Path, help="a file for all figures, as JSON")
     given = options.parse_args()
     with tempfile.TemporaryDirectory(prefix="tonearm-bench-") as folder:
-        rows = [measured(Path(folder), users, given) for users in given.users]
-    if given.keep is not None:
-        given.keep.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+        rows = []
+        for users in given.users:
+            rows.append(measured(Path(folder), users, given))
+            print(json.dumps(rows[-1]), flush=True)
     heads = [(column["head"], column["as"]) for column in COLUMNS.values()]
     tell(heads, [[row[key] for key in COLUMNS] for row in rows])
     if given.save:
@@ -76,8 +77,9 @@ def measured(folder: Path, users: int, given: argparse.Namespace) -> dict[str, A
             command += ["--set", one]
         began = time.perf_counter()
         process = subprocess.Popen(command)
-        peaks = {"python": 0.0, "java": 0.0}
-        watcher = threading.Thread(target=watch, args=(process, peaks))
+        peaks = {"python": 0.0, "java": 0.0, "executor": 0.0}
+        spent: dict[int, float] = {}
+        watcher = threading.Thread(target=watch, args=(process, peaks, spent))
         watcher.start()
         if process.wait() != 0:
             raise SystemExit(f"the run of {users:,} listeners failed")
@@ -94,12 +96,15 @@ def measured(folder: Path, users: int, given: argparse.Namespace) -> dict[str, A
         "items": manifest["found"]["train"]["items"],
         "events": manifest["found"]["train"]["events"],
         "minutes": seconds / 60,
+        "cpu_minutes": sum(spent.values()) / 60,
         "task_minutes": total("task_seconds") / 60,
         "shuffle_mb": total("shuffle_bytes") / 1e6,
         "spilled_mb": total("spilled_bytes") / 1e6,
         "input_mb": total("input_bytes") / 1e6,
         "driver_python_mb": peaks["python"],
         "driver_java_mb": peaks["java"],
+        "executor_mb": peaks["executor"],
+        "stages": len(stages),
         "seconds_of": {stage["name"]: stage["seconds"] for stage in manifest["stages"]},
     }
 
@@ -124,13 +129,28 @@ def some(whole: Path, users: int, log: Path) -> None:
     (log / "items.parquet").symlink_to((whole / "items.parquet").absolute())
 
 
-def watch(process: subprocess.Popen[bytes], peaks: dict[str, float]) -> None:
-    """The peaks of anonymous memory of a process and of its Java, MB, looked at twice a second."""
+def watch(process: subprocess.Popen[bytes], peaks: dict[str, float], spent: dict[int, float]) -> None:
+    """The peaks of anonymous memory of a process and of its Java, MB, and processor seconds of all that runs for it."""
+    me = os.getpid()
     while process.poll() is None:
+        own = children(process.pid)
         peaks["python"] = max(peaks["python"], anonymous(process.pid))
-        for child in children(process.pid):
+        for child in own:
             peaks["java"] = max(peaks["java"], anonymous(child))
+        for other in children(me):
+            spent[other] = max(spent.get(other, 0.0), seconds(other))
+            if other not in (*own, process.pid):
+                peaks["executor"] = max(peaks["executor"], anonymous(other))
         time.sleep(0.5)
+
+
+def seconds(pid: int) -> float:
+    """Seconds that a process was on a processor."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def anonymous(pid: int) -> float:

@@ -10,12 +10,13 @@ if TYPE_CHECKING:
     from tonearm.data.lists import Lists
     from tonearm.data.log import Log
     from tonearm.data.vocabulary import Vocabulary
+    from tonearm.engine import run
     from tonearm.errors import ConfigError, DataError, MissingExtra, OutputError, TonearmError
     from tonearm.evaluation.summary import evaluate, evaluate_files
     from tonearm.explanation import Explanation, explain
     from tonearm.loading.load import load_all, load_events, load_ready_made
     from tonearm.model import Model, fit, load
-    from tonearm.pipeline import Inputs, run
+    from tonearm.pipeline import Inputs
     from tonearm.ranking.ranker import Ranker
     from tonearm.runs.restore import Restored, restore
     from tonearm.shaping.options import Shape

@@ -308,3 +308,27 @@ def test_a_shard_is_built_as_a_log_is_loaded(tiny_log: Log, loaded: Loaded) -> N
         np.testing.assert_array_equal(np.asarray(mine.packed().time), np.asarray(theirs.packed().time))
         np.testing.assert_array_equal(np.diff(mine.stop - mine.start), np.diff(theirs.stop - theirs.start))
         np.testing.assert_array_equal(Pairs.of(mine).plays, Pairs.of(theirs).plays)
+
+
+def test_one_who_heard_everything_and_one_track_of_everybody(tiny_log: Log, tmp_path: Path) -> None:
+    """What is skewed is learnt as anything else, and no stretch of targets takes all of the work."""
+    events = tiny_log.events
+    users, items = (events[name].unique().sort() for name in ("user_id", "item_id"))
+    moment = pl.lit(datetime(2022, 6, 1)).cast(events.schema["started_at"])
+    everything = pl.DataFrame({"user_id": users[:1].new_from_index(0, len(items)), "item_id": items})
+    everybody = pl.DataFrame({"user_id": users, "item_id": items[:1].new_from_index(0, len(users))})
+    more = pl.concat([everything, everybody]).with_columns(started_at=moment)
+    skewed = load_events(as_source(pl.concat([events, more]), "events"), as_source(tiny_log.items, "items"), CUT)
+    (tmp_path / "machine").mkdir()
+    parts, config = InProcess(in_shards(skewed, 4), tmp_path / "machine"), quick_config()
+    some = {name: recipe for name, recipe in recipes(config).items() if name in ("als", "item_item", "ease")}
+    mine = sources.fit(parts, counted(parts, skewed, config), config, some, {})
+    theirs = fit_sources(skewed.train, some, config.seed)
+    assert isinstance(mine[0], ALSModel)
+    assert isinstance(theirs[0], ALSModel)
+    one, other = (objective(model.item_factors, theirs[0], skewed.train) for model in (mine[0], theirs[0]))
+    assert one == pytest.approx(other, rel=0.01)
+    for a, b in zip(mine[1:], theirs[1:], strict=True):
+        there = b.save()
+        for name, array in a.save().items():
+            np.testing.assert_array_equal(array, there[name], err_msg=f"{a.name} {name}")

@@ -107,7 +107,7 @@ def nightly(
     """
     from datetime import UTC, datetime
 
-    from tonearm.pipeline import run
+    from tonearm.engine import run
 
     out = runs / f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
     run(log.inputs(), out, options.load(log.columns), show=not quiet)
