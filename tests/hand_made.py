@@ -18,7 +18,7 @@ from tonearm.evaluation.meters import ListMeter, cold_users, describe_items
 from tonearm.evaluation.summary import summarise
 from tonearm.loading.load import Loaded, load_events, load_ready_made
 from tonearm.report.profile import profile
-from tonearm.runs import directory
+from tonearm.runs import directory, vouch
 from tonearm.runs.data import write_data
 
 CUT = datetime(2022, 9, 1)
@@ -80,7 +80,7 @@ def make_run(tmp_path: Path, small_log: pl.DataFrame, small_catalogue: pl.DataFr
         folder.mkdir()
         manifest = _manifest(loaded, given | ({"items": items} if items else {}), timed)
         _write(folder, loaded, final)
-        directory.write_json(folder / directory.MANIFEST, manifest | {"files": directory.digests(folder)})
+        vouch.write_manifest(folder, manifest)
         return folder
 
     return make

@@ -16,7 +16,7 @@ from tonearm import pipeline
 from tonearm.config import Config, load_config
 from tonearm.pipeline import Inputs
 from tonearm.ranking.training import TrainingTable
-from tonearm.runs import directory
+from tonearm.runs import directory, vouch
 from tonearm.synth import generate
 from tonearm.types import Float32s, Int64s
 
@@ -117,10 +117,13 @@ def copied(run: Path, folder: Path, ranker: dict[str, float] | None = None) -> P
     if ranker is not None:
         path = copy / "models" / "ranker.json"
         directory.write_json(path, directory.read_json(path) | ranker)
-        manifest = directory.read_json(copy / "manifest.json")
-        manifest["files"]["models/ranker.json"]["sha256"] = directory.sha256(path)
-        directory.write_json(copy / "manifest.json", manifest)
+        vouched_for(copy)
     return copy
+
+
+def vouched_for(run: Path, **more: Any) -> None:
+    """Make the manifest of a changed run true again, with more in it."""
+    vouch.write_manifest(run, directory.read_json(run / "manifest.json") | more)
 
 
 def table_of(names: tuple[str, ...], features: Float32s, label: Float32s, indptr: Int64s) -> TrainingTable:

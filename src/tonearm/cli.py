@@ -41,6 +41,7 @@ def run(
     refit: Annotated[bool, Parameter(negative="")] = False,
     folds: int = 1,
     overwrite: bool = False,
+    resume: Annotated[bool, Parameter(negative="")] = False,
     mlflow: str | None = None,
     engine: Literal["local", "spark"] | None = None,
     quiet: bool = False,
@@ -65,6 +66,8 @@ def run(
         Cuts to measure at: that of the test, and earlier ones, each as far before the next as the test is long.
     overwrite
         Replace a run that is there already.
+    resume
+        Keep every finished stage beside out until the run is whole; the same command goes on from there.
     mlflow
         An MLflow tracking address, where options, figures and report are logged too.
     engine
@@ -89,7 +92,16 @@ def run(
     from tonearm.show import next_steps
 
     tracker = None if mlflow is None else Tracker.open(mlflow)
-    metrics = run_pipeline(log.inputs(), out, config, refit=refit, folds=folds, overwrite=overwrite, show=not quiet)
+    inputs, show = log.inputs(), not quiet
+    try:
+        metrics = run_pipeline(
+            inputs, out, config, refit=refit, folds=folds, overwrite=overwrite, resume=resume, show=show
+        )
+    except KeyboardInterrupt as stop:
+        if not resume:
+            raise
+        say("Stopped. What is finished is kept; the same command goes on from there.", error=True)
+        raise SystemExit(exit_code(stop)) from None
     say(shown(metrics, _width(), verbose))
     if (out / "report.html").exists():
         say(f"Report: {out / 'report.html'}")

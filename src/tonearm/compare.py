@@ -82,10 +82,7 @@ def paired_intervals(a: Run, b: Run, resamples: int = 1000) -> tuple[dict[str, l
     ks = sorted(set(a.metrics["ks"]) & set(b.metrics["ks"]))
     if not ks:
         return {}, "No paired intervals: the runs have no k in common."
-    try:
-        train, test = a.kept.train, a.kept.test
-    except DataError as error:
-        return {}, f"No paired intervals. {error}"
+    train, test = a.kept.train, a.kept.test
     if test is None:
         return {}, "No paired intervals, as the runs had no test."
     answers = truth(train.log, test.log, a.config["filter_seen"])

@@ -108,7 +108,7 @@ class Config(SourceOptions, GeneralOptions):  # in the file the last come first
     filter_seen: leave tracks that the user has already heard out of their lists; without it the source `again` takes
         part, and what to hear again is measured apart from what to discover
     candidates: tracks taken from each source for each user, before ranking
-    block: users handled at a time; memory grows with it, results do not change
+    block: users handled at a time, at most 4,096 where lists are written; memory grows with it, results do not change
     threads: processor threads; 0 takes all there are
     sources: which candidate sources take part; popular and als always do
     proposers: those of them that propose candidates; the others have lists of their own and score what is proposed;

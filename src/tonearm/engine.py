@@ -18,6 +18,7 @@ def run(
     refit: bool = False,
     folds: int = 1,
     overwrite: bool = False,
+    resume: bool = False,
     show: bool = False,
 ) -> dict[str, Any]:
     """As `pipeline.run`, by the engine that the options name.
@@ -27,9 +28,9 @@ def run(
     """
     expect(config, Config, "config", 'Pass Config() or load_config(overrides=["als.factors=128"]) or the like.')
     if config.engine == "local":
-        return run_here(inputs, out, config, refit=refit, folds=folds, overwrite=overwrite, show=show)
-    if refit or folds != 1:
-        raise ConfigError('refit and folds are of engine = "local". Leave them out.')
+        return run_here(inputs, out, config, refit=refit, folds=folds, overwrite=overwrite, resume=resume, show=show)
+    if refit or folds != 1 or resume:
+        raise ConfigError('refit, folds and resume are of engine = "local". Leave them out.')
     from tonearm.spark.run import run as run_there
 
     return run_there(inputs, out, config, overwrite=overwrite, show=show)

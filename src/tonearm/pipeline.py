@@ -1,15 +1,14 @@
 """The whole story on one screen: load, split, fit, rank, write, evaluate, report."""
 
+import json
 import platform
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from datetime import date, datetime
+from dataclasses import asdict, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 from tonearm import report
 from tonearm.config import Config, stage_rng, to_toml
@@ -21,13 +20,12 @@ from tonearm.evaluation.folds import over_folds
 from tonearm.evaluation.measure import Measure, longest_list
 from tonearm.evaluation.meters import left_out_ks
 from tonearm.evaluation.published import told, yambda
+from tonearm.inputs import Inputs as Inputs
 from tonearm.kernels.machine.threads import threads
 from tonearm.loading.files import local_path
-from tonearm.loading.inputs import Source
-from tonearm.loading.load import Loaded, Test, load_all, load_events, load_ready_made
+from tonearm.loading.load import Loaded, Test
 from tonearm.loading.summary import in_a_line, undated
-from tonearm.loading.tables import Tabular, address_of, as_source
-from tonearm.options import expect, options
+from tonearm.options import expect
 from tonearm.progress import Progress
 from tonearm.ranking import trees
 from tonearm.ranking.features import Features, Scratch
@@ -35,84 +33,23 @@ from tonearm.ranking.ranker import RankerModel
 from tonearm.ranking.recommender import Made, Recommender
 from tonearm.ranking.training import WHOLE, TrainingTable, join_tables
 from tonearm.report.profile import profile
-from tonearm.runs import directory, write
+from tonearm.runs import directory, vouch, write
 from tonearm.runs.data import write_data
 from tonearm.runs.lists import FILES as LIST_FILES
 from tonearm.runs.lists import FINAL
 from tonearm.runs.omissions import omissions
+from tonearm.runs.resume import NO_LISTS_KEPT, NOTHING_KEPT, KeptLists, Unfinished, unfinished
 from tonearm.runs.write import ListFiles
 from tonearm.shaping.shaper import Shaper
 from tonearm.sources import fit_sources
 from tonearm.sources.base import Resumable
 from tonearm.sources.base import Source as Fitted
-from tonearm.split import InnerSplit, NoWindow, earlier_cuts, inner_split, inner_splits
+from tonearm.split import NoWindow, inner_splits
 from tonearm.terminal.stages import Stages
+from tonearm.trials import earlier_trials, held_out
 
 NO_WINDOW = "train cannot be cut into a history and a label window"
 """Why there is no ranker where all events are of one moment or, without time, where no user has two items."""
-
-
-if TYPE_CHECKING:
-    Given = Tabular | None
-else:
-    Given = Any  # what it may be is looked at when it is read
-
-
-@options
-class Inputs:
-    """Where the log is: events cut at `test_from`, or ready-made train and test; items where there is a catalogue."""
-
-    events: Given = None
-    items: Given = None
-    test_from: str | date | datetime | None = None
-    train: Given = None
-    test: Given = None
-
-    def source(self, name: str) -> Source | None:
-        """One of the tables by option; None where it is not given."""
-        given = getattr(self, name)
-        return None if given is None else as_source(given, name)
-
-    def addresses(self) -> dict[str, str]:
-        """The files by option, local ones as absolute paths, so that they are found again from anywhere."""
-        given = {name: self.source(name) for name in ("events", "items", "train", "test")}
-        return {name: _address(source) for name, source in given.items() if source is not None}
-
-    def load(self, config: Config, progress: Progress, today: datetime | None = None) -> Loaded:
-        """Read and check the files.
-
-        today: events later than this are in the future; by default as `load_events`
-
-        Raises:
-            ConfigError: neither events, nor train and test are given.
-            DataError: the files cannot be used.
-        """
-        events, items, train, test = (self.source(name) for name in ("events", "items", "train", "test"))
-        if train is not None and test is not None and events is None and self.test_from is None:
-            return load_ready_made(train, test, items, config.data, today, progress)
-        if events is not None and train is None and test is None:
-            if self.test_from is None:
-                return load_all(events, items, config.data, today, progress)
-            return load_events(events, items, parse_moment(self.test_from), config.data, today, progress)
-        raise ConfigError("name either --events, with --test-from where there is a test, or --train and --test.")
-
-    def load_whole(self, config: Config, progress: Progress) -> Loaded:
-        """Read all of the log, test and all, as what is learnt from.
-
-        Raises:
-            ConfigError: train and test are two sets.
-            DataError: the files cannot be used.
-        """
-        events = self.source("events")
-        if events is None:
-            raise ConfigError("a refit is of one log, and train and test are two. Name --events and --test-from.")
-        return load_all(events, self.source("items"), config.data, None, progress)
-
-
-def _address(source: Source) -> str:
-    if isinstance(source, str) and "://" not in source:
-        return str(local_path(source).absolute())
-    return address_of(source)
 
 
 def run(
@@ -123,6 +60,7 @@ def run(
     refit: bool = False,
     folds: int = 1,
     overwrite: bool = False,
+    resume: bool = False,
     show: bool = False,
 ) -> dict[str, Any]:
     """Do everything and write the run directory; returns the content of metrics.json.
@@ -133,6 +71,7 @@ def run(
     out: appears whole, or not at all
     refit: what is measured is fitted before the cut as ever, and lists and models are fitted on everything
     folds: cuts to measure at: that of the test, and earlier ones, each as far before the next as the test is long
+    resume: keep what is finished beside `out` until all is, and go on from what an earlier call kept
     show: print stages and progress bars to standard error
 
     Raises:
@@ -143,33 +82,45 @@ def run(
     if folds < 1:
         raise ConfigError(f"folds = {folds}: a run is measured at one cut at least. Set folds to 1 or more.")
     out = local_path(str(out))
-    with directory.new_directory(out, overwrite) as folder, threads(config.threads):
-        stages = Stages(show)
+    directory.check_free(out, overwrite)
+    stages = Stages(show)
+    with (
+        unfinished(out, resume, stages.say) as kept,
+        directory.new_directory(out, overwrite) as folder,
+        threads(config.threads),
+    ):
         stages.compile_kernels()
         with stages.stage("load"):
-            loaded = inputs.load(config, stages.progress)
+            loaded = inputs.load(config, stages.progress, kept.today)
             stages.say(in_a_line(loaded.found))
+            kept.of(_about(inputs, loaded, config, refit, folds))
             trial = loaded if loaded.test is not None else held_out(loaded, config)
             earlier = earlier_trials(trial, folds - 1)
             shaper = shaper_of(inputs, trial.train, config)
-        recommender = learn(trial.train, shaper, config, stages)
+        recommender = learn(trial.train, shaper, config, stages, kept)
         measure = Measure(trial.train, trial.measured_by, recommender, config)
         final, again = trial, refit or loaded.test is None
         if again:
             with stages.stage("lists to measure"):
-                make_lists(trial.train, recommender, config, [measure.add], stages.progress)
-            final = loaded if loaded.test is None else inputs.load_whole(config, stages.progress)
-            recommender = learn(final.train, shaper_of(inputs, final.train, config), config, stages)
+                before = kept.lists("lists", measure)
+                make_lists(trial.train, recommender, config, [measure.add], stages.progress, before)
+            final = loaded if loaded.test is None else inputs.load_whole(config, stages.progress, loaded.today)
+            recommender = learn(final.train, shaper_of(inputs, final.train, config), config, stages, kept.within("all"))
         with stages.stage("similar items"):
             rng, sources = stage_rng(config.seed, "similar"), recommender.sources
-            similar = write.write_similar(folder, final.train, sources, config.output, rng, stages.progress)
+            similar = kept.file(
+                "similar",
+                folder / "similar.parquet",
+                lambda: write.write_similar(folder, final.train, sources, config.output, rng, stages.progress),
+            )
         with stages.stage("lists"), ListFiles(folder, final.train, recommender, config) as files:
             takers = [files.write] if again else [measure.add, files.write]
-            make_lists(final.train, recommender, config, takers, stages.progress)
+            before = kept.within("all").lists("lists", None, files) if again else kept.lists("lists", measure, files)
+            make_lists(final.train, recommender, config, takers, stages.progress, before)
         catalogue = None if inputs.items is None else "the catalogue"
         with stages.stage("evaluate"):
             metrics = measure.metrics(catalogue)
-        metrics["folds"] = measured_earlier(inputs, trial, metrics, earlier, config, catalogue, stages)
+        metrics["folds"] = measured_earlier(inputs, trial, metrics, earlier, config, catalogue, stages, kept)
         longest = longest_list(trial.train, config)
         metrics |= published(inputs, folder, config, longest)
         metrics["left_out"] = omissions(final, config, recommender.fitted, recommender.ranker, similar)
@@ -188,7 +139,8 @@ def run(
             manifest |= {"similar": similar, "left_out": metrics["left_out"]}
             manifest |= {"measured_from": _moment(trial.train)} if again else {}
             missing = report.attempt(folder, manifest, out)
-        directory.write_manifest(folder, manifest | {"report_missing": missing, "stages": stages.rows})
+        vouch.write_manifest(folder, manifest | {"report_missing": missing, "stages": stages.rows})
+    kept.remove()
     if missing is not None:
         warnings.warn(missing, RuntimeWarning, stacklevel=2)
     return metrics
@@ -218,28 +170,6 @@ def write_recommender(
     (folder / "config.toml").write_text(to_toml(config), encoding="utf-8")
 
 
-def held_out(loaded: Loaded, config: Config) -> Loaded:
-    """The same log with its last label window as the test, for a log that has none.
-
-    Raises:
-        NoWindow: all events are of one moment or, without time, no user has two items.
-    """
-    return _as_test(loaded, inner_split(loaded.train, config.split, stage_rng(config.seed, "split")))
-
-
-def earlier_trials(trial: Loaded, n: int) -> list[Loaded]:
-    """The same log cut n times earlier, each test as long as that of the trial.
-
-    Raises:
-        DataError: the log has no time, or is too short.
-    """
-    test = trial.test
-    assert test is not None
-    ends = [log.span[1] for log in (test.log, test.cold) if n > 0 and log.time is not None and log.n_events > 0]
-    length = max(1, max(ends, default=trial.train.now) + 1 - trial.train.now)
-    return [_as_test(trial, split) for split in earlier_cuts(trial.train, n, length)]
-
-
 def measured_earlier(
     inputs: Inputs,
     trial: Loaded,
@@ -248,6 +178,7 @@ def measured_earlier(
     config: Config,
     catalogue: str | None,
     stages: Stages,
+    kept: Unfinished,
 ) -> dict[str, Any] | None:
     """What all cuts say together; None where there is one.
 
@@ -255,23 +186,14 @@ def measured_earlier(
     """
     measured = [(_moment(trial.train) or "", metrics)]
     for fold in earlier:
-        recommender = learn(fold.train, shaper_of(inputs, fold.train, config), config, stages)
+        own = kept.within(f"fold {len(measured) + 1}")
+        recommender = learn(fold.train, shaper_of(inputs, fold.train, config), config, stages, own)
         measure = Measure(fold.train, fold.measured_by, recommender, config)
         with stages.stage(f"lists of fold {len(measured) + 1}"):
-            make_lists(fold.train, recommender, config, [measure.add], stages.progress)
+            before = own.lists("lists", measure)
+            make_lists(fold.train, recommender, config, [measure.add], stages.progress, before)
             measured.append((_moment(fold.train) or "", measure.metrics(catalogue)))
     return over_folds(measured) if earlier else None
-
-
-def _as_test(loaded: Loaded, split: InnerSplit) -> Loaded:
-    """The same log learnt from until a cut, with what follows as the test."""
-    history, labels = split.history.log, split.labels
-    warm = history.stop > history.start
-    cold = np.flatnonzero(~warm & (labels.stop > labels.start)).astype(np.int32)
-    known = replace(labels, start=np.where(warm, labels.start, labels.stop))
-    nothing = split.history.catalogue.items.ids.clear()
-    test = Test(known, split.history.users.decode(cold), labels.users(cold), nothing, 0)
-    return replace(loaded, train=split.history, test=test)
 
 
 def _not_measured(trial: Loaded, loaded: Loaded) -> str:
@@ -291,15 +213,24 @@ def shaper_of(inputs: Inputs, train: Dataset, config: Config) -> Shaper | None:
     return config.shape.fit(train, inputs.source("items"), columns=config.data.columns)
 
 
-def learn(train: Dataset, shaper: Shaper | None, config: Config, stages: Stages) -> Recommender:
-    """All that lists are made of: a ranker from label windows within train, and sources fitted on all of it."""
-    ranker, earlier = learn_to_rank(train, config, stages)
+def learn(
+    train: Dataset, shaper: Shaper | None, config: Config, stages: Stages, kept: Unfinished = NOTHING_KEPT
+) -> Recommender:
+    """All that lists are made of: a ranker from label windows within train, and sources fitted on all of it.
+
+    kept: what an earlier call has finished of it
+    """
+    ranker, earlier = learn_to_rank(train, config, stages, kept)
     with stages.stage("fit sources on all of train"):
-        sources = fit_sources(train, config.recipes(), config.seed, stages.progress, earlier)
+        sources = kept.sources(
+            "sources", lambda: fit_sources(train, config.recipes(), config.seed, stages.progress, earlier)
+        )
     return Recommender.of(train, sources, ranker, shaper, config.search, config.output.k, config.threads)
 
 
-def learn_to_rank(train: Dataset, config: Config, stages: Stages) -> tuple[RankerModel, dict[str, Fitted]]:
+def learn_to_rank(
+    train: Dataset, config: Config, stages: Stages, kept: Unfinished = NOTHING_KEPT
+) -> tuple[RankerModel, dict[str, Fitted]]:
     """Fit sources on the history, label their candidates by the label window, and train the ranker on that.
 
     Where a window has labels for few users, earlier windows, each with a history of its own, add to them. Returned with
@@ -314,20 +245,20 @@ def learn_to_rank(train: Dataset, config: Config, stages: Stages) -> tuple[Ranke
     recipes = {name: recipe for name, recipe in config.recipes().items() if recipe.needs(train) is None}
     try:
         for split in inner_splits(train, config.split, stage_rng(config.seed, "split")):
-            with stages.stage(f"fit sources on history {len(tables) + 1}"):
-                sources = fit_sources(split.history, recipes, config.seed, stages.progress)
+            n = len(tables) + 1
+            with stages.stage(f"fit sources on history {n}"):
+                sources = kept.sources(
+                    f"history {n}", partial(fit_sources, split.history, recipes, config.seed, stages.progress)
+                )
             if not earlier:
                 earlier = {source.name: source.beginning() for source in sources if isinstance(source, Resumable)}
-            with stages.stage(f"training table {len(tables) + 1}"):
+            with stages.stage(f"training table {n}"):
                 left = WHOLE - sum(int(table.whole.sum()) for table in tables)
                 answers = truth(split.history.log, split.labels, config.filter_seen)
                 labelled.append(len(answers))
                 rng = stage_rng(config.seed, "training table")
-                tables.append(
-                    config.ranker.training_table(
-                        split.history, answers, sources, config.search, rng, stages.progress, left, split.against
-                    )
-                )
+                given = (split.history, answers, sources, config.search, rng, stages.progress, left, split.against)
+                tables.append(kept.table(f"table {n}", partial(config.ranker.training_table, *given)))
             if sum(int(table.found.sum()) for table in tables) >= config.ranker.many:
                 break
     except NoWindow:
@@ -337,7 +268,8 @@ def learn_to_rank(train: Dataset, config: Config, stages: Stages) -> tuple[Ranke
         rng = stage_rng(config.seed, "ranker")
         table = join_tables(tables)
         later = train.log.time is not None
-        ranker = config.ranker.fit(table, rng, threads=config.threads, progress=stages.progress, later=later)
+        fit = partial(config.ranker.fit, table, rng, config.threads, stages.progress, later)
+        ranker = kept.ranker("ranker", fit)
         ranker.validation["labelled_users"] = labelled
         return ranker, earlier
 
@@ -348,15 +280,39 @@ def make_lists(
     config: Config,
     takers: Sequence[Callable[[Block, Made], None]],
     progress: Progress,
+    kept: KeptLists = NO_LISTS_KEPT,
 ) -> None:
-    """Make the lists of all users, some thousand at a time, and hand them on."""
-    scratch, n = Scratch(), train.n_users
-    for lo in range(0, n, config.block):
-        progress("lists", lo, n)
-        block = train.block(lo, min(lo + config.block, n), config.filter_seen)
+    """Make the lists of all users, some thousand at a time, and hand them on.
+
+    kept: of which users that was done before, and what is kept of the others
+    """
+    scratch, hi, n = Scratch(), kept.done, train.n_users
+    while hi < n:
+        progress("lists", hi, n)
+        lo, hi = hi, min(hi + config.block, n, (hi // write.GROUP + 1) * write.GROUP)
+        block = train.block(lo, hi, config.filter_seen)
         made = recommender.lists(block, scratch)
         for take in takers:
             take(block, made)
+        kept.end_block(hi)
+
+
+def _about(inputs: Inputs, loaded: Loaded, config: Config, refit: bool, folds: int) -> dict[str, Any]:
+    """What a run is of: two of the same give the same bytes."""
+    return {
+        "options": json.loads(json.dumps(asdict(config))),
+        "test_from": None if inputs.test_from is None else parse_moment(inputs.test_from).isoformat(),
+        "refit": refit,
+        "folds": folds,
+        "today": to_moment(loaded.today).isoformat(),
+        "inputs": {f.path: [f.rows, f.bytes, f.sha256] for f in loaded.fingerprints},
+        "versions": _versions(),
+    }
+
+
+def _versions() -> dict[str, str]:
+    packages = ("tonearm", "numpy", "numba", "scipy", "polars", "pyarrow", trees.LIBRARY)
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
 
 
 def _moment(train: Dataset) -> str | None:
@@ -367,11 +323,10 @@ def manifest_of(
     inputs: Inputs, loaded: Loaded, recommender: Recommender, config: Config, stages: Stages
 ) -> dict[str, Any]:
     """What the manifest says of a fit."""
-    packages = ("tonearm", "numpy", "numba", "scipy", "polars", "pyarrow", trees.LIBRARY)
     ranker = recommender.ranker
     return {
-        "format": 1,
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+        "format": 2,
+        "versions": _versions(),
         "seed": config.seed,
         "inputs": inputs.addresses(),
         "test_from": None if inputs.test_from is None else parse_moment(inputs.test_from).isoformat(),

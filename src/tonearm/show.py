@@ -12,7 +12,6 @@ from rich.text import Text
 
 from tonearm.data.times import to_moment
 from tonearm.errors import ConfigError, DataError
-from tonearm.runs import directory
 from tonearm.runs.lists import FILES, FINAL, POPULAR_FILE, SIMILAR_BY, SIMILAR_FILE, within
 from tonearm.runs.read import Id, Run, as_id, title
 from tonearm.terminal.printing import visible
@@ -90,8 +89,7 @@ def next_steps(run: Path) -> list[str]:
     """Commands to go on with, for a listener and a track that the run has."""
     steps, folder = [f"tonearm explore {shlex.quote(str(run))}"], shlex.quote(str(run))
     opened = Run.open(run)
-    profile = run / "profile.json"
-    users = [row["user_id"] for row in directory.read_json(profile)["examples"]["users"]] if profile.is_file() else []
+    users = [row["user_id"] for row in opened.profile["examples"]["users"]]
     file = FILES[FINAL]
     for user in [*users, *opened.ids_near("user_id", file, "")][:1]:
         first = opened.rows(file, "user_id", user, 1)

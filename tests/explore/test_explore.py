@@ -263,7 +263,7 @@ def test_a_log_and_a_catalogue_that_are_gone_are_not_missed(make_run: Make, tmp_
 
 def test_models_that_cannot_be_loaded_are_told_of(make_run: Make) -> None:
     page = shown(client(make_run()), "/why/203/500", 503)
-    assert "models cannot be loaded" in page.text
+    assert "_model.npz: is missing" in page.text
     assert shown(client(make_run("other")), "/why?user=203", 404)
     assert client(make_run("third")).get("/why?user=a%20b&item=1").headers["location"] == "/why/a%20b/1"
 
@@ -273,7 +273,7 @@ def test_a_broken_list_is_told_of(make_run: Make) -> None:
     browser = client(run)
     whole = (run / "recommendations.parquet").read_bytes()
     (run / "recommendations.parquet").write_bytes(whole[: len(whole) // 2])
-    assert "cannot be read" in shown(browser, "/listener/203", 503).text
+    assert "recommendations.parquet: is not the file that the run wrote" in shown(browser, "/listener/203", 503).text
 
 
 def test_only_a_finished_run_can_be_explored(tmp_path: Path, make_run: Make) -> None:

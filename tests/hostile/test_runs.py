@@ -15,7 +15,7 @@ from tests.e2e.command import tonearm
 from tests.hostile.refused import assert_refused, bounded
 
 from tonearm.errors import DataError
-from tonearm.runs import directory
+from tonearm.runs import directory, vouch
 from tonearm.serving.publish import CURRENT, VERSIONS, current, publish
 
 Change = Callable[[Path], object]
@@ -166,9 +166,9 @@ def vouched(run: Path) -> None:
     except (ValueError, KeyError, TypeError, RecursionError):
         return
     if not isinstance(files, dict) or not all(isinstance(said, dict) for said in files.values()):
+        vouch.write_sealed(run / MANIFEST, manifest)
         return
-    manifest["files"] = {name: said for name, said in directory.digests(run).items() if name != MANIFEST}
-    (run / MANIFEST).write_text(json.dumps(manifest))
+    vouch.write_manifest(run, manifest)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -227,14 +227,14 @@ def test_what_a_version_says_of_itself(
     name: str, tiny_run: Path, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     version = publish(tiny_run, here / "store").id
-    (here / "store" / VERSIONS / version / "version.json").write_text(ABOUT[name])
+    content = vouch.sealed(json.loads(ABOUT[name])) if ABOUT[name].startswith("{") else ABOUT[name]
+    (here / "store" / VERSIONS / version / "version.json").write_text(content)
     (here / "secret").write_text("x")
     with bounded():
         if "published" not in ABOUT[name]:
             assert_refused(tonearm(capsys, "versions", "--store", "store"), "version.json")
-        if ABOUT[name] != "{}":
-            with pytest.raises(DataError, match="store"):
-                current(here / "store")
+        with pytest.raises(DataError, match="store"):
+            current(here / "store")
 
 
 def test_an_array_named_like_a_path_goes_nowhere(

@@ -2,15 +2,14 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
 from rich.console import Console
+from tests.quick import vouched_for
 
 from tonearm.compare import compare, differences, metric_rows, overlap
 from tonearm.errors import DataError
-from tonearm.runs import directory
 from tonearm.runs.read import Run
 
 
@@ -20,14 +19,10 @@ def pair(make_run: Callable[..., Path]) -> tuple[Run, Run]:
     a, b = make_run("a"), make_run("b", final="popular")
     config = (b / "config.toml").read_text(encoding="utf-8")
     (b / "config.toml").write_text(config.replace("candidates = 100", "candidates = 70"), encoding="utf-8")
-    _change(
+    vouched_for(
         b, stages=[{"name": "load", "seconds": 4.0, "peak_mb": 1.0}, {"name": "extra", "seconds": 1.0, "peak_mb": 1}]
     )
     return Run.open(a), Run.open(b)
-
-
-def _change(run: Path, **more: Any) -> None:
-    directory.write_json(run / directory.MANIFEST, directory.read_json(run / directory.MANIFEST) | more)
 
 
 def test_settings_metrics_and_stages_stand_side_by_side(pair: tuple[Run, Run]) -> None:
@@ -67,7 +62,7 @@ def test_other_data_or_another_cut_is_said_and_not_paired(pair: tuple[Run, Run])
     a, b = pair
     prints = [dict(f) for f in b.manifest["fingerprints"]]
     prints[0]["sha256"] = "0" * 64
-    _change(b.folder, fingerprints=prints, test_from="2022-10-01T00:00:00")
+    vouched_for(b.folder, fingerprints=prints, test_from="2022-10-01T00:00:00")
     found = differences(a, Run.open(b.folder))
     assert "A is cut at 2022-09-01T00:00:00, B at 2022-10-01T00:00:00." in found["data"]
     assert "their contents differ" in found["data"]

@@ -9,13 +9,14 @@ from typing import Any
 
 import polars as pl
 import pytest
+from tests.quick import vouched_for
 
 from tonearm import report
 from tonearm.errors import DataError, OutputError
 from tonearm.report import charts, page
 from tonearm.report.answers import answers, lead
 from tonearm.report.parts import written
-from tonearm.runs import directory
+from tonearm.runs import directory, vouch
 from tonearm.runs.read import Run, as_id
 from tonearm.sources.left_out import LeftOut, as_rows
 
@@ -164,6 +165,7 @@ def test_point_9_what_was_left_out_stands_on_the_first_screen(make_run: Callable
     metrics = directory.read_json(run / "metrics.json")
     assert "What was left out" not in rebuilt(run).text
     directory.write_json(run / "metrics.json", metrics | {"left_out": as_rows([part])})
+    vouched_for(run)
     shown = rebuilt(run).text
     at = shown.index("Source ease is <off> (25.0%), as it is; it costs. What brings it back: --set ease.items=3.")
     assert shown.index("What was left out") < at < shown.index("The log")
@@ -258,6 +260,7 @@ def test_a_run_without_evaluated_users_still_reports(make_run: Callable[..., Pat
     tree = directory.read_json(run / "profile.json")
     tree["examples"]["users"] = []
     directory.write_json(run / "profile.json", tree)
+    vouched_for(run)
     shown = rebuilt(run)
     assert "The final list could not be measured." in shown.text
     assert "No user could be evaluated." in shown.text
@@ -271,7 +274,7 @@ def test_rebuilding_gives_the_same_page_and_keeps_the_digests_true(make_run: Cal
     report.rebuild(run)
     assert (run / "report.html").read_bytes() == first
     manifest = Run.open(run).manifest
-    assert manifest["files"]["report.html"]["sha256"] == directory.sha256(run / "report.html")
+    assert manifest["files"]["report.html"]["sha256"] == vouch.sha256(run / "report.html")
     assert manifest["seed"] == 3
     assert not [path for path in run.iterdir() if path.name.startswith(".")]
 
@@ -391,7 +394,7 @@ def test_point_15_a_report_that_fails_is_told_and_leaves_the_rest(
     assert not (run / "report.html").exists()
     monkeypatch.undo()
     monkeypatch.setattr(page, "library", lambda: LIBRARY)
-    directory.write_json(run / "manifest.json", Run.open(run).manifest | {"report_missing": words})
+    vouch.write_sealed(run / "manifest.json", Run.open(run).manifest | {"report_missing": words})
     report.rebuild(run)
     assert Run.open(run).manifest["report_missing"] is None
 

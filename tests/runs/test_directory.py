@@ -2,7 +2,6 @@
 
 import errno
 import fcntl
-import hashlib
 import mmap
 import os
 import random
@@ -176,18 +175,6 @@ def test_arrays_and_back(tmp_path: Path) -> None:
 def test_objects_are_not_saved(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="allow_pickle"):
         directory.save_arrays(tmp_path / "m.npz", {"a": np.array([{}], dtype=object)})
-
-
-def test_digests_of_all_files_below(tmp_path: Path) -> None:
-    (tmp_path / "models").mkdir()
-    (tmp_path / "models" / "m").write_bytes(b"abc")
-    (tmp_path / "a").write_bytes(b"")
-    assert directory.digests(tmp_path) == {
-        "a": {"sha256": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "bytes": 0},
-        "models/m": {"sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad", "bytes": 3},
-    }
-    (tmp_path / "big").write_bytes(bytes(300_000))
-    assert directory.sha256(tmp_path / "big") == hashlib.sha256(bytes(300_000)).hexdigest()
 
 
 def test_a_finished_run_has_a_manifest(tmp_path: Path) -> None:

@@ -53,8 +53,8 @@ def some_lists() -> Lists:
 def test_lists_are_written_with_the_callers_ids(data: Dataset, tmp_path: Path) -> None:
     block = data.block_of(np.array([3, 2, 0], np.int32), True)
     with write.ListWriter(tmp_path / "l.parquet", data) as writer:
-        writer.write_lists(block, some_lists())
-        writer.write_lists(block, some_lists())
+        writer.append(writer.table(block, some_lists()))
+        writer.append(writer.table(block, some_lists()))
     table = pl.read_parquet(tmp_path / "l.parquet")
     expected = pl.DataFrame(
         {"user_id": ["u7", "u7", "u1"], "item_id": [50, 10, 30], "score": [0.5, 0.25, 3], "rank": [1, 2, 1]},

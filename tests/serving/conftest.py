@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from tests.quick import tiny_log, tiny_run
+from tests.quick import tiny_log, tiny_run, vouched_for
 
 from tonearm.runs import directory
 from tonearm.serving.publish import publish
@@ -33,9 +33,7 @@ def altered(tiny_run: Path, tmp_path: Path) -> Callable[..., Path]:
         arrays = directory.load_arrays(run / "data/train.npz")
         arrays["time"] = arrays["time"] + 86_400 * days
         directory.save_arrays(run / "data/train.npz", arrays)
-        manifest = directory.read_json(run / "manifest.json")
-        manifest["files"] = {name: made for name, made in directory.digests(run).items() if name != "manifest.json"}
-        directory.write_json(run / "manifest.json", manifest)
+        vouched_for(run)
         return run
 
     return alter

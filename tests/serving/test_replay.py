@@ -8,7 +8,7 @@ import pytest
 from tests.e2e.command import tonearm
 
 from tonearm.errors import ConfigError, DataError
-from tonearm.runs import directory
+from tonearm.runs import directory, vouch
 from tonearm.serving import replay as replaying
 from tonearm.serving.online import Blend, answer, blends, with_plays
 from tonearm.serving.publish import current
@@ -106,6 +106,6 @@ def test_what_cannot_be_replayed_is_told(tiny_run: Path, tmp_path: Path) -> None
     shutil.copytree(tiny_run, run)
     manifest = directory.read_json(run / "manifest.json")
     manifest["files"].pop("data/test.npz")
-    directory.write_json(run / "manifest.json", manifest)
+    vouch.write_sealed(run / "manifest.json", manifest)
     with pytest.raises(DataError, match="no test to replay"):
         replay(run, {})

@@ -10,12 +10,13 @@ from tonearm.data.truth import truth
 from tonearm.evaluation.funnel import FunnelMeter
 from tonearm.evaluation.meters import ListMeter, cold_users, describe_items, focus_of, ks_within
 from tonearm.evaluation.repeats import own_rules, parts_of, rule_names
-from tonearm.evaluation.rule_costs import RuleCosts
+from tonearm.evaluation.rule_costs import RuleCosts, counts
 from tonearm.evaluation.summary import summarise
 from tonearm.loading.load import Test
 from tonearm.ranking.candidates import proposing
 from tonearm.ranking.recommender import Made, Recommender
 from tonearm.runs.lists import FINAL, UNSHAPED, key_of
+from tonearm.types import AnyArray
 
 
 class Measure:
@@ -53,6 +54,13 @@ class Measure:
             for name, shown in own_rules(block, self.popular, k, self.recommender.allowed).items():
                 self.meters[name].add(block.users, shown, block.pairs)
         self.funnel.add(block.users, ranked.candidates.lists, ranked.candidates.ranks > 0, ranked.lists)
+
+    def counts(self) -> dict[str, AnyArray]:
+        """Everything that was counted so far, by name; to write into the arrays is to go on from there."""
+        found = {f"{key} {name}": array for key, meter in self.meters.items() for name, array in counts(meter)}
+        found |= {f"funnel {name}": array for name, array in self.funnel.sums().items()}
+        found |= {} if self.costs is None else {f"costs {name}": a for name, a in self.costs.sums().items()}
+        return found | {"funnel lost": self.funnel.lost}
 
     def metrics(self, catalogue: str | None) -> dict[str, Any]:
         """All figures; catalogue: what it is called where there is one."""

@@ -104,10 +104,12 @@ class Models:
 
     def _arrays(self, name: str) -> Arrays | None:
         """A model's arrays; None where there is no such file, or it is of other tracks than those known here."""
-        models = self.run.folder / "models"
-        if not (models / f"{name}_model.npz").is_file() or len(self.tracks) != self.run.manifest["items"]:
+        files = self.run.files
+        if files.find(f"models/{name}_model.npz") is None or len(self.tracks) != self.run.manifest["items"]:
             return None
-        return directory.read_model(name, lambda s: directory.map_arrays(models / f"{s}_model.npz"), self._mapped)
+        return directory.read_model(
+            name, lambda s: directory.map_arrays(files.need(f"models/{s}_model.npz")), self._mapped
+        )
 
     @cached_property
     def _lengths(self) -> Float32s:

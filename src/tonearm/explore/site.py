@@ -28,7 +28,6 @@ from tonearm.ranking.feature_names import feature_title, feature_value
 from tonearm.report import REPORT, headline
 from tonearm.report.answers import answers, lead
 from tonearm.report.parts import figure, written
-from tonearm.runs import directory
 from tonearm.runs.lists import FILES, SIMILAR_FILE
 from tonearm.runs.lists import FINAL as FINAL_LIST
 from tonearm.runs.read import Id, Run, as_id
@@ -126,7 +125,7 @@ class Site:
 
     def _restore(self, progress: Progress) -> Restored:
         del progress
-        return restore(self.run.folder)
+        return restore(self.run.folder, self.run.mend)
 
     def _compare(self, progress: Progress) -> dict[str, Any]:
         del progress
@@ -151,7 +150,7 @@ class Site:
             "link": Links(request.scope.get("root_path", "")),
             "folder": str(self.run.folder),
             "compared": self.against is not None,
-            "has_report": (self.run.folder / REPORT).is_file(),
+            "has_report": REPORT in self.run.manifest["files"],
             "query": "",
         }
         html = self.templates.get_template(f"{template}.html.j2").render(common | dict(content))
@@ -189,8 +188,7 @@ class Site:
 
     def home(self, request: Request) -> Response:
         """What run this is, and ways in."""
-        profile = self.run.folder / "profile.json"
-        examples = directory.read_json(profile)["examples"] if profile.is_file() else {"users": [], "items": []}
+        examples = self.run.profile["examples"]
         content = {
             "facts": headline(self.run.manifest),
             "lead": lead(self.metrics),
@@ -208,8 +206,8 @@ class Site:
 
     def report(self, request: Request) -> Response:
         """The run's report."""
-        path = self.run.folder / REPORT
-        if not path.is_file():
+        path = self.run.files.find(REPORT)
+        if path is None:
             return self.missing(request, "The run has no report", ["Write it by tonearm report, then come back."])
         return FileResponse(path, headers=HEADERS | {"Content-Security-Policy": REPORT_POLICY})
 

@@ -25,7 +25,7 @@ from tonearm.locks import KERNELS
 from tonearm.options import expect
 from tonearm.pipeline import Inputs, learn, manifest_of, shaper_of, write_recommender
 from tonearm.ranking.recommender import Recommender
-from tonearm.runs import directory
+from tonearm.runs import directory, vouch
 from tonearm.runs.restore import Restored, restore
 from tonearm.shaping.options import Shape
 from tonearm.sources.als import ALSModel
@@ -170,7 +170,7 @@ class Model(Restored):
         """
         with directory.new_directory(local_path(str(path)), overwrite) as folder:
             write_recommender(folder, self.data, self.test, self.recommender, self.config)
-            directory.write_manifest(folder, self.manifest)
+            vouch.write_manifest(folder, self.manifest)
 
     def _under(self, k: int, allowed: Bools | None, shape: Shape | None) -> Recommender:
         """The recommender for lists of k, under other rules where they are given."""

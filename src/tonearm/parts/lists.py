@@ -26,7 +26,7 @@ from tonearm.ranking.features import Features, Scratch
 from tonearm.ranking.ranker import RankerModel
 from tonearm.ranking.recommender import Recommender
 from tonearm.ranking.training import TrainingTable, join_tables
-from tonearm.runs import directory, write
+from tonearm.runs import directory, vouch, write
 from tonearm.runs.data import write_data
 from tonearm.runs.lists import FILES, FINAL
 from tonearm.runs.restore import Restored, restore
@@ -46,9 +46,9 @@ def write_models(folder: Path, data: Counted, recommender: Recommender, config: 
         "found": {"logs": {"train": {}}},
         "sources": {source.name: {} for source in recommender.fitted},
         "ranker": recommender.ranker.validation,
-        "files": directory.digests(folder),
+        "files": vouch.digests(folder),
     }
-    directory.write_json(folder / directory.MANIFEST, about)
+    vouch.write_sealed(folder / directory.MANIFEST, about)
 
 
 @lru_cache(2)
@@ -145,8 +145,11 @@ class _Rows(write.ListWriter):
         super().__init__(path, data)
         self.tables: list[pl.DataFrame] = []
 
-    def write(self, table: pl.DataFrame) -> None:
+    def append(self, arrow: pa.Table, ends: bool = True) -> None:
         """Take up a table."""
+        del ends
+        table = pl.from_arrow(arrow)
+        assert isinstance(table, pl.DataFrame)
         self.tables.append(table)
 
 

@@ -6,15 +6,15 @@ from typing import Any
 from tonearm.report import charts, examples, log, making, results
 from tonearm.report.answers import answers, lead
 from tonearm.report.page import render
-from tonearm.runs import directory
+from tonearm.runs import directory, vouch
 from tonearm.runs.lists import SIMILAR_BY
 from tonearm.runs.read import Run
+from tonearm.runs.vouch import REPORT
 from tonearm.terminal.signals import interrupts
 from tonearm.terminal.words import counted
 
-__all__ = ["headline", "rebuild", "write"]
+__all__ = ["REPORT", "headline", "rebuild", "write"]
 
-REPORT = "report.html"
 SHOWN = 12
 """Entries of an example user's history and test items."""
 
@@ -57,20 +57,17 @@ def rebuild(run: Path) -> None:
     opened = Run.open(run)
     page = render(content(opened))
     directory.write_whole(run / REPORT, page)
-    path = run / REPORT
-    files = opened.manifest["files"] | {REPORT: {"sha256": directory.sha256(path), "bytes": path.stat().st_size}}
-    directory.write_whole(
-        run / directory.MANIFEST, directory.to_json(opened.manifest | {"files": files, "report_missing": None})
-    )
+    changed = {"files": opened.manifest["files"] | {REPORT: vouch.digest(run / REPORT)}, "report_missing": None}
+    directory.write_whole(run / directory.MANIFEST, vouch.sealed(opened.manifest | changed))
 
 
 def content(run: Run) -> dict[str, Any]:
     """Everything that the template shows."""
-    metrics, profile = run.metrics, directory.read_json(run.folder / "profile.json")
+    metrics, profile = run.metrics, run.profile
     manifest = run.manifest
     users, names = examples.example_users(run, profile["examples"]["users"])
     items, more = examples.example_items(run, profile["examples"]["items"])
-    config = run.folder / "config.toml"
+    config = run.files.find("config.toml")
     parts = {
         "data": log.data(manifest, profile),
         "lists": results.lists(metrics),
@@ -78,7 +75,7 @@ def content(run: Run) -> dict[str, Any]:
         "ranker": making.ranker(manifest),
         "slices": results.slices(metrics),
         "costs": making.costs(manifest),
-        "facts": making.facts(manifest, config.read_text(encoding="utf-8") if config.is_file() else ""),
+        "facts": making.facts(manifest, "" if config is None else config.read_text(encoding="utf-8")),
     }
     return {
         "facts": headline(manifest),

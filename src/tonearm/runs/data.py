@@ -19,6 +19,7 @@ from tonearm.errors import DataError
 from tonearm.loading.items import TAGS
 from tonearm.loading.load import Test
 from tonearm.runs import directory
+from tonearm.runs.vouch import Files
 from tonearm.types import AnyArray, Float32s, Int32s
 
 TRAIN, TEST, ITEMS = "data/train.npz", "data/test.npz", "data/items.npz"
@@ -45,10 +46,10 @@ def write_data(folder: Path, train: Dataset, test: Test | None, features: Float3
 class Kept:
     """The log and the catalogue of a finished run, left on the disk until they are looked at.
 
-    folder: the run; manifest: what its `manifest.json` holds, or will hold
+    files: those of the run; manifest: what its `manifest.json` holds, or will hold
     """
 
-    folder: Path
+    files: Files
     manifest: Mapping[str, Any]
 
     @cached_property
@@ -74,7 +75,7 @@ class Kept:
     @cached_property
     def test(self) -> Test | None:
         """What it was measured by; None where there was no test."""
-        if not (self.folder / TEST).is_file():
+        if self.files.find(TEST) is None:
             return None
         arrays, n = self._arrays(TEST), len(self.train.catalogue)
         new = ids_of("new_items", arrays)
@@ -104,11 +105,12 @@ class Kept:
         return place
 
     def _arrays(self, name: str) -> Arrays:
-        if not (self.folder / name).is_file():
+        path = self.files.find(name)
+        if path is None:
             raise DataError(
-                f"{self.folder}: holds no histories of its own, as runs of earlier versions. Make the run anew."
+                f"{self.files.folder}: holds no histories of its own, as runs of earlier versions. Make the run anew."
             )
-        return directory.map_arrays(self.folder / name)
+        return directory.map_arrays(path)
 
 
 def _seconds(moment: str) -> int:

@@ -7,7 +7,6 @@ next that writes into the same folder removes it.
 import ctypes
 import errno
 import fcntl
-import hashlib
 import json
 import math
 import os
@@ -26,6 +25,7 @@ from typing import IO, Any, Self
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tonearm.errors import DataError, OutputError
@@ -249,21 +249,30 @@ def is_run(path: Path) -> bool:
 class TableWriter:
     """A parquet file that grows by tables; a context manager.
 
-    Row groups are what `write` is given, so that memory stays at one table.
+    Row groups are what `write` is given, so that memory stays at one table, or several tables that end one of them.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.rows = 0
         self._writer: pq.ParquetWriter | None = None
+        self._waiting: list[pa.Table] = []
 
     def write(self, table: pl.DataFrame) -> None:
         """Append a table; every table has the first one's columns."""
-        arrow = table.to_arrow()
+        self.append(table.to_arrow())
+
+    def append(self, arrow: pa.Table, ends: bool = True) -> None:
+        """The same of an Arrow table; ends: the row group ends with it."""
+        self._waiting.append(arrow)
+        if not ends:
+            return
+        whole = arrow if len(self._waiting) == 1 else pa.concat_tables(self._waiting).combine_chunks()
+        self._waiting.clear()
         if self._writer is None:
-            self._writer = pq.ParquetWriter(self.path, arrow.schema, compression="zstd")
-        self._writer.write_table(arrow)
-        self.rows += len(table)
+            self._writer = pq.ParquetWriter(self.path, whole.schema, compression="zstd")
+        self._writer.write_table(whole)
+        self.rows += len(whole)
 
     def __enter__(self) -> Self:
         return self
@@ -291,13 +300,6 @@ def write_json(path: Path, tree: dict[str, Any]) -> None:
     path.write_text(to_json(tree), encoding="utf-8")
 
 
-def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
-    """The manifest, with digest and size of every other file and the bytes of all of them."""
-    files = digests(folder)
-    size = sum(file["bytes"] for file in files.values())
-    write_json(folder / MANIFEST, manifest | {"bytes": size, "files": files})
-
-
 def read_json(path: Path) -> dict[str, Any]:
     """What `write_json` wrote.
 
@@ -311,7 +313,8 @@ def read_json(path: Path) -> dict[str, Any]:
             f"{path}: there is no such file. Is {path.parent} a folder that `tonearm run` wrote?"
         ) from error
     except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path}: cannot be read as JSON ({error}).") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DataError(f"{path}: cannot be read as JSON ({reason}). Put that one back, or make it anew.") from error
     if not isinstance(tree, dict):
         raise DataError(f"{path}: holds a {type(tree).__name__} where names and values belong. Make the run anew.")
     return tree
@@ -404,21 +407,6 @@ def read_model(
         if base:
             known[name] = read_model(base, read, known) | own
     return known[name]
-
-
-def digests(folder: Path) -> dict[str, dict[str, Any]]:
-    """sha256 and size in bytes of every file below a folder, by its relative path."""
-    return {
-        str(path.relative_to(folder)): {"sha256": sha256(path), "bytes": path.stat().st_size}
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
-def sha256(path: Path) -> str:
-    """The sha256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def part_files(path: Path) -> list[Path]:

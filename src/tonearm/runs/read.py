@@ -18,7 +18,7 @@ from tonearm.data.vocabulary import Vocabulary
 from tonearm.errors import DataError
 from tonearm.loading.files import local_path
 from tonearm.loading.inputs import reading
-from tonearm.runs import directory
+from tonearm.runs import directory, vouch
 from tonearm.runs.data import Kept
 from tonearm.runs.lists import FILES, POPULAR, POPULAR_FILE, SIMILAR_FILE
 from tonearm.types import Int64s
@@ -34,38 +34,52 @@ class Run:
     """A run directory.
 
     manifest: what `manifest.json` holds, or will hold once the run is finished
+    mend: what to do where a file is not the one that the run wrote
     """
 
     folder: Path
     manifest: dict[str, Any]
+    mend: str = vouch.ANEW
 
     @classmethod
-    def open(cls, folder: Path) -> "Run":
+    def open(cls, folder: Path, mend: str = vouch.ANEW) -> "Run":
         """A finished run.
 
         Raises:
-            DataError: the folder is not one.
+            DataError: the folder is not one, or its manifest is damaged.
         """
         folder = local_path(str(folder))
-        return cls(folder, directory.read_json(directory.open_run(folder) / directory.MANIFEST))
+        path = directory.open_run(folder) / directory.MANIFEST
+        manifest = vouch.read_sealed(path, mend)
+        if not isinstance(manifest.get("files"), dict):
+            raise DataError(f"{path}: does not say which files the run has. {mend}")
+        return cls(folder, manifest, mend)
+
+    @property
+    def files(self) -> vouch.Files:
+        """Its files, each held against its digest before it is opened."""
+        return vouch.Files(self.folder, self.manifest.get("files"), self.mend)
 
     @property
     def metrics(self) -> dict[str, Any]:
         """The content of metrics.json."""
-        return directory.read_json(self.folder / "metrics.json")
+        return directory.read_json(self.files.need("metrics.json"))
+
+    @property
+    def profile(self) -> dict[str, Any]:
+        """The content of profile.json."""
+        return directory.read_json(self.files.need("profile.json"))
 
     @property
     def config(self) -> dict[str, Any]:
         """The resolved configuration."""
-        path = self.folder / "config.toml"
-        return tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        path = self.files.find("config.toml")
+        return {} if path is None else tomllib.loads(path.read_text(encoding="utf-8"))
 
     def scan(self, file: str) -> pl.LazyFrame | None:
         """One of the run's tables, lazily; None where the run has none of that name."""
-        path = self.folder / file
-        if path.is_dir():
-            return pl.scan_parquet(directory.part_files(path), glob=False)
-        return pl.scan_parquet(path, glob=False) if path.is_file() else None
+        found = self.files.parts(file)
+        return None if found is None else pl.scan_parquet(found, glob=False)
 
     def lists_of(self, user: Id, k: int) -> dict[str, pl.DataFrame]:
         """The first k entries of each list that is in a file, by name; empty for an unknown user."""
@@ -107,7 +121,7 @@ class Run:
     @cached_property
     def kept(self) -> Kept:
         """The log and the catalogue that it holds."""
-        return Kept(self.folder, self.manifest)
+        return Kept(self.files, self.manifest)
 
     def describe(self, ids: Sequence[Id]) -> tuple[dict[Id, dict[str, Any]], str | None]:
         """name, genres, artists and albums of items by id, and words where none has any."""

@@ -13,6 +13,7 @@ from tonearm.ranking.ranker import RankerModel
 from tonearm.ranking.recommender import Made, Recommender
 from tonearm.runs.fitting import check_log, check_sources
 from tonearm.runs.read import Run
+from tonearm.runs.vouch import ANEW
 from tonearm.runs.write import load_models
 from tonearm.sources.base import Source
 
@@ -61,16 +62,18 @@ class Restored:
         return self.recommender.lists(block)
 
 
-def restore(folder: Path | str) -> Restored:
+def restore(folder: Path | str, mend: str = ANEW) -> Restored:
     """Load what a run holds of its log, and its models: lists made from them are those of the run.
 
     The log itself is not needed. Arrays are mapped into memory and read as they are used.
+
+    mend: what to do where a file is not the one that the run wrote
 
     Raises:
         DataError: the folder is not a run, or one of an earlier version that held no histories; a file is missing or is
             not the one that the run wrote.
     """
-    run = Run.open(Path(folder))
+    run = Run.open(Path(folder), mend)
     try:
         return _restored(run)
     except DataError:
@@ -85,8 +88,8 @@ def restore(folder: Path | str) -> Restored:
 
 
 def _restored(run: Run) -> Restored:
-    sources, ranker, masks = load_models(run.folder, run.manifest)
-    config, data = load_config(run.folder / "config.toml"), run.kept.train
+    sources, ranker, masks = load_models(run.files, run.manifest)
+    config, data = load_config(run.files.need("config.toml")), run.kept.train
     check_log(f"{run.folder}: its history", data.log, data.n_users)
     check_sources(str(run.folder), data, sources, masks)
     shaper = config.shape.fit(data, masks=masks)

@@ -1,13 +1,14 @@
 """The files of a run, each from what the pipeline made; names and columns are the contract of docs/use/files.md."""
 
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from tonearm.config import Config, OutputOptions
 from tonearm.data.dataset import Block, Dataset
@@ -19,6 +20,7 @@ from tonearm.ranking.recommender import Made, Recommender
 from tonearm.runs import directory
 from tonearm.runs.lists import FILES as LIST_FILES
 from tonearm.runs.lists import FINAL, FRESH, LISTS, POPULAR_FILE, SIMILAR_FILE, key_of
+from tonearm.runs.vouch import Files
 from tonearm.sources import MODELS
 from tonearm.sources.base import Learning, Source, unplayed_of
 from tonearm.sources.similar import Similar
@@ -27,8 +29,8 @@ from tonearm.types import AnyArray, Bools, Float32s, Int32s, Int64s
 MASKS = "shape_masks.npz"
 """In models/: what each hard rule of shaping lets pass, where there is one."""
 
-HASHED = 1 << 26
-"""Bytes of a model up to which its digest is looked at when it is loaded: 64 MiB take a twentieth of a second."""
+GROUP = 4096
+"""Users of whom the rows of a file of lists are one row group, whatever the size of blocks."""
 
 SCORES = tuple(f"{one.source}_score" for one in LISTS.values() if one.source is not None and one.file is not None)
 """Columns of recommendations.parquet, whatever the ranker saw."""
@@ -41,15 +43,15 @@ class ListWriter(directory.TableWriter):
         super().__init__(path)
         self.data = data
 
-    def write_lists(self, block: Block, lists: Lists, more: dict[str, pl.Series] | None = None) -> None:
-        """Append one block's lists."""
+    def table(self, block: Block, lists: Lists, more: dict[str, pl.Series] | None = None) -> pa.Table:
+        """One block's lists."""
         table = {
             "user_id": self.data.users.decode(block.users[lists.row]),
             "item_id": self.data.catalogue.items.decode(lists.item),
             "score": pl.Series(lists.score, nan_to_null=True),
             "rank": pl.Series(lists.rank),
         }
-        self.write(pl.DataFrame(table | (more or {})))
+        return pl.DataFrame(table | (more or {})).to_arrow()
 
 
 class ListFiles(ExitStack):
@@ -63,9 +65,10 @@ class ListFiles(ExitStack):
         config: Config,
         writer: Callable[[Path, Dataset], ListWriter] = ListWriter,
     ) -> None:
-        """writer: what takes the rows of a file."""
+        """writer: what takes the rows of a file; `keep` is handed every table too, with the name of its list."""
         super().__init__()
-        self.listed = 0  # users with a final list
+        self.listed, self.users = 0, train.n_users  # users with a final list, of all
+        self.keep: Callable[[str, pa.Table, bool], None] = lambda _name, _table, _ends: None
         self.recommender, self.options = recommender, config.output
         self.names = [source.name for source in recommender.fitted]
         able = unplayed_of(recommender.fitted) if self.options.fresh > 0 else None
@@ -76,19 +79,31 @@ class ListFiles(ExitStack):
         }
 
     def write(self, block: Block, made: Made) -> None:
-        """Append one block's lists."""
+        """Append one block's lists; a row group of every file ends after so many users, whatever the blocks."""
+        last = int(block.users[-1]) + 1
+        ends = last == self.users or last % GROUP == 0
+        for name, table in self._tables(block, made):
+            self.append(name, table, ends)
+            self.keep(name, table, ends)
+
+    def append(self, name: str, table: pa.Table, ends: bool) -> None:
+        """Append a table to the file of a list."""
+        self.files[name].append(table, ends)
+
+    def _tables(self, block: Block, made: Made) -> Iterator[tuple[str, pa.Table]]:
         ranked = made.ranked
         self.listed += int((np.diff(made.lists.indptr) > 0).sum())
         known = {f"{name}_score": column for name, column in zip(self.names, ranked.candidates.scores.T, strict=True)}
         known = {name: known[name] for name in SCORES if name in known}
         known |= zip(self.recommender.features.names, ranked.features.T, strict=True)
         columns = final_columns(block, made.lists, known, made.place, self.options.features)
-        self.files[FINAL].write_lists(block, made.lists, columns)
+        yield FINAL, self.files[FINAL].table(block, made.lists, columns)
         for name, lists in zip(self.names, ranked.own, strict=True):
-            if key_of(name) in self.files:
-                self.files[key_of(name)].write_lists(block, lists.head(self.recommender.k))
+            key = key_of(name)
+            if key in self.files:
+                yield key, self.files[key].table(block, lists.head(self.recommender.k))
         if self.fresh is not None:
-            self.files[FRESH].write_lists(block, self.fresh.recommend_fresh(block, self.options.fresh))
+            yield FRESH, self.files[FRESH].table(block, self.fresh.recommend_fresh(block, self.options.fresh))
 
 
 def final_columns(
@@ -192,6 +207,17 @@ def write_models(
     """
     models = folder / "models"
     models.mkdir(exist_ok=True)
+    save_sources(models, sources)
+    for name, column, ids in (("users", "user_id", data.users.ids), ("items", "item_id", data.catalogue.items.ids)):
+        table = pl.DataFrame({"row": np.arange(len(ids), dtype=np.int32), column: ids})
+        directory.write_table(models / f"{name}.parquet", table)
+    if masks:
+        directory.save_arrays(models / MASKS, dict(masks))
+    save_ranker(models, ranker)
+
+
+def save_sources(models: Path, sources: Sequence[Source]) -> None:
+    """Each source as arrays; those that it shares with an earlier one of its kind are in that one's file alone."""
     for i, source in enumerate(sources):
         arrays = source.save()
         for base in sources[:i]:
@@ -201,47 +227,47 @@ def write_models(
                 arrays = own | {directory.BASE: np.array(base.name)}
                 break
         directory.save_arrays(models / f"{source.name}_model.npz", arrays)
-    for name, column, ids in (("users", "user_id", data.users.ids), ("items", "item_id", data.catalogue.items.ids)):
-        table = pl.DataFrame({"row": np.arange(len(ids), dtype=np.int32), column: ids})
-        directory.write_table(models / f"{name}.parquet", table)
-    if masks:
-        directory.save_arrays(models / MASKS, dict(masks))
+
+
+def load_sources(files: Files, names: Iterable[str], below: str = "models/") -> list[Source]:
+    """What `save_sources` wrote, in the order of the names.
+
+    below: where among the files it is
+    """
+    read: dict[str, dict[str, AnyArray]] = {}
+    for name in names:
+        directory.read_model(name, lambda s: directory.map_arrays(files.need(f"{below}{s}_model.npz")), read)
+    return [MODELS[name].load(read[name]) for name in names]
+
+
+def save_ranker(models: Path, ranker: RankerModel) -> None:
+    """Its trees, where it has some, and all else."""
     if ranker.trees is not None:
         ranker.trees.save(models / "cb_model.cbm")
     directory.write_json(models / "ranker.json", ranker.save())
 
 
-def load_models(folder: Path, manifest: Mapping[str, Any]) -> tuple[list[Source], RankerModel, dict[str, Bools]]:
-    """What `write_models` wrote into a run directory, mapped into memory, never unpickled; the sources in their order.
+def load_ranker(files: Files, below: str, validation: Mapping[str, Any]) -> RankerModel:
+    """What `save_ranker` wrote."""
+    rest = directory.read_json(files.need(f"{below}ranker.json"))
+    trees = files.need(f"{below}cb_model.cbm").read_bytes() if rest["trees"] else None
+    return RankerModel.load(trees, rest, validation)
 
-    Files of at most `HASHED` bytes are held against their digests, larger ones against their sizes.
+
+def load_models(files: Files, manifest: Mapping[str, Any]) -> tuple[list[Source], RankerModel, dict[str, Bools]]:
+    """What `write_models` wrote into a run directory, mapped into memory, never unpickled; the sources in their order.
 
     Raises:
         DataError: a file is missing, is not the one that the run wrote, or lacks what this version needs.
     """
-
-    def vouched(name: str) -> Path:
-        path = folder / "models" / name
-        said = manifest["files"].get(f"models/{name}")
-        if said is None or not path.is_file():
-            raise DataError(f"{path}: is missing, so the run's models cannot be loaded. Make the run anew.")
-        size = path.stat().st_size
-        if directory.sha256(path) != said["sha256"] if size <= HASHED else size != said["bytes"]:
-            raise DataError(f"{path}: is not the file that the run wrote. Put that one back, or make the run anew.")
-        return path
-
-    read: dict[str, dict[str, AnyArray]] = {}
     try:
-        for name in manifest["sources"]:
-            directory.read_model(name, lambda s: directory.map_arrays(vouched(f"{s}_model.npz")), read)
-        sources = [MODELS[name].load(read[name]) for name in manifest["sources"]]
-        rest = directory.read_json(vouched("ranker.json"))
-        trees = vouched("cb_model.cbm").read_bytes() if rest["trees"] else None
-        masks = directory.load_arrays(vouched(MASKS)) if f"models/{MASKS}" in manifest["files"] else {}
-        return sources, RankerModel.load(trees, rest, manifest["ranker"]), masks
+        sources = load_sources(files, manifest["sources"])
+        kept = files.find(f"models/{MASKS}")
+        masks = {} if kept is None else directory.load_arrays(kept)
+        return sources, load_ranker(files, "models/", manifest["ranker"]), masks
     except (KeyError, ValueError, zipfile.BadZipFile) as error:
         raise DataError(
-            f"{folder / 'models'}: written by another version of Tonearm ({type(error).__name__}: {error}). "
+            f"{files.folder / 'models'}: written by another version of Tonearm ({type(error).__name__}: {error}). "
             "Make the run anew."
         ) from error
 

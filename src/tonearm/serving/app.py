@@ -127,10 +127,11 @@ def app(service: Service, access: Access | None = None) -> FastAPI:
         title="Tonearm",
         version=installed("tonearm"),
         lifespan=_lifespan(service),
-        responses={code: {"model": Problem} for code in (400, 401, 404, 413, 429)},
+        responses={code: {"model": Problem} for code in (400, 401, 404, 413, 429, 503)},
     )
     made.add_exception_handler(Unknown, _unknown)
     made.add_exception_handler(RequestValidationError, _invalid)
+    made.add_exception_handler(DataError, _unreadable)
     _lists(made, service)
     _users(made, service)
     _operations(made, service)
@@ -269,6 +270,12 @@ async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     detail = [{name: one[name] for name in ("type", "loc", "msg")} for one in error.errors()]
     return Response(json.dumps({"detail": detail}), 422, media_type="application/json")
+
+
+async def _unreadable(request: Request, error: Exception) -> JSONResponse:
+    """A file of the version or the event store cannot be used."""
+    LOG.error(json.dumps({"at": time.time(), "path": request.url.path, "error": str(error)}))
+    return JSONResponse({"detail": str(error)}, 503)
 
 
 def _lifespan(service: Service) -> Callable[[FastAPI], Any]:

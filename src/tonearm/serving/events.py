@@ -8,11 +8,11 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from tonearm.errors import ConfigError, MissingExtra
+from tonearm.errors import ConfigError, DataError, MissingExtra
 from tonearm.serving.ids import fingerprint
 
 FILE = "events.sqlite"
@@ -235,22 +235,36 @@ class Sqlite(SqlEvents):
 
     @contextmanager
     def begin(self) -> Iterator[sqlite3.Cursor]:
-        connection = self._connection
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield connection.cursor()
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
-        connection.execute("COMMIT")
+        with self._told():
+            connection = self._connection
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection.cursor()
+                connection.execute("COMMIT")
+            except BaseException:
+                with suppress(sqlite3.Error):  # a full disk may have ended the transaction already
+                    connection.execute("ROLLBACK")
+                raise
 
     def read(self, query: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-        rows: list[tuple[Any, ...]] = self._connection.execute(query, values).fetchall()
-        return rows
+        with self._told():
+            rows: list[tuple[Any, ...]] = self._connection.execute(query, values).fetchall()
+            return rows
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """What is wrong with the file as a message."""
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            raise DataError(
+                f"{self.path}: events cannot be kept there ({error}). See to its room and mode; where it is damaged, "
+                "put a copy of it back, or move it away, and a new one is begun."
+            ) from error
 
     def forget(self, user: str) -> int:
         gone = super().forget(user)
-        self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the log of writes holds them still
+        self.read("PRAGMA wal_checkpoint(TRUNCATE)")  # the log of writes holds them still
         return gone
 
     def close(self) -> None:

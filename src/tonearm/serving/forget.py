@@ -12,7 +12,7 @@ import polars as pl
 from tonearm.data.log import Log
 from tonearm.data.vocabulary import Vocabulary
 from tonearm.loading.load import Test
-from tonearm.runs import directory
+from tonearm.runs import directory, vouch
 from tonearm.runs.data import ITEMS, TEST, TRAIN, write_data
 from tonearm.runs.read import Run
 from tonearm.serving.ids import fingerprint
@@ -48,10 +48,10 @@ def copy_without(run: Run, out: Path, forgotten: Collection[str]) -> None:
     against = None if train.against is None else _without(train.against, gone)
     train = replace(train, users=Vocabulary(_scrubbed(ids, gone)), log=_without(train.log, gone), against=against)
     write_data(out, train, None if test is None else _test_without(test, gone, forgotten), run.kept.item_features)
-    profile = directory.read_json(run.folder / "profile.json")
+    profile = run.profile
     profile["examples"]["users"] = []
     directory.write_json(out / "profile.json", profile)
-    directory.write_json(out / directory.MANIFEST, run.manifest | {"files": directory.digests(out)})
+    vouch.write_sealed(out / directory.MANIFEST, run.manifest | {"files": vouch.digests(out)})
 
 
 def _without(log: Log, gone: Bools) -> Log:

@@ -12,14 +12,14 @@ import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from tonearm.errors import ConfigError, DataError, OutputError, Refused
-from tonearm.runs import directory
+from tonearm.runs import directory, vouch
 from tonearm.runs.read import Run
 from tonearm.serving.forget import copy_without
 from tonearm.serving.gate import Check, Gate, examine
@@ -27,8 +27,10 @@ from tonearm.serving.version import ABOUT, RUN, Version, write_version
 
 CURRENT, VERSIONS, HISTORY = "current", "versions", "history.jsonl"
 
-NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z-]{0,99}")
-"""What a version may be called."""
+NAME = re.compile(r"\d{8}T\d{12}-[0-9a-f]{8}")
+"""What versions are called: when they were published, and the beginning of the digest of their run."""
+
+STAMP = "%Y%m%dT%H%M%S%f"
 
 
 @dataclass(frozen=True)
@@ -63,15 +65,15 @@ def publish(
     if keep < 1:
         raise ConfigError(f"keep = {keep} would leave no version. Keep at least 1.")
     source = Run.open(run)
-    _vouch(source)
+    source.files.check()
     with _locked(store):
-        served = current(store)
-        at = datetime.now(UTC)
-        name = f"{at:%Y%m%dT%H%M%S%f}-{directory.sha256(source.folder / directory.MANIFEST)[:8]}"
+        served = _served(store, force)
+        at = _after(store)
+        name = f"{at:{STAMP}}-{vouch.sha256(source.folder / directory.MANIFEST)[:8]}"
         with directory.new_directory(store / VERSIONS / name) as folder:
             copy_without(source, folder / RUN, forgotten)
             write_version(folder)
-            checks = examine(Version.open(folder), served, gate or Gate())
+            checks = examine(Version.open(folder, making=True), served, gate or Gate())
             failed = [check for check in checks if not check.passed]
             record = {"run": str(source.folder.resolve()), "checks": [asdict(check) for check in checks]}
             if failed and not force:
@@ -82,8 +84,9 @@ def publish(
                     "set the option of that name; --force publishes it as it is."
                 )
             forced = bool(failed)
-            about = {"published": at.isoformat(), "forced": forced, **record, "files": _sizes(folder)}
-            directory.write_json(folder / ABOUT, about)
+            files = {path.name: vouch.digest(path) for path in sorted(folder.glob("*.npz"))}
+            about = {"published": at.isoformat(), "forced": forced, **record, "files": files}
+            vouch.write_sealed(folder / ABOUT, about)
         _point(store, name)
         _remember(store, at, "forced" if forced else "published", name, record)
         _prune(store, keep)
@@ -104,18 +107,21 @@ def current_id(store: Path) -> str | None:
     """The name of the version that is served; None before the first.
 
     Raises:
-        DataError: what should name it names something else.
+        DataError: the file that says so is damaged, or gone although there are versions.
     """
-    pointer = store / CURRENT
+    path, why = store / CURRENT, "is missing"
     try:
-        name = pointer.read_text(encoding="utf-8").strip()
+        name = path.read_text(encoding="utf-8").strip()
+        if NAME.fullmatch(name) and (store / VERSIONS / name).is_dir():
+            return name
+        why = "does not name a version that is there"
     except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise DataError(f"{pointer}: cannot be read ({error}). Name a version by tonearm rollback --to.") from error
-    if not NAME.fullmatch(name):  # a path would lead out of the store
-        raise DataError(f"{pointer}: names no version. Name one by tonearm rollback --to.")
-    return name
+        if not (store / VERSIONS).is_dir() or not _ids(store):
+            return None
+    except (OSError, UnicodeDecodeError) as error:
+        why = f"cannot be read ({error})"
+    known = ", ".join(_ids(store)[:5])
+    raise DataError(f"{path}: {why}. Name one by tonearm rollback --store {store} --to VERSION; there are {known}.")
 
 
 def versions(store: Path) -> pl.DataFrame:
@@ -129,7 +135,7 @@ def versions(store: Path) -> pl.DataFrame:
     rows = []
     for name in ids:
         place = store / VERSIONS / name / ABOUT
-        about = directory.read_json(place)
+        about = vouch.read_sealed(place, vouch.AGAIN)
         row = about.get("published"), about.get("forced"), about.get("run")
         if [type(value) for value in row] != [str, bool, str]:
             raise DataError(f"{place}: is not what was published. Remove the version, and publish the run anew.")
@@ -160,10 +166,17 @@ def rollback(store: Path, to: str | None = None) -> str:
         name = earlier[0] if to is None else to
         if name not in ids:
             raise DataError(f"{store}: has no version {name}. It has {', '.join(ids)}.")
-        Version.open(store / VERSIONS / name)
+        Version.open(store / VERSIONS / name).check()
         _point(store, name)
         _remember(store, datetime.now(UTC), "rollback", name, {"from": served})
     return name
+
+
+def _after(store: Path) -> datetime:
+    """Now, or just after the latest version where the clock went back, so that names stay in order."""
+    ids = _ids(store) if (store / VERSIONS).is_dir() else []
+    last = [datetime.strptime(name[:21], STAMP).replace(tzinfo=UTC) + timedelta(microseconds=1) for name in ids[:1]]
+    return max([datetime.now(UTC), *last])
 
 
 def _ids(store: Path) -> list[str]:
@@ -171,21 +184,20 @@ def _ids(store: Path) -> list[str]:
     folder = store / VERSIONS
     if not folder.is_dir():
         raise DataError(f"{store}: is not a store, as nothing was published there. Publish a run by tonearm publish.")
-    return sorted((path.name for path in folder.iterdir() if (path / ABOUT).is_file()), reverse=True)
+    return sorted((path.name for path in folder.iterdir() if NAME.fullmatch(path.name)), reverse=True)
 
 
-def _vouch(run: Run) -> None:
-    """Every file of the run is the one that it wrote."""
-    for name, said in run.manifest["files"].items():
-        path = run.folder / name
-        if not path.is_file() or path.stat().st_size != said["bytes"] or directory.sha256(path) != said["sha256"]:
-            raise DataError(f"{path}: is not the file that the run wrote. Make the run anew.")
-
-
-def _sizes(folder: Path) -> dict[str, dict[str, Any]]:
-    """The files of the version's own; those of the run are vouched for by its manifest."""
-    files = sorted(folder.glob("*.npz"))
-    return {path.name: {"sha256": directory.sha256(path), "bytes": path.stat().st_size} for path in files}
+def _served(store: Path, force: bool) -> Version | None:
+    """What the gate holds a run against; by force nothing, where that is damaged."""
+    try:
+        served = current(store)
+        if served is not None:
+            served.check()
+        return served
+    except DataError as error:
+        if force:
+            return None
+        raise DataError(f"{error} By --force a run is published without a look at the served version.") from error
 
 
 def _point(store: Path, name: str) -> None:
@@ -198,8 +210,9 @@ def _prune(store: Path, keep: int) -> None:
     served = current_id(store)
     others = [name for name in _ids(store) if name != served]
     for name in others[keep - 1 :]:
-        (store / VERSIONS / name / ABOUT).unlink()
-        shutil.rmtree(store / VERSIONS / name)
+        gone = store / VERSIONS / f".{name}.removed_{directory.SUFFIX}"  # swept where this ends half-way
+        (store / VERSIONS / name).rename(gone)
+        shutil.rmtree(gone)
 
 
 def _remember(store: Path, at: datetime, what: str, version: str, more: dict[str, Any]) -> None:

@@ -69,10 +69,11 @@ def replay(
         DataError: the folder is not a run, or has no test to replay.
     """
     source = Run.open(run)
+    source.files.check()
     with tempfile.TemporaryDirectory(prefix="tonearm-") as folder:
         copy_without(source, Path(folder) / RUN, ())
         write_version(Path(folder))
-        version = Version.open(Path(folder))
+        version = Version.open(Path(folder), making=True)
         if version.restored.test is None:
             raise DataError(f"{run}: has no test to replay. Make a run with --test-from.")
         rng = np.random.default_rng(seed)

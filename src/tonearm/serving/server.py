@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from uvicorn.supervisors import Multiprocess
 
 from tonearm.config import read_toml
-from tonearm.errors import ConfigError, DataError
+from tonearm.errors import ConfigError, DataError, TonearmError
 from tonearm.explore import LOOPBACK
 from tonearm.kernels.machine.threads import blas_threads
 from tonearm.options import check_names, options, wrong_value
@@ -67,11 +67,13 @@ def serve(settings: Serving, host: str, port: int, workers: int) -> None:
         )
     if host in LOOPBACK:  # no other site's page can ask through a browser on this machine
         settings = replace(settings, access=replace(settings.access, hosts=LOOPBACK))
-    if publish.current_id(Path(settings.store)) is None:
+    served = publish.current(Path(settings.store))
+    if served is None:
         raise DataError(
             f"{settings.store}: nothing was published there. Publish a run by tonearm publish RUN --store "
             f"{settings.store}."
         )
+    served.check()
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listening = socket.create_server((host, port), family=family, backlog=2048)
@@ -113,9 +115,12 @@ def worker() -> Any:
     logging.basicConfig(format="%(message)s")
     LOG.setLevel(logging.INFO if settings.log else logging.WARNING)
     store = Path(settings.store)
-    service = Service(
-        store, open_events(settings.event_store, store), settings.blend, settings.limits, settings.experiment
-    )
+    try:
+        events = open_events(settings.event_store, store)
+        service = Service(store, events, settings.blend, settings.limits, settings.experiment)
+    except TonearmError as error:  # a supervisor shows no more than a traceback
+        say(f"{type(error).__name__}: {error}", error=True)
+        raise SystemExit(2) from None
     made = app(service, settings.access)
     made.state.blas = blas_threads(1)  # a list is too little to share; for as long as the process lives
     gc.collect()

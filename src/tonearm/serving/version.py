@@ -17,7 +17,7 @@ from tonearm.data.times import to_moment
 from tonearm.data.vocabulary import Vocabulary
 from tonearm.errors import DataError, TonearmError
 from tonearm.ranking.recommender import Recommender
-from tonearm.runs import directory
+from tonearm.runs import directory, vouch
 from tonearm.runs.lists import FILES, FINAL, SIMILAR_FILE
 from tonearm.runs.read import Run
 from tonearm.runs.restore import Restored, restore
@@ -56,29 +56,28 @@ class Version:
     genres: Mapping[str, int]
 
     @classmethod
-    def open(cls, folder: Path) -> "Version":
-        """Map a version's files.
+    def open(cls, folder: Path, *, making: bool = False) -> "Version":
+        """Map a version's files, each of which is held against its digest.
+
+        making: it is not published yet, so nothing is known of its files
 
         Raises:
-            DataError: a file is missing, or is not the one that was published.
+            DataError: there is no such version, or a file is missing or is not the one that was published.
         """
+        if not folder.is_dir():
+            raise DataError(f"{folder}: there is no such version. {vouch.AGAIN}")
+        about = {} if making else vouch.read_sealed(folder / ABOUT, vouch.AGAIN)
         try:
-            return cls._open(folder)
+            return cls._open(folder, about, making)
         except TonearmError:
             raise
         except Exception as error:  # what its files hold may be of any type and shape
-            raise DataError(
-                f"{folder}: cannot be loaded ({type(error).__name__}: {error}). Roll back, or publish the run anew."
-            ) from error
+            raise DataError(f"{folder}: cannot be loaded ({type(error).__name__}: {error}). {vouch.AGAIN}") from error
 
     @classmethod
-    def _open(cls, folder: Path) -> "Version":
-        about = directory.read_json(folder / ABOUT) if (folder / ABOUT).exists() else {}
-        for name, said in about.get("files", {}).items():
-            path = folder / name
-            if not path.is_file() or path.stat().st_size != said["bytes"]:
-                raise DataError(f"{path}: is not the file that was published. Roll back, or publish the run anew.")
-        users, items = _mapped(folder / "users.npz"), _mapped(folder / "items.npz")
+    def _open(cls, folder: Path, about: dict[str, Any], making: bool) -> "Version":
+        files = _files(folder, None if making else about["files"])
+        users, items = _mapped(files, "users"), _mapped(files, "items")
         names = Texts.load(items, "names") if "names_text" in items else None
         genres = Texts.load(items, "genres")
         return cls(
@@ -87,9 +86,9 @@ class Version:
             IdTable.load(users),
             IdTable.load(items),
             names,
-            Lists(**_mapped(folder / "lists.npz")),
-            Lists(**_mapped(folder / "similar.npz")),
-            Lists(**_mapped(folder / "popular.npz")),
+            Lists(**_mapped(files, "lists")),
+            Lists(**_mapped(files, "similar")),
+            Lists(**_mapped(files, "popular")),
             {genres[g]: 1 + g for g in range(len(genres))},
         )
 
@@ -101,12 +100,21 @@ class Version:
     @cached_property
     def run(self) -> Run:
         """The run that it came from."""
-        return Run.open(self.folder / RUN)
+        return Run.open(self.folder / RUN, vouch.AGAIN)
 
     @cached_property
     def restored(self) -> Restored:
         """The models of the run."""
-        return restore(self.folder / RUN)
+        return restore(self.folder / RUN, vouch.AGAIN)
+
+    def check(self) -> None:
+        """Hold every file of it, and of the run in it, against its digest.
+
+        Raises:
+            DataError: one is gone, or is not the one that was published.
+        """
+        _files(self.folder, self.about["files"]).check()
+        self.run.files.check()
 
     @property
     def data(self) -> Dataset:
@@ -166,9 +174,13 @@ def _row(lists: Lists, row: int, k: int | None) -> tuple[Int32s, Float32s]:
     return lists.item[lo:hi], lists.score[lo:hi]
 
 
-def _mapped(path: Path) -> dict[str, AnyArray]:
+def _files(folder: Path, said: Mapping[str, Any] | None) -> vouch.Files:
+    return vouch.Files(folder, said, vouch.AGAIN, f"that was published, or {ABOUT} is of another version")
+
+
+def _mapped(files: vouch.Files, name: str) -> dict[str, AnyArray]:
     """Mapped arrays of the plain class, which take a third of the time to slice."""
-    return {name: np.asarray(array) for name, array in directory.map_arrays(path).items()}
+    return {name: np.asarray(array) for name, array in directory.map_arrays(files.need(f"{name}.npz")).items()}
 
 
 def write_version(folder: Path) -> None:

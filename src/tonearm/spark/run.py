@@ -26,7 +26,7 @@ from tonearm.ranking.ranker import RankerModel
 from tonearm.ranking.recommender import Recommender
 from tonearm.ranking.training import WHOLE, TrainingTable, join_tables
 from tonearm.report import profile
-from tonearm.runs import directory, write
+from tonearm.runs import directory, vouch, write
 from tonearm.runs.data import write_data
 from tonearm.runs.omissions import omissions
 from tonearm.sources.base import Recipe, Resumable, Source
@@ -70,7 +70,7 @@ def run(
             leftover.unlink()
         with stages.stage("report"):
             missing = report.attempt(folder, manifest, out)
-        directory.write_manifest(folder, manifest | {"report_missing": missing, "stages": stages.rows})
+        vouch.write_manifest(folder, manifest | {"report_missing": missing, "stages": stages.rows})
     if missing is not None:
         warnings.warn(missing, RuntimeWarning, stacklevel=2)
     return metrics
