@@ -102,15 +102,24 @@ def test_every_loss_learns(loss: Literal["logloss", "yetirank", "querysoftmax", 
     assert model.validation["by_share_of_trees"]["0.75"] > model.validation["by_share_of_trees"]["0.0"] + 0.05
 
 
-@pytest.mark.parametrize(("many", "later", "alone"), [(10, True, True), (10, False, False), (1000, True, False)])
-def test_trees_may_stand_alone_where_many_users_of_a_later_time_say_so(many: int, later: bool, alone: bool) -> None:
-    model = replace(QUICK, many=many).fit(planted(60, seed=1), np.random.default_rng(0), 1, later=later)
+@pytest.mark.parametrize(("many", "alone"), [(10, True), (1000, False)])
+def test_trees_may_stand_alone_where_many_users_say_so(many: int, alone: bool) -> None:
+    model = replace(QUICK, many=many).fit(planted(60, seed=1), np.random.default_rng(0), 1)
     assert ("1.0" in model.validation["by_share_of_trees"]) == alone
 
 
-def test_many_users_are_held_out_once_and_kept_from_the_blend() -> None:
+def test_every_part_of_many_users_is_held_out_until_one_is_enough() -> None:
     table = planted(30, seed=1)
-    options = replace(QUICK, many=30)
+    model = replace(QUICK, repeats=4, many=30, single=31).fit(table, np.random.default_rng(0), 1)
+    assert len(model.validation["trees"]) == 3
+    assert model.validation["held_out_users"] == 30
+    np.testing.assert_array_equal(model.blend, fit_blend(table, table.found, by_order=True))
+    assert "1.0" in model.validation["by_share_of_trees"]
+
+
+def test_one_part_of_very_many_users_is_held_out_and_kept_from_the_blend() -> None:
+    table = planted(30, seed=1)
+    options = replace(QUICK, many=30, single=30)
     model = options.fit(table, np.random.default_rng(0), 1)
     assert len(model.validation["trees"]) == 1
     assert model.validation["held_out_users"] == 10
@@ -186,8 +195,8 @@ def windows_of(n_users: int, seed: int) -> TrainingTable:
     return join_tables([replace(table, user=user) for table, user in zip(tables, users, strict=True)])
 
 
-@pytest.mark.parametrize("many", [1, 1000])
-def test_all_windows_of_a_user_are_on_one_side_of_a_fold(many: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("single", [1, 1000])
+def test_all_windows_of_a_user_are_on_one_side_of_a_fold(single: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Point 5: folds were of (user, window), so that trees had seen users whom they were judged by."""
     table, sides = windows_of(30, seed=1), []
     grow = Ranker.grow
@@ -198,15 +207,15 @@ def test_all_windows_of_a_user_are_on_one_side_of_a_fold(many: int, monkeypatch:
         return grow(self, drawn, fit, held, *rest)
 
     monkeypatch.setattr(Ranker, "grow", spy)
-    model = replace(QUICK, many=many).fit(table, np.random.default_rng(0), 1)
-    assert len(sides) == (1 if many == 1 else 3)
+    model = replace(QUICK, single=single).fit(table, np.random.default_rng(0), 1)
+    assert len(sides) == (1 if single == 1 else 3)
     for learnt, held in sides:
         assert len(held) == 10
         assert learnt | held == set(range(30))
         assert not learnt & held
     # a user of two windows is one user
     assert model.validation["users"] == 30
-    assert model.validation["held_out_users"] == (10 if many == 1 else 30)
+    assert model.validation["held_out_users"] == (10 if single == 1 else 30)
 
 
 def test_shares_are_judged_by_all_candidates_of_a_user() -> None:
@@ -255,8 +264,8 @@ def test_users_of_whom_nothing_was_found_count_as_zero() -> None:
 def test_users_whose_candidates_are_not_all_there_judge_nothing() -> None:
     table = replace(planted(60, seed=1), whole=np.arange(60) < 25).thinned(2, np.random.default_rng(0))
     assert (np.diff(table.indptr)[25:] <= 4).all()
-    for many, judged in ((1000, 25), (1, 20)):
-        model = replace(QUICK, many=many).fit(table, np.random.default_rng(0), 1)
+    for single, judged in ((1000, 25), (1, 20)):
+        model = replace(QUICK, single=single).fit(table, np.random.default_rng(0), 1)
         assert model.validation["held_out_users"] == judged
         assert model.validation["users"] == 60
 

@@ -38,19 +38,22 @@ class Ranker(TreeOptions):
 
     users: users of the label window to train on, drawn at random where there are more
     negatives: candidates without a play kept for each user in training, drawn at random where there are more
-    folds: parts of the users, each held out once, where there are fewer than `many` users; else one part is held out
+    folds: parts of the users, each held out once, and trees are the mean of those of every part; where there are more
+        than `single` users one part is held out
     repeats: times that parts and negatives are drawn anew at most, so that less of the list is luck; fewer where that
         would be more work than `many` users are
-    many: users from which on one held-out part is enough
+    many: users from which on the blend goes by ndcg, trees may have the whole score, and no earlier window is added
+    single: users from which on one held-out part is enough; more parts take as many times as long to train and score
     features: names of the features to learn from, as far as the data have them; none named means all. Trees are blended
         with the standardised scores among them, and stand alone where those are none
     """
 
-    users: Annotated[int, Field(ge=2)] = 20_000
+    users: Annotated[int, Field(ge=2)] = 40_000
     negatives: Annotated[int, Field(ge=1)] = 30
     folds: Annotated[int, Field(ge=2)] = 5
     repeats: Annotated[int, Field(ge=1)] = 4
     many: Annotated[int, Field(ge=0)] = 5_000
+    single: Annotated[int, Field(ge=0)] = 20_000
     features: tuple[str, ...] = ()
 
     def training_table(
@@ -106,14 +109,11 @@ class Ranker(TreeOptions):
         rng: np.random.Generator,
         threads: int = 0,
         progress: Progress = no_progress,
-        later: bool = False,
     ) -> "RankerModel":
         """Train trees and blend, and choose their shares on users that the trees have not seen.
 
         Where there is too little to learn from, the model is the blend, or the sources counting alike, and says why.
-
-        later: labels are of a time after the candidates' history, so that users held out see what changes; where they
-            are many too, trees may have the whole score
+        Where users are many, trees may have the whole score.
         """
         found = table.found
         learners = len(np.unique(table.user[found]))
@@ -121,14 +121,14 @@ class Ranker(TreeOptions):
             who = "only one user" if learners else "no user"
             return RankerModel.of_sources(table.names, f"{who} played a candidate in the label window")
         n_groups, folds = int(found.sum()), min(self.folds, learners)
-        many = n_groups >= self.many
-        rounds = 1 if many else folds
+        many, single = n_groups >= self.many, n_groups >= self.single
+        rounds = 1 if single else folds
         repeats = 1 if many else min(self.repeats, max(1, self.many // n_groups))
         total, times = np.zeros(len(table.label), np.float32), np.zeros(len(table.user), np.int64)
         models: list[Trees] = []
         refused = ""
         for repeat in range(repeats):
-            part_of = table.parts(folds, rng, one=many)
+            part_of = table.parts(folds, rng, one=single)
             seeds = rng.integers(2**31 - 1, size=rounds)
             drawn = table.drawn(self.negatives, rng)
             of_row = drawn.of_rows(part_of)
@@ -146,7 +146,8 @@ class Ranker(TreeOptions):
         progress("trees", repeats * rounds, repeats * rounds)
         # A part held out for good is kept from the blend too; where every part takes its turn, the blend's few weights
         # gain nothing by having seen it.
-        blend = fit_blend(drawn, found & (part_of > 0), True) if many else fit_blend(table, found & table.whole, False)
+        taught = found & (part_of > 0) if single else found
+        blend = fit_blend(drawn, taught, True) if many else fit_blend(table, found & table.whole, False)
         if not models and len(table.z) == 0:
             return RankerModel.of_sources(table.names, refused)
         if not models:
@@ -165,7 +166,7 @@ class Ranker(TreeOptions):
             "ended_at_limit": sum(count + self.patience > self.iterations for count in counts),
         }
         model = RankerModel(table.names, table.z, trees, blend, 1.0, validation)
-        shares = (1.0,) if len(table.z) == 0 else (*MIXES, 1.0) if many and later else MIXES
+        shares = (1.0,) if len(table.z) == 0 else (*MIXES, 1.0) if many else MIXES
         return model.with_best_mix(table, times > 0, total / np.maximum(table.of_rows(times), 1), shares)
 
 

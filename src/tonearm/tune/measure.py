@@ -101,8 +101,7 @@ def of_ranker(
             rng = stage_rng(config.seed, "training table")
             tables.append(config.ranker.training_table(history, answers, fitted, config.search, rng, progress))
         rng = stage_rng(config.seed, "ranker")
-        later = last.split.history.log.time is not None
-        model = config.ranker.fit(join_tables(tables), rng, config.threads, progress, later)
+        model = config.ranker.fit(join_tables(tables), rng, config.threads, progress)
 
         recommender = Recommender.of(last.split.history, sources[0], model, None, config.search, focus, config.threads)
 
