@@ -28,9 +28,9 @@ from tonearm.synth import PRESETS, generate
 ROOT = Path(__file__).resolve().parents[1]
 
 COLUMNS = {
-    "users": {"head": "listeners", "as": ",d"},
-    "items": {"head": "tracks", "as": ",d"},
-    "events": {"head": "events", "as": ",d"},
+    "users": {"head": "listeners", "as": ",.0f"},
+    "items": {"head": "tracks", "as": ",.0f"},
+    "events": {"head": "events", "as": ",.0f"},
     "minutes": {"head": "minutes", "as": ",.1f"},
     "cpu_minutes": {"head": "processor minutes", "as": ",.1f"},
     "shuffle_mb": {"head": "MB shuffled", "as": ",.0f"},

@@ -214,10 +214,12 @@ def test_what_is_of_one_machine_is_told() -> None:
 
     spark = load_config(overrides=["engine=spark"])
     inputs = Inputs(events="events.parquet", test_from="2022-12-16")
-    with pytest.raises(ConfigError, match='refit and folds are of engine = "local"'):
+    with pytest.raises(ConfigError, match='refit, folds and resume are of engine = "local"'):
         run(inputs, "run", spark, folds=2)
-    with pytest.raises(ConfigError, match="refit and folds"):
+    with pytest.raises(ConfigError, match="refit, folds and resume"):
         run(inputs, "run", spark, refit=True)
+    with pytest.raises(ConfigError, match="refit, folds and resume"):
+        run(inputs, "run", spark, resume=True)
 
 
 @needs_java
@@ -233,6 +235,7 @@ def test_a_log_that_cannot_be_used_is_told(tmp_path: Path) -> None:
     days = pl.Series(["2022-12-01", "2022-12-02", "2022-12-20"]).str.to_date()
     table.with_columns(started_at=days).write_parquet(tmp_path / "nulls.parquet")
     table.drop("started_at").write_parquet(tmp_path / "untimed.parquet")
+    table.with_columns(started_at=days, kind=pl.lit("skip")).write_parquet(tmp_path / "kinds.parquet")
     config = load_config(overrides=["engine=spark", "spark.master=local[1]", "spark.partitions=2"])
     session = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false").getOrCreate()
     try:
@@ -247,6 +250,8 @@ def test_a_log_that_cannot_be_used_is_told(tmp_path: Path) -> None:
         some = load_config(overrides=["engine=spark", "spark.master=local[1]", "data.sample=0.5"])
         with pytest.raises(ConfigError, match=r"data\.sample, data\.users_file and data\.vectors"):
             run(Inputs(events=tmp_path / "nulls.parquet", test_from="2022-12-16"), tmp_path / "out", some)
+        with pytest.raises(ConfigError, match="has kinds of feedback"):
+            run(Inputs(events=tmp_path / "kinds.parquet", test_from="2022-12-16"), tmp_path / "out", config)
         with pytest.raises(ConfigError, match="reads a log of parquet files"):
             run(Inputs(events=tmp_path / "nulls.parquet"), tmp_path / "out", config)
     finally:
