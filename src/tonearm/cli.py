@@ -42,6 +42,7 @@ def run(
     folds: int = 1,
     overwrite: bool = False,
     resume: Annotated[bool, Parameter(negative="")] = False,
+    memory: str | None = None,
     mlflow: str | None = None,
     engine: Literal["local", "spark"] | None = None,
     quiet: bool = False,
@@ -68,6 +69,8 @@ def run(
         Replace a run that is there already.
     resume
         Keep every finished stage beside out until the run is whole; the same command goes on from there.
+    memory
+        What the run may take, such as 8G; by default 70% of what the machine or its container has.
     mlflow
         An MLflow tracking address, where options, figures and report are logged too.
     engine
@@ -92,11 +95,9 @@ def run(
     from tonearm.show import next_steps
 
     tracker = None if mlflow is None else Tracker.open(mlflow)
-    inputs, show = log.inputs(), not quiet
+    inputs, show, place = log.inputs(), not quiet, {"resume": resume, "overwrite": overwrite}
     try:
-        metrics = run_pipeline(
-            inputs, out, config, refit=refit, folds=folds, overwrite=overwrite, resume=resume, show=show
-        )
+        metrics = run_pipeline(inputs, out, config, refit=refit, folds=folds, memory=memory, show=show, **place)
     except KeyboardInterrupt as stop:
         if not resume:
             raise

@@ -19,6 +19,7 @@ def run(
     folds: int = 1,
     overwrite: bool = False,
     resume: bool = False,
+    memory: str | None = None,
     show: bool = False,
 ) -> dict[str, Any]:
     """As `pipeline.run`, by the engine that the options name.
@@ -28,9 +29,11 @@ def run(
     """
     expect(config, Config, "config", 'Pass Config() or load_config(overrides=["als.factors=128"]) or the like.')
     if config.engine == "local":
-        return run_here(inputs, out, config, refit=refit, folds=folds, overwrite=overwrite, resume=resume, show=show)
-    if refit or folds != 1 or resume:
-        raise ConfigError('refit, folds and resume are of engine = "local". Leave them out.')
+        return run_here(
+            inputs, out, config, refit=refit, folds=folds, overwrite=overwrite, resume=resume, memory=memory, show=show
+        )
+    if refit or folds != 1 or resume or memory is not None:
+        raise ConfigError('refit, folds, resume and memory are of engine = "local". Leave them out.')
     from tonearm.spark.run import run as run_there
 
     return run_there(inputs, out, config, overwrite=overwrite, show=show)

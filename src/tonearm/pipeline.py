@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from tonearm import memory as budget
 from tonearm import report
 from tonearm.config import Config, stage_rng, to_toml
 from tonearm.data.dataset import Block, Dataset
@@ -61,6 +62,7 @@ def run(
     folds: int = 1,
     overwrite: bool = False,
     resume: bool = False,
+    memory: str | None = None,
     show: bool = False,
 ) -> dict[str, Any]:
     """Do everything and write the run directory; returns the content of metrics.json.
@@ -72,6 +74,8 @@ def run(
     refit: what is measured is fitted before the cut as ever, and lists and models are fitted on everything
     folds: cuts to measure at: that of the test, and earlier ones, each as far before the next as the test is long
     resume: keep what is finished beside `out` until all is, and go on from what an earlier call kept
+    memory: what the run may take, as "8G"; by default the usual share of what the machine or its container has. Blocks
+        of users are as large as that allows; results do not change
     show: print stages and progress bars to standard error
 
     Raises:
@@ -81,7 +85,7 @@ def run(
     expect(config, Config, "config", 'Pass Config() or load_config(overrides=["als.factors=128"]) or the like.')
     if folds < 1:
         raise ConfigError(f"folds = {folds}: a run is measured at one cut at least. Set folds to 1 or more.")
-    out = local_path(str(out))
+    out, allowed = local_path(str(out)), budget.budget_of(memory)
     directory.check_free(out, overwrite)
     stages = Stages(show)
     with (
@@ -97,6 +101,9 @@ def run(
             trial = loaded if loaded.test is not None else held_out(loaded, config)
             earlier = earlier_trials(trial, folds - 1)
             shaper = shaper_of(inputs, trial.train, config)
+            plan = budget.plan(trial, config, allowed)
+            stages.say(plan.words)
+            given, config = config, replace(config, block=plan.block)
         recommender = learn(trial.train, shaper, config, stages, kept)
         measure = Measure(trial.train, trial.measured_by, recommender, config)
         final, again = trial, refit or loaded.test is None
@@ -129,14 +136,19 @@ def run(
         with stages.stage("catalogue, models, profile"):
             metrics["notes"] += [*write.silent_users(files.listed, final.train.n_users), *undated(loaded.found)]
             metrics["notes"][:0] = [_not_measured(trial, loaded)] if again else []
-            write_recommender(folder, final.train, final.test, recommender, config)
+            write_recommender(folder, final.train, final.test, recommender, given)
             directory.write_json(folder / "metrics.json", metrics)
             directory.write_json(
                 folder / "profile.json", profile(trial.train, measure.test, measure.truth, config.seed)
             )
         with stages.stage("report"):
             manifest = manifest_of(inputs, replace(final, found=loaded.found), recommender, config, stages)
-            manifest |= {"similar": similar, "left_out": metrics["left_out"]}
+            peak = max(row["peak_mb"] for row in stages.rows)
+            manifest |= {
+                "memory": plan.as_dict() | {"peak_mb": peak},
+                "similar": similar,
+                "left_out": metrics["left_out"],
+            }
             manifest |= {"measured_from": _moment(trial.train)} if again else {}
             missing = report.attempt(folder, manifest, out)
         vouch.write_manifest(folder, manifest | {"report_missing": missing, "stages": stages.rows})

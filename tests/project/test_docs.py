@@ -35,7 +35,7 @@ def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         del options
         return fit(events, items, load(overrides=QUICK), **more)
 
-    def quick_run(inputs: pipeline.Inputs, out: Path | str, options: config.Config, **more: bool) -> object:
+    def quick_run(inputs: pipeline.Inputs, out: Path | str, options: config.Config, **more: Any) -> object:
         del options
         with stub_report():
             return run(inputs, out, load(overrides=QUICK), **more)

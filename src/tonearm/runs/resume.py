@@ -35,7 +35,7 @@ EVERY = 30.0
 SHARE = 20
 """Of the time of making lists at most one part in so many goes into putting them by."""
 
-COLUMNS = ("features", "label", "indptr", "user", "wanted", "whole", "z")
+COLUMNS = ("features", "label", "indptr", "user", "wanted", "whole", "z", "refused")
 
 
 class Unfinished:
@@ -128,11 +128,12 @@ class Unfinished:
         if found is not None:
             files, facts = found
             arrays = directory.map_arrays(files.need("table.npz"))
-            return TrainingTable(tuple(facts["names"]), **{key: arrays[key] for key in COLUMNS})
+            return TrainingTable(tuple(facts["names"]), **{key: arrays[key] for key in COLUMNS if key in arrays})
         table = make()
 
         def write(place: Path) -> dict[str, Any]:
-            directory.save_arrays(place / "table.npz", {key: getattr(table, key) for key in COLUMNS})
+            found = {key: getattr(table, key) for key in COLUMNS}
+            directory.save_arrays(place / "table.npz", {key: a for key, a in found.items() if a is not None})
             return {"names": list(table.names)}
 
         self.keep(name, write)
