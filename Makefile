@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types format docs browser servers java unit lowest screenshots bench fuzz sbom clean
+.PHONY: demo test lint types format docs browser servers java unit lowest screenshots bench coverage fuzz sbom clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt tools/setup.sh
 	PYTHON=$(PYTHON) bash tools/setup.sh $(VENV) '.[dev]'
@@ -78,6 +78,13 @@ bench: $(VENV)/.installed
 	$(BIN)/tonearm synth --preset medium --out build/bench/log
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python benchmarks/content.py build/bench/log/events.parquet build/bench/log/items.parquet 2022-12-16
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python benchmarks/pipeline.py build/bench/log/events.parquet build/bench/log/items.parquet 2022-12-16 build/bench/pipeline
+
+# by lines and branches, of commands and workers in processes of their own too
+coverage: $(VENV)/.installed browser servers
+	rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m pytest -n 2
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage report --skip-covered --sort=cover
 
 # the components of what users install, as CycloneDX
 sbom: $(VENV)/.installed
