@@ -147,6 +147,20 @@ def test_beyond_accuracy_by_hand() -> None:
     assert (values["listed_users"], values["evaluated_listed_users"]) == (3, 2)
 
 
+def test_the_very_first_item_of_the_first_history_is_no_novelty() -> None:
+    meter = ListMeter(truth(TRAIN, TEST), describe_items(TRAIN.item_counts()[0], CATALOGUE), ks=(1,))
+    meter.add(USERS, lists_of([[A], [], [], [], []]), Pairs.of(TRAIN))
+    assert meter.summary()["novelty@1"] == 0
+
+
+def test_some_rows_of_a_truth_are_theirs_alone() -> None:
+    whole = truth(TRAIN, TEST)
+    some = whole.of_rows(np.array([1]))
+    assert some.users.tolist() == whole.users[1:2].tolist()
+    assert some.item.tolist() == whole.item[whole.indptr[1] : whole.indptr[2]].tolist()
+    assert len(some.item) > 0
+
+
 def test_without_genres_diversity_is_null_and_there_are_no_genre_slices() -> None:
     meter = measured(Catalogue(CATALOGUE.items))
     assert meter.summary()["diversity@3"] is None
