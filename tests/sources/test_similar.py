@@ -167,3 +167,11 @@ def test_without_item_item_the_vectors_tell_alone(data: Dataset, sources: list[S
         assert row == np.argsort(-near[i], kind="stable")[:4].tolist()
     unheard = replace(data, log=replace(data.log, stop=data.log.start))
     assert of(sources[:1], unheard).trust is not None  # nobody has heard anything, and nothing is divided by zero
+
+
+def test_where_nothing_may_be_shown_every_row_is_empty(data: Dataset, sources: list[Source]) -> None:
+    some = [source.among(np.zeros(N_ITEMS, np.bool_)) for source in sources]
+    for by in BY:
+        lists = of(some, data, by).all(3, True, np.random.default_rng(0), no_progress)[0]
+        assert rows_of(lists) == [[]] * N_ITEMS
+    assert rows_of(of(some[:1], data).some(HEARD, 3)) == [[]] * len(HEARD)

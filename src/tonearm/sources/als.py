@@ -219,12 +219,12 @@ class ALSModel(ArrayModel):
         if trust is None:
             return Lists(*similar_top_k(self.unit, k, items, self._unit_index))
         vectors = self._scaled(trust)
-        return Lists(*similar_top_k(vectors, k, items, index_items(vectors, self._listed)))
+        return Lists(*similar_top_k(vectors, k, items, index_items(vectors, self.listed)))
 
     def similar_to_all(self, k: int, progress: Progress = no_progress, trust: Float32s | None = None) -> Lists:
         """`similar` for every item with an event in half the time; a row for each item, empty for the others."""
         found = similar_to_all(
-            self._scaled(trust), k, self._listed, lambda done, total: progress("similar items", done, total)
+            self._scaled(trust), k, self.listed, lambda done, total: progress("similar items", done, total)
         )
         return self._and_unlisted(Lists(*found), k, trust)
 
@@ -235,7 +235,7 @@ class ALSModel(ArrayModel):
         found, recall = similar_approximate(
             self._scaled(trust),
             k,
-            self._listed,
+            self.listed,
             rng,
             progress=lambda done, total: progress("similar items", done, total),
         )
@@ -246,7 +246,7 @@ class ALSModel(ArrayModel):
 
     def _and_unlisted(self, found: Lists, k: int, trust: Float32s | None) -> Lists:
         """Rows of listed items, and rows for the other items with an event."""
-        others = np.flatnonzero(self.known_items & ~self._listed).astype(np.int32)
+        others = np.flatnonzero(self.known_items & ~self.listed).astype(np.int32)
         if len(others) == 0:
             return found
         more = self.similar(others, k, trust)
@@ -284,7 +284,7 @@ class ALSModel(ArrayModel):
 
     @cached_property
     def _index(self) -> ItemIndex:
-        return index_items(self.item_factors, self._listed)
+        return index_items(self.item_factors, self.listed)
 
     @cached_property
     def unit(self) -> Float32s:
@@ -293,10 +293,11 @@ class ALSModel(ArrayModel):
 
     @cached_property
     def _unit_index(self) -> ItemIndex:
-        return index_items(self.unit, self._listed)
+        return index_items(self.unit, self.listed)
 
     @cached_property
-    def _listed(self) -> Bools:
+    def listed(self) -> Bools:
+        """The items that lists may hold, (n_items,)."""
         return self.known_items if self.allowed is None else self.known_items & self.allowed
 
     @cached_property

@@ -156,6 +156,11 @@ class SimilarItems(Protocol):
         """The items with an event in the fitted data, (n_items,) bool."""
         ...
 
+    @property
+    def listed(self) -> Bools:
+        """The items that lists may hold, (n_items,) bool."""
+        ...
+
     def similar(self, items: Int32s, k: int, trust: Float32s | None = None) -> Lists:
         """The k items most alike to each of some, never itself."""
         ...

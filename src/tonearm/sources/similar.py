@@ -13,7 +13,7 @@ from tonearm.data.dataset import Dataset
 from tonearm.data.lists import Lists
 from tonearm.kernels.als.csr import Csr, transpose_csr
 from tonearm.kernels.best.lists import best_of_rows
-from tonearm.kernels.nearest.topk import score_pairs
+from tonearm.kernels.nearest.topk import ItemIndex, index_items, score_pairs, similar_top_k
 from tonearm.progress import Progress
 from tonearm.sources.base import SimilarItems, Source
 from tonearm.sources.item_item import ItemItemModel
@@ -69,7 +69,7 @@ class Similar:
         To one without an event they are those of the nearest vectors in the catalogue, where it has one; else none.
         """
         heard = self.als.known_items[items]
-        found = self._joined(items[heard], self.als.similar(items[heard], self._depth(k), self.trust), k)
+        found = self._joined(items[heard], self._near(items[heard], self._depth(k)), k)
         if heard.all():
             return found
         others = items[~heard]
@@ -93,6 +93,19 @@ class Similar:
             found, recall = self.als.similar_approximate(depth, rng, progress, self.trust)
         return self._joined(np.arange(len(found), dtype=np.int32), found, k), recall
 
+    def _near(self, items: Int32s, k: int) -> Lists:
+        """Candidates by the vectors."""
+        if self.trust is None:
+            return self.als.similar(items, k)
+        vectors, index = self._trusted
+        return Lists(*similar_top_k(vectors, k, items, index))
+
+    @cached_property
+    def _trusted(self) -> tuple[Float32s, ItemIndex]:
+        assert self.trust is not None
+        vectors = self.als.unit * self.trust[:, None]
+        return vectors, index_items(vectors, self.als.listed)
+
     def _depth(self, k: int) -> int:
         return k if self.trust is None and not self.per_artist else max(DEPTH, 3 * k)
 
@@ -102,7 +115,7 @@ class Similar:
             return self._capped(near).head(k)
         cost = np.cumsum(np.diff(near.indptr) + self._lengths(items))
         steps = np.arange(0, cost[-1] if len(cost) else 0, CHUNK)
-        cuts = np.append(np.unique(np.searchsorted(cost, steps)), len(items)).tolist()
+        cuts = np.unique(np.concatenate(([0], np.searchsorted(cost, steps), [len(items)]))).astype(int).tolist()
         parts = []
         for lo, hi in pairwise(cuts):
             own = slice(near.indptr[lo], near.indptr[hi])
