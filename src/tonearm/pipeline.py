@@ -279,7 +279,8 @@ def learn_to_rank(
     with stages.stage("ranker"):
         rng = stage_rng(config.seed, "ranker")
         table = join_tables(tables)
-        fit = partial(config.ranker.fit, table, rng, config.threads, stages.progress)
+        later = train.log.time is not None
+        fit = partial(config.ranker.fit, table, rng, config.threads, stages.progress, later)
         ranker = kept.ranker("ranker", fit)
         ranker.validation["labelled_users"] = labelled
         return ranker, earlier

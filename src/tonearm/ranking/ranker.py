@@ -42,7 +42,8 @@ class Ranker(TreeOptions):
         than `single` users one part is held out
     repeats: times that parts and negatives are drawn anew at most, so that less of the list is luck; fewer where that
         would be more work than `many` users are
-    many: users from which on the blend goes by ndcg, trees may have the whole score, and no earlier window is added
+    many: users from which on the blend goes by ndcg, trees may have the whole score in a log with time, and no earlier
+        window is added
     single: users from which on one held-out part is enough; more parts take as many times as long to train and score
     features: names of the features to learn from, as far as the data have them; none named means all. Trees are blended
         with the standardised scores among them, and stand alone where those are none
@@ -109,11 +110,14 @@ class Ranker(TreeOptions):
         rng: np.random.Generator,
         threads: int = 0,
         progress: Progress = no_progress,
+        later: bool = False,
     ) -> "RankerModel":
         """Train trees and blend, and choose their shares on users that the trees have not seen.
 
         Where there is too little to learn from, the model is the blend, or the sources counting alike, and says why.
-        Where users are many, trees may have the whole score.
+
+        later: labels are of a time after the candidates' history, so that users held out see what changes; where they
+            are many too, trees may have the whole score
         """
         found = table.found
         learners = len(np.unique(table.user[found]))
@@ -166,7 +170,7 @@ class Ranker(TreeOptions):
             "ended_at_limit": sum(count + self.patience > self.iterations for count in counts),
         }
         model = RankerModel(table.names, table.z, trees, blend, 1.0, validation)
-        shares = (1.0,) if len(table.z) == 0 else (*MIXES, 1.0) if many else MIXES
+        shares = (1.0,) if len(table.z) == 0 else (*MIXES, 1.0) if many and later else MIXES
         return model.with_best_mix(table, times > 0, total / np.maximum(table.of_rows(times), 1), shares)
 
 

@@ -174,7 +174,7 @@ def _learn_to_rank(
         return RankerModel.of_sources(names, NO_WINDOW), {}
     with stages.stage("ranker"):
         rng, table = stage_rng(config.seed, "ranker"), join_tables(tables)
-        ranker = config.ranker.fit(table, rng, threads=config.threads, progress=stages.progress)
+        ranker = config.ranker.fit(table, rng, threads=config.threads, progress=stages.progress, later=True)
         ranker.validation["labelled_users"] = labelled
         return ranker, earlier
 

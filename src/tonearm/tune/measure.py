@@ -101,7 +101,8 @@ def of_ranker(
             rng = stage_rng(config.seed, "training table")
             tables.append(config.ranker.training_table(history, answers, fitted, config.search, rng, progress))
         rng = stage_rng(config.seed, "ranker")
-        model = config.ranker.fit(join_tables(tables), rng, config.threads, progress)
+        later = last.split.history.log.time is not None
+        model = config.ranker.fit(join_tables(tables), rng, config.threads, progress, later)
 
         recommender = Recommender.of(last.split.history, sources[0], model, None, config.search, focus, config.threads)
 
