@@ -12,7 +12,7 @@ from tonearm.data.catalogue import Tags
 from tonearm.data.dataset import Dataset
 from tonearm.data.lists import Lists
 from tonearm.kernels.als.csr import Csr, transpose_csr
-from tonearm.kernels.best.lists import best_of_rows
+from tonearm.kernels.best.lists import best_of_rows, union
 from tonearm.kernels.nearest.topk import ItemIndex, index_items, score_pairs, similar_top_k
 from tonearm.progress import Progress
 from tonearm.sources.base import SimilarItems, Source
@@ -125,17 +125,16 @@ class Similar:
 
     def _join(self, items: Int32s, near: Lists, k: int) -> Lists:
         assert self.trust is not None
-        depth, n = self._depth(k), np.int64(len(self.trust))
+        depth = self._depth(k)
         heard = self.by_listeners(items, depth)
-        key = heard.row * n + heard.item
-        keys = np.union1d(near.row * n + near.item, key)
-        row, item = keys // n, (keys % n).astype(np.int32)
-        indptr = np.searchsorted(row, np.arange(len(items) + 1)).astype(np.int64)
-        unit = self.als.unit
+        indptrs, offsets = np.stack((near.indptr, heard.indptr)), np.array([0, len(near.item)], np.int64)
+        indptr, item, ranks = union(indptrs, offsets, np.concatenate((near.item, heard.item)))
+        row, unit = np.repeat(np.arange(len(items)), np.diff(indptr)), self.als.unit
         score = _relative(score_pairs(unit[items], unit, indptr, item) * self.trust[item], row, len(items))
         if self.item_item is not None:
-            c = np.zeros(len(keys), np.float32)
-            c[np.searchsorted(keys, key)] = heard.score
+            c, rank = np.zeros(len(item), np.float32), ranks[:, 1].astype(np.int64)
+            some = rank > 0
+            c[some] = heard.score[heard.indptr[row[some]] + rank[some] - 1]
             score = (score + _relative(c, row, len(items))) * np.float32(0.5)
         return Lists(*best_of_rows(indptr, item, score, depth if self.per_artist else k)[:3])
 
