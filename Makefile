@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types format docs browser servers java unit lowest screenshots bench coverage fuzz sbom clean
+.PHONY: demo test lint types format docs browser servers java unit lowest screenshots bench faults coverage fuzz sbom clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt tools/setup.sh
 	PYTHON=$(PYTHON) bash tools/setup.sh $(VENV) '.[dev]'
@@ -91,6 +91,9 @@ sbom: $(VENV)/.installed
 	$(BIN)/python tools/licences.py --sbom sbom.cdx.json
 
 # 24 minutes of a processor over all parsers and loaders; a finding stops it
+faults: $(VENV)/.installed
+	$(BIN)/python benchmarks/faults.py --save faults
+
 fuzz: $(VENV)/.installed
 	PYTHON=$(PYTHON) bash tools/setup.sh $(VENV) '.[dev,fuzz]'
 	nice -n 19 $(BIN)/python benchmarks/fuzz.py --save fuzz

@@ -13,7 +13,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,7 @@ import pytest
 from tests.e2e.command import tonearm
 
 from tonearm.serving.events import open_events
-from tonearm.serving.publish import current, publish, versions
-
-ROUNDS = int(os.environ.get("TONEARM_KILLS", "3"))
-"""How often a server is killed; a hundred in a longer test."""
+from tonearm.serving.publish import publish
 
 
 def log_of(store: Path) -> Path:
@@ -104,46 +100,6 @@ def test_it_goes_over_to_a_new_version_without_a_failed_request(store: Path, alt
         assert process.returncode in (0, 143)
         line = json.loads(log_of(store).read_text(encoding="utf-8").splitlines()[0])
         assert {"at", "method", "route", "status", "ms"} <= set(line)
-
-
-def test_nothing_that_was_acknowledged_is_lost_when_it_is_killed(store: Path, altered: Callable[..., Path]) -> None:
-    random.seed(3)
-    runs, acknowledged = [altered("a", days=1), altered("b", days=2)], set()
-    for turn in range(ROUNDS):
-        with serving(store, "--quiet") as (process, address):
-            up(address)
-
-            def send(worker: int, address: str = address, turn: int = turn) -> None:
-                for i in range(10_000):
-                    name = f"{turn}-{worker}-{i}"
-                    try:
-                        ask(f"{address}/events", {"event_id": name, "user_id": worker, "item_id": i})
-                    except (OSError, ValueError, HTTPException):  # killed before or while it answered
-                        return
-                    acknowledged.add(name)
-
-            threads = [threading.Thread(target=send, args=(worker,)) for worker in range(4)]
-            for thread in threads:
-                thread.start()
-            publisher = subprocess.Popen(
-                [sys.executable, "-m", "tonearm", "publish", str(runs[turn % 2]), "--store", str(store), "--force"],
-                stdout=subprocess.DEVNULL,
-            )
-            time.sleep(random.uniform(0.5, 3))
-            os.killpg(process.pid, signal.SIGKILL)
-            publisher.kill()
-            publisher.wait()
-            for thread in threads:
-                thread.join()
-        version = current(store)
-        assert version is not None
-        assert len(version.listed(0)[0]) == 20
-        assert version.id in versions(store)["id"].to_list()
-    events = open_events(None, store)
-    kept = {event.event_id for event in events.events()}
-    events.close()
-    assert len(acknowledged) > ROUNDS
-    assert acknowledged <= kept
 
 
 def test_what_cannot_be_served_is_told(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
