@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -179,35 +180,38 @@ def preload() -> None:
     import scipy.sparse  # noqa: F401
 
 
+def of_group(group: str, each: int, seed: int) -> list[Any]:
+    """The row of a group; what survived is printed."""
+    files, tests = GROUPS[group]
+    told: Counter[str] = Counter()
+    with tempfile.TemporaryDirectory() as folder:
+        package = copied(Path(folder))
+        sources = {name: (package / name).read_text(encoding="utf-8") for name in files}
+        every = [(name, n) for name, text in sources.items() for n in range(len(_all(ast.parse(text))))]
+        assert outcome(package, tests) == "survived", f"{group}: the tests fail without a mutant"
+        for name, n in random.Random(seed).sample(every, min(each, len(every))):
+            mutant, what = changed(sources[name], n)
+            (package / name).write_text(mutant, encoding="utf-8")
+            said = outcome(package, tests)
+            (package / name).write_text(sources[name], encoding="utf-8")
+            told[said] += 1
+            if said == "survived":
+                print(f"{group}: {name}, {what}", flush=True)
+    tried = sum(told.values())
+    row = [group, len(every), tried, told["killed"], told["hung"], told["survived"], 1 - told["survived"] / tried]
+    print(row, flush=True)
+    return row
+
+
 def main() -> None:
     """Print the table, and before it what survived."""
     parser = figures.parser(__doc__)
     parser.add_argument("--each", type=int, default=60, help="mutants of each group, drawn at random")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", choices=GROUPS, action="append")
     given = parser.parse_args()
     preload()
-    drawn, rows = random.Random(given.seed), []
-    with tempfile.TemporaryDirectory() as folder:
-        package = copied(Path(folder))
-        for group in given.only or GROUPS:
-            files, tests = GROUPS[group]
-            sources = {name: (package / name).read_text(encoding="utf-8") for name in files}
-            every = [(name, n) for name, text in sources.items() for n in range(len(_all(ast.parse(text))))]
-            told: Counter[str] = Counter()
-            assert outcome(package, tests) == "survived", f"{group}: the tests fail without a mutant"
-            for name, n in drawn.sample(every, min(given.each, len(every))):
-                mutant, what = changed(sources[name], n)
-                (package / name).write_text(mutant, encoding="utf-8")
-                said = outcome(package, tests)
-                (package / name).write_text(sources[name], encoding="utf-8")
-                told[said] += 1
-                if said == "survived":
-                    print(f"{group}: {name}, {what}", flush=True)
-            tried = sum(told.values())
-            row: list[Any] = [group, len(every), tried, told["killed"], told["hung"], told["survived"]]
-            rows.append([*row, 1 - told["survived"] / tried])
-            print(rows[-1], flush=True)
+    with get_context("fork").Pool(len(GROUPS)) as pool:
+        rows = pool.starmap(of_group, [(group, given.each, given.seed) for group in GROUPS])
     heads = [("what", ""), ("mutants", ",.0f"), ("tried", "d"), ("failed", "d"), ("hung", "d"), ("survived", "d")]
     figures.tell([*heads, ("noticed", ".3f")], rows, given.save)
 
