@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -163,11 +164,11 @@ def anonymous(pid: int) -> float:
 
 
 def children(pid: int) -> list[int]:
-    """Processes that it started, and these."""
-    try:
-        own = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []
+    """Processes that any of its threads started, and these."""
+    own: list[int] = []
+    for thread in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):
+            own += [int(child) for child in thread.read_text().split()]
     return own + [one for child in own for one in children(child)]
 
 
