@@ -38,3 +38,5 @@ def test_point_11_again_where_nothing_heard_may_be_shown() -> None:
         load_config(overrides=['sources=["als", "again"]'])
     assert "again" in load_config(overrides=['sources=["als", "again"]', "filter_seen=false"]).recipes()
     assert "again" not in Config().recipes()
+    fewer = (*Config().sources[: Config().sources.index("again")], "again")  # the default before sources were added
+    assert "again" not in Config(sources=fewer).recipes()
