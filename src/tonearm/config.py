@@ -122,7 +122,9 @@ class Config(SourceOptions, GeneralOptions):  # in the file the last come first
     spark: SparkOptions = field(default_factory=SparkOptions)
 
     def __post_init__(self) -> None:
-        before = [*RECIPES][: [*RECIPES].index("again")]  # a default, of this version or one with fewer sources, has them all
+        before = [*RECIPES][
+            : [*RECIPES].index("again")
+        ]  # a default, of this version or one with fewer sources, has them all
         if self.filter_seen and "again" in self.sources and not {*before} <= {*self.sources}:
             raise ConfigError(
                 "sources has 'again', which proposes what a user has heard, and filter_seen = true leaves just that "

@@ -5,7 +5,8 @@ TonearmError
 ├── ConfigError   a setting: unknown, of the wrong type or out of range
 ├── OutputError   the place that results go to: exists, no space, no permission
 ├── MissingExtra  an optional package is not installed
-└── Refused       a run does not pass the gate before it is served
+├── Refused       a run does not pass the gate before it is served
+└── InternalError what must hold of a result does not: a defect of Tonearm
 """
 
 
@@ -31,3 +32,7 @@ class MissingExtra(TonearmError):
 
 class Refused(TonearmError):
     """A run does not pass the gate; the message has the figures."""
+
+
+class InternalError(TonearmError):
+    """What must hold of a result does not; nothing is written, as this is a defect of Tonearm."""

@@ -34,7 +34,7 @@ from tonearm.ranking.ranker import RankerModel
 from tonearm.ranking.recommender import Made, Recommender
 from tonearm.ranking.training import WHOLE, TrainingTable, join_tables
 from tonearm.report.profile import profile
-from tonearm.runs import directory, vouch, write
+from tonearm.runs import directory, invariants, vouch, write
 from tonearm.runs.data import write_data
 from tonearm.runs.lists import FILES as LIST_FILES
 from tonearm.runs.lists import FINAL
@@ -121,7 +121,7 @@ def run(
                 lambda: write.write_similar(folder, final.train, sources, config.output, rng, stages.progress),
             )
         with stages.stage("lists"), ListFiles(folder, final.train, recommender, config) as files:
-            takers = [files.write] if again else [measure.add, files.write]
+            takers = [files.write] if again else [files.write, measure.add]  # the former checks them
             before = kept.within("all").lists("lists", None, files) if again else kept.lists("lists", measure, files)
             make_lists(final.train, recommender, config, takers, stages.progress, before)
         catalogue = None if inputs.items is None else "the catalogue"
@@ -148,6 +148,7 @@ def run(
                 "memory": plan.as_dict() | {"peak_mb": peak},
                 "similar": similar,
                 "left_out": metrics["left_out"],
+                "checked": {"entries": files.entries, "holds": invariants.HOLDS},
             }
             manifest |= {"measured_from": _moment(trial.train)} if again else {}
             missing = report.attempt(folder, manifest, out)

@@ -17,7 +17,7 @@ from tonearm.errors import DataError
 from tonearm.progress import Progress
 from tonearm.ranking.ranker import RankerModel
 from tonearm.ranking.recommender import Made, Recommender
-from tonearm.runs import directory
+from tonearm.runs import directory, invariants
 from tonearm.runs.lists import FILES as LIST_FILES
 from tonearm.runs.lists import FINAL, FRESH, LISTS, POPULAR_FILE, SIMILAR_FILE, key_of
 from tonearm.runs.vouch import Files
@@ -67,7 +67,7 @@ class ListFiles(ExitStack):
     ) -> None:
         """writer: what takes the rows of a file; `keep` is handed every table too, with the name of its list."""
         super().__init__()
-        self.listed, self.users = 0, train.n_users  # users with a final list, of all
+        self.train, self.listed, self.entries = train, 0, 0  # users with a final list, and entries of these
         self.keep: Callable[[str, pa.Table, bool], None] = lambda _name, _table, _ends: None
         self.recommender, self.options = recommender, config.output
         self.names = [source.name for source in recommender.fitted]
@@ -80,14 +80,16 @@ class ListFiles(ExitStack):
 
     def write(self, block: Block, made: Made) -> None:
         """Append one block's lists; a row group of every file ends after so many users, whatever the blocks."""
+        invariants.check(self.train, block, made.lists, made.place)
         last = int(block.users[-1]) + 1
-        ends = last == self.users or last % GROUP == 0
+        ends = last == self.train.n_users or last % GROUP == 0
         for name, table in self._tables(block, made):
             self.append(name, table, ends)
             self.keep(name, table, ends)
 
     def append(self, name: str, table: pa.Table, ends: bool) -> None:
         """Append a table to the file of a list."""
+        self.entries += len(table) * (name == FINAL)
         self.files[name].append(table, ends)
 
     def _tables(self, block: Block, made: Made) -> Iterator[tuple[str, pa.Table]]:
