@@ -89,10 +89,12 @@ def _requirements(there: Distribution, extras: set[str]) -> Iterator[Requirement
 def licence(name: str) -> str:
     """An SPDX expression as far as the package names one."""
     about = distribution(name).metadata
-    if about["License-Expression"]:
+    if "License-Expression" in about:
         return str(about["License-Expression"])
     said = [line.rpartition(" :: ")[2] for line in about.get_all("Classifier", []) if line.startswith("License")]
-    said = [one for one in said if one != "OSI Approved"] or [(about["License"] or "").strip().partition("\n")[0]]
+    said = [one for one in said if one != "OSI Approved"] or [
+        "".join(about.get_all("License", [])).strip().partition("\n")[0]
+    ]
     return " AND ".join(dict.fromkeys(SPDX.get(one.lower(), one) for one in said)) or "unknown"
 
 

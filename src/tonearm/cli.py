@@ -496,6 +496,9 @@ def _width() -> int:
     return console().width
 
 
+NO_MEMORY = f"{DataError.__name__}: the machine ran out of memory. Set block to a smaller number, or use a larger one."
+
+
 def main() -> None:
     """Run the command line; what a user got wrong is one message and exit code 2, a signal 128 and its number."""
     try:
@@ -506,9 +509,11 @@ def main() -> None:
     except TonearmError as error:
         _fail(f"{type(error).__name__}: {error}")
     except MemoryError:
-        _fail(
-            f"{DataError.__name__}: the machine ran out of memory. Set block to a smaller number, or use a larger one."
-        )
+        _fail(NO_MEMORY)
+    except RuntimeError as error:
+        if "can't start new thread" not in str(error):
+            raise
+        _fail(NO_MEMORY)
     except BrokenPipeError:  # whoever read standard output has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None

@@ -17,7 +17,7 @@ from tests.project import test_split
 from tests.quick import QUICK, Log, run_quick
 from tests.reference import test_metrics_by_definition as definition
 
-from tonearm import pipeline, split
+from tonearm import inputs, pipeline, split
 from tonearm.data import truth as truths
 from tonearm.data.dataset import Block, Dataset
 from tonearm.data.log import Log as Events
@@ -48,7 +48,7 @@ class Peek:
             self.loaded = change(load_events(*given))
             return self.loaded
 
-        patch.setattr(pipeline, "load_events", load)
+        patch.setattr(inputs, "load_events", load)
 
     @property
     def train(self) -> Dataset:
@@ -92,7 +92,7 @@ def together(train: Events, test: Events) -> Events:
 
 
 def cut_a_day_late(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(pipeline, "parse_moment", lambda given: given + timedelta(days=1))
+    patch.setattr(inputs, "parse_moment", lambda given: given + timedelta(days=1))
 
 
 def label_window_in_the_history(patch: pytest.MonkeyPatch) -> None:
@@ -188,7 +188,7 @@ def seen_with_test(patch: pytest.MonkeyPatch) -> None:
 
 
 def meters_of_another_truth(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(measure, "truth", lambda train, test, filter_seen: truths.truth(train, test, not filter_seen))
+    patch.setattr(measure, "truth", lambda train, test, seen, known: truths.truth(train, test, not seen, known))
 
 
 def sources_of_all_of_train(patch: pytest.MonkeyPatch) -> None:

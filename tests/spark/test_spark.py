@@ -29,6 +29,8 @@ from tonearm.synth import generate
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = os.environ.get("TONEARM_SPARK", "tiny")
 
+pytestmark = pytest.mark.xdist_group("spark")  # one cluster, by one process
+
 pytest.importorskip("pyspark", reason="PySpark is not installed: pip install 'tonearm[spark]'")
 needs_java = pytest.mark.skipif(shutil.which("java") is None, reason="Java 17 is not installed: bash tools/java.sh")
 
@@ -214,11 +216,11 @@ def test_what_is_of_one_machine_is_told() -> None:
 
     spark = load_config(overrides=["engine=spark"])
     inputs = Inputs(events="events.parquet", test_from="2022-12-16")
-    with pytest.raises(ConfigError, match='refit, folds and resume are of engine = "local"'):
+    with pytest.raises(ConfigError, match='refit, folds, resume and memory are of engine = "local"'):
         run(inputs, "run", spark, folds=2)
-    with pytest.raises(ConfigError, match="refit, folds and resume"):
+    with pytest.raises(ConfigError, match="refit, folds, resume and memory"):
         run(inputs, "run", spark, refit=True)
-    with pytest.raises(ConfigError, match="refit, folds and resume"):
+    with pytest.raises(ConfigError, match="refit, folds, resume and memory"):
         run(inputs, "run", spark, resume=True)
 
 
