@@ -6,11 +6,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import anyio
 import numba
 import polars as pl
 import pytest
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+anyio.open_file  # noqa: B018  loaded here, as on Python 3.11 two threads that parse at once may fail, and pytest parses it
 
 
 @pytest.fixture(scope="session", autouse=True)

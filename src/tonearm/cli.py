@@ -13,7 +13,7 @@ from tonearm.arguments import ConfigOptions, ItemId, LogOptions, Place, RunFolde
 from tonearm.errors import ConfigError, DataError, MissingExtra, OutputError, TonearmError
 from tonearm.serving.cli import register
 from tonearm.terminal.printing import printing, say, shortened
-from tonearm.terminal.signals import exit_code, stopping
+from tonearm.terminal.signals import Stopped, exit_code, stopping
 
 app = App(
     name="tonearm",
@@ -523,6 +523,9 @@ def main() -> None:
     except KeyboardInterrupt as stop:
         with suppress(OSError):  # the terminal may be gone
             say("Stopped. Nothing was left behind; run the same command again to start anew.", error=True)
+        if isinstance(stop, Stopped) and stop.again:  # without waiting for its threads
+            sys.stderr.flush()
+            os._exit(exit_code(stop))
         raise SystemExit(exit_code(stop)) from None
 
 

@@ -75,3 +75,20 @@ def test_an_ignored_signal_stays_ignored() -> None:
     command = ["nohup", sys.executable, "-c", code]
     found = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=True)
     assert found.stdout == "went on\n"
+
+
+def test_a_wait_for_what_never_ends_is_broken_off() -> None:
+    """A signal left a lock taken, for which another thread, and the main one on its way out, waited for ever."""
+    code = (
+        "import os, signal, threading\nfrom unittest.mock import patch\nfrom tonearm import cli\n"
+        "from tonearm.terminal import signals\nsignals.PATIENCE = 0.3\n"
+        "def stuck(*_, **__):\n"
+        "    never = threading.Event()\n"
+        "    threading.Thread(target=never.wait).start()\n"
+        "    try:\n        os.kill(os.getpid(), signal.SIGTERM)\n        never.wait()\n"
+        "    finally:\n        never.wait()\n"
+        "with patch.object(cli, 'app', stuck):\n    cli.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 128 + signal.SIGTERM
+    assert "Stopped. Nothing was left behind" in done.stderr

@@ -1,5 +1,6 @@
 """Ctrl-C, a request to end and a terminal that closes stop work in the same way: as an exception that cleans up."""
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -8,16 +9,19 @@ from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
+PATIENCE = 20.0
+"""Seconds after a signal until it is sent once more, as a thread that waits for a lock that it broke never ends."""
+
 
 class Stopped(KeyboardInterrupt):
     """One of `SIGNALS` came.
 
-    signum: which
+    signum: which; again: it is not the first one, and threads may be left that never end
     """
 
-    def __init__(self, signum: int) -> None:
+    def __init__(self, signum: int, again: bool = False) -> None:
         super().__init__(signum)
-        self.signum = signum
+        self.signum, self.again = signum, again
 
 
 def exit_code(stop: KeyboardInterrupt) -> int:
@@ -32,10 +36,15 @@ def stopping() -> Iterator[None]:
     A signal that is ignored, as `nohup` has it, stays so.
     """
     received: list[int] = []
+    timers: list[threading.Timer] = []
 
     def stop(signum: int, _frame: FrameType | None) -> None:
         received.append(signum)
-        raise Stopped(signum)
+        if not timers:
+            timers.append(threading.Timer(PATIENCE, os.kill, (os.getpid(), signum)))
+            timers[0].daemon = True
+            timers[0].start()
+        raise Stopped(signum, again=len(received) > 1)
 
     before = {}
     if threading.current_thread() is threading.main_thread():
@@ -48,9 +57,11 @@ def stopping() -> Iterator[None]:
         raise
     except BaseException as error:
         if received:
-            raise Stopped(received[0]) from error
+            raise Stopped(received[0], again=len(received) > 1) from error
         raise
     finally:
+        for timer in timers:
+            timer.cancel()
         for signum, handler in before.items():
             signal.signal(signum, handler)
 
