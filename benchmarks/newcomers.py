@@ -19,7 +19,7 @@ import polars as pl
 
 import tonearm
 from figures import parser, tell
-from quality_sets import inputs
+from quality_sets import inputs_of
 from tonearm import Inputs
 from tonearm.data.dataset import Dataset
 from tonearm.data.lists import Lists
@@ -28,7 +28,6 @@ from tonearm.evaluation.bootstrap import interval, resample
 from tonearm.evaluation.meters import ListMeter, describe_items
 from tonearm.model import Model
 from tonearm.progress import no_progress
-from tonearm.synth import generate
 from tonearm.types import Float32s
 
 K = 20
@@ -128,12 +127,8 @@ def main() -> None:
     heads += [(f"ndcg@20: {what}", ".4f") for what in ("popular", "by history alone", "learnt from")]
     heads += [("share of that", ".1%"), ("over popular", ""), ("over learnt from", "")]
     with tempfile.TemporaryDirectory() as folder:
-        known = inputs(asked.data)
-        if "small" in asked.sets:
-            generate("small", Path(folder) / "log")
-            log = Path(folder) / "log"
-            known["small"] = Inputs(str(log / "events.parquet"), str(log / "items.parquet"), "2022-12-16")
-        tell(heads, [measured(name, known[name]) for name in asked.sets], asked.save)
+        known = inputs_of(asked.sets, asked.data, Path(folder))
+        tell(heads, [measured(name, given) for name, given in known.items()], asked.save)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import json
 import multiprocessing
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +22,16 @@ from tonearm.evaluation.bootstrap import interval, resample
 from tonearm.evaluation.meters import AccuracyMeter
 from tonearm.progress import no_progress
 from tonearm.split import inner_split
+from tonearm.synth import generate
 from tonearm.types import Float32s, Int32s
 
 K = 20
 """Lists are compared at this cut-off."""
 
 BLOCK = 4096
+
+MADE = ("small", "medium")
+"""Presets of `synth` that are measured on beside the real sets."""
 
 T = TypeVar("T")
 Row = dict[str, Any]
@@ -57,6 +61,15 @@ def inputs(data: Path) -> dict[str, Inputs]:
         name = "gowalla" if folder.name == "gowalla_lightgcn" else folder.name
         found[name] = Inputs(train=str(train), test=str(folder / "test.parquet"), items=catalogue)
     return found
+
+
+def inputs_of(names: Sequence[str], data: Path, room: Path) -> dict[str, Inputs]:
+    """Some sets by name: those of a folder, and presets of `synth`, whose logs are made in another."""
+    known = inputs(data)
+    for name in {*names} & {*MADE}:
+        generate(name, room / name)
+        known[name] = Inputs(str(room / name / "events.parquet"), str(room / name / "items.parquet"), "2022-12-16")
+    return {name: known[name] for name in names}
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from figures import parser, tell
-from quality_sets import inputs
+from quality_sets import MADE, inputs, inputs_of
 from tonearm import Config, Inputs
 from tonearm.data.catalogue import Tags
 from tonearm.data.dataset import Dataset
@@ -36,11 +36,9 @@ from tonearm.progress import no_progress
 from tonearm.sources import fit_sources
 from tonearm.sources.base import Source
 from tonearm.sources.similar import By, Similar
-from tonearm.synth import generate
 from tonearm.types import Float64s, Int32s, Int64s
 
 K, FEW, GAP, SHOWN = 10, 3, 1800, 12
-MADE = ("small", "medium")
 
 WAYS = ("ALS cosine", "ALS cosine, support", "item-item, support", "blend")
 """Plain cosine was the default; the others weigh a neighbour by n / (n + output.similar_support) of its listeners."""
@@ -196,18 +194,14 @@ def main() -> None:
     heads += [("listeners, later", ",.0f")]
     rows: list[list[Any]] = []
     with tempfile.TemporaryDirectory() as folder:
-        known = inputs(asked.data)
-        for name in asked.sets:
-            if name in MADE:
-                log = Path(folder) / name
-                generate(name, log)
-                known[name] = Inputs(str(log / "events.parquet"), str(log / "items.parquet"), "2022-12-16")
-            rows += measured(name, known[name])
+        known = inputs_of(asked.sets, asked.data, Path(folder))
+        for name, given in known.items():
+            rows += measured(name, given)
             print(name, flush=True)
         tell(heads, rows, asked.save)
         if asked.neighbours:
             columns = [("artist (listeners)", ""), ("by ALS cosine", ""), ("by the blend", "")]
-            tell(columns, neighbours(known["hetrec"]), asked.neighbours)
+            tell(columns, neighbours(inputs(asked.data)["hetrec"]), asked.neighbours)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from scipy.sparse import csr_matrix, diags
 from scipy.sparse.linalg import svds
 
 from figures import parser, tell
-from quality_sets import inputs
+from quality_sets import MADE, inputs_of
 from tonearm import Config, Inputs
 from tonearm.config import stage_rng
 from tonearm.data.catalogue import Catalogue, Tags
@@ -38,11 +38,10 @@ from tonearm.progress import no_progress
 from tonearm.sources.content import ContentModel, unplayed_order
 from tonearm.sources.vectors import VectorsModel
 from tonearm.split import InnerSplit, inner_splits
-from tonearm.synth import generate
 from tonearm.types import Float32s, Int32s
 
 K, BLOCK, WIDTH = 10, 4096, 64
-MADE, WORDS = ("small", "medium"), ("retail", "ml")
+WORDS = ("retail", "ml")
 RULES = ("random", "popular artist", "genre", "artist", "album", "vectors")
 
 
@@ -162,13 +161,9 @@ def main() -> None:
     heads += [("with a hit", ".1%"), ("over random", "")]
     rows: list[list[Any]] = []
     with tempfile.TemporaryDirectory() as folder:
-        known = inputs(asked.data)
-        for name in asked.sets:
-            if name in MADE:
-                log = Path(folder) / name
-                generate(name, log)
-                known[name] = Inputs(str(log / "events.parquet"), str(log / "items.parquet"), "2022-12-16")
-            rows += rows_of(name, known[name])
+        known = inputs_of(asked.sets, asked.data, Path(folder))
+        for name, given in known.items():
+            rows += rows_of(name, given)
             print(name, flush=True)
         tell(heads, rows, asked.save)
 

@@ -39,6 +39,11 @@ class Lists:
         """The first k of each row."""
         return Lists(*first_of_rows(self.indptr, self.item, self.score, k))
 
+    def where(self, keep: Bools) -> "Lists":
+        """The same rows with some of their entries; keep: (n_entries,) bool."""
+        indptr = np.concatenate(([0], np.cumsum(keep)))[self.indptr].astype(np.int64)
+        return Lists(indptr, self.item[keep], self.score[keep])
+
     @staticmethod
     def empty(n: int) -> "Lists":
         """n rows without an entry."""

@@ -119,9 +119,7 @@ class ContentModel:
     def recommend_fresh(self, block: Block, k: int) -> Lists:
         """At most k items of a model `of_unplayed`, all of them of some genre that the user plays."""
         lists = self._lists(block, k, np.zeros(len(block) + 1, np.int64), np.empty(0, np.int32))
-        alike = lists.score > 0
-        indptr = np.concatenate(([0], np.cumsum(alike)))[lists.indptr].astype(np.int64)
-        return Lists(indptr, lists.item[alike], lists.score[alike])
+        return lists.where(lists.score > 0)
 
     def _lists(self, block: Block, k: int, seen_indptr: Int64s, seen: Int32s) -> Lists:
         parts = []

@@ -167,8 +167,7 @@ class Similar:
         before = np.arange(len(order)) - np.repeat(first, np.diff(np.append(first, len(order))))
         kept = np.ones(len(lists.item), np.bool_)
         kept[entry[order[before >= self.per_artist]]] = False
-        indptr = np.concatenate(([0], np.cumsum(kept)))[lists.indptr].astype(np.int64)
-        return Lists(indptr, lists.item[kept], lists.score[kept])
+        return lists.where(kept)
 
     @cached_property
     def _sources(self) -> Csr:

@@ -121,9 +121,7 @@ class UserKNNModel:
         """At most `neighbours` of each; one with the same history tells a folded user nothing, and may be that user."""
         same = (found.rank == 1) & folded[found.row] & (found.score > SAME)
         skipped = np.isin(found.row, found.row[same])
-        keep = (found.rank > skipped) & (found.rank <= self.neighbours + skipped)
-        indptr = np.concatenate(([0], np.cumsum(np.bincount(found.row[keep], minlength=len(found))))).astype(np.int64)
-        return Lists(indptr, found.item[keep], found.score[keep])
+        return found.where((found.rank > skipped) & (found.rank <= self.neighbours + skipped))
 
     def recommend(self, block: Block, k: int) -> Lists:
         """The k items that the nearest users have most of."""

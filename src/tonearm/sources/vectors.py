@@ -91,9 +91,7 @@ class VectorsModel(ArrayModel):
     def recommend_fresh(self, block: Block, k: int) -> Lists:
         """At most k items of a model `of_unplayed`, of positive cosine."""
         found = self._lists(block, k, np.zeros(len(block) + 1, np.int64), np.empty(0, np.int32))
-        alike = found.score > 0
-        indptr = np.concatenate(([0], np.cumsum(alike)))[found.indptr].astype(np.int64)
-        return Lists(indptr, found.item[alike], found.score[alike])
+        return found.where(found.score > 0)
 
     def of_unplayed(self, data: Dataset, allowed: Bools | None = None) -> "VectorsModel | None":
         """The same over the items that nobody has played; None where none of them has a vector."""
