@@ -36,3 +36,12 @@ def test_from_dense() -> None:
     assert dense.indptr.tolist() == [0, 1, 3]
     assert dense.item.tolist() == [3, 1, 2]
     assert dense.score.tolist() == [1, 0.5, 0.25]
+
+
+def test_where_keeps_rows_and_order() -> None:
+    lists = Lists(np.array([0, 2, 2, 5]), np.array([4, 1, 0, 2, 3], np.int32), np.array([5, 4, 3, 2, 1], np.float32))
+    some = lists.where(np.array([False, True, True, False, True]))
+    assert some.indptr.tolist() == [0, 1, 1, 3]
+    assert some.item.tolist() == [1, 0, 3]
+    assert some.score.tolist() == [4, 3, 1]
+    assert lists.where(np.zeros(5, np.bool_)).indptr.tolist() == [0, 0, 0, 0]
