@@ -48,7 +48,7 @@ def test_pyright_passes_a_project_that_uses_it() -> None:
     pyright = Path(sys.executable).with_name("pyright")
     if not pyright.exists() or subprocess.run([pyright, "--version"], capture_output=True, check=False).returncode:
         pytest.skip("pyright does not start (it needs Node, or may not fetch it); mypy looks at the same file")
-    command = [pyright, "--pythonpath", sys.executable, Path(__file__).with_name("consumer.py")]
+    command = [str(pyright), "--pythonpath", sys.executable, str(Path(__file__).with_name("consumer.py"))]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 
