@@ -11,10 +11,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import figures
-from tonearm import memory
 from tonearm.config import config_from, read_toml
 from tonearm.pipeline import Inputs
 from tonearm.progress import no_progress
+from tonearm.runs import memory
 from tonearm.runs.data import Kept
 from tonearm.runs.vouch import Files
 

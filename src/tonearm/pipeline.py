@@ -10,13 +10,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from tonearm import memory as budget
 from tonearm import report
 from tonearm.config import Config, stage_rng, to_toml
 from tonearm.data.dataset import Block, Dataset
 from tonearm.data.times import DAY, parse_moment, to_moment
 from tonearm.data.truth import truth
 from tonearm.errors import ConfigError
+from tonearm.evaluation.cuts import earlier_trials, held_out
 from tonearm.evaluation.folds import over_folds
 from tonearm.evaluation.measure import Measure, longest_list
 from tonearm.evaluation.meters import left_out_ks
@@ -35,6 +35,7 @@ from tonearm.ranking.recommender import Made, Recommender
 from tonearm.ranking.training import WHOLE, TrainingTable, join_tables
 from tonearm.report.profile import profile
 from tonearm.runs import directory, invariants, vouch, write
+from tonearm.runs import memory as budget
 from tonearm.runs.data import write_data
 from tonearm.runs.lists import FILES as LIST_FILES
 from tonearm.runs.lists import FINAL
@@ -47,7 +48,6 @@ from tonearm.sources.base import Resumable
 from tonearm.sources.base import Source as Fitted
 from tonearm.split import NoWindow, inner_splits
 from tonearm.terminal.stages import Stages
-from tonearm.trials import earlier_trials, held_out
 
 NO_WINDOW = "train cannot be cut into a history and a label window"
 """Why there is no ranker where all events are of one moment or, without time, where no user has two items."""

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 from tests.quick import CUT, Log, quick_config, stub_report, tiny_log
 
-from tonearm import memory, pipeline
+from tonearm import pipeline
 from tonearm.errors import ConfigError
 from tonearm.pipeline import Inputs
 from tonearm.progress import no_progress
+from tonearm.runs import memory
 from tonearm.runs.read import Run
 
 __all__ = ["tiny_log"]
