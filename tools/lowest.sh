@@ -19,7 +19,7 @@ for bound in [*project["dependencies"], *project["optional-dependencies"]["explo
     print("==".join(found.groups()))
 PYTHON
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable '.[explore]' \
-    -r "$venv/lowest.txt" httpx2 hypothesis pytest pytest-randomly pytest-xdist
+    -r "$venv/lowest.txt" httpx2 hypothesis pytest pytest-randomly pytest-timeout pytest-xdist
 export NUMBA_CACHE_DIR=$PWD/$venv/kernels # kernels of another Numba must not take the place of the usual ones
 "$venv/bin/python" -m pytest -q -n 0 -p no:cacheprovider \
     tests/project/test_config.py tests/data tests/loading/test_{load,check}.py tests/runs/test_directory.py tests/evaluation/test_meters.py

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -85,14 +86,14 @@ def test_train_events_do_change_the_run(tiny_log: Log, tiny_run: Path, tmp_path:
         assert_same(tiny_run, run)
 
 
-def arrays_of(sources: Sequence[Source]) -> dict[str, bytes]:
-    """All that sources have learnt."""
-    return {f"{s.name}/{name}": array.tobytes() for s in sources for name, array in s.save().items()}
+def arrays_of(sources: Sequence[Source]) -> dict[str, str]:
+    """The sha256 of all that sources have learnt."""
+    return {
+        f"{s.name}/{name}": sha256(array.tobytes()).hexdigest() for s in sources for name, array in s.save().items()
+    }
 
 
-def history_stage(
-    folder: Path, log: Log, events: pl.DataFrame, filter_seen: bool
-) -> tuple[InnerSplit, dict[str, bytes]]:
+def history_stage(folder: Path, log: Log, events: pl.DataFrame, filter_seen: bool) -> tuple[InnerSplit, dict[str, str]]:
     """All that is learnt before the label window: the arrays of the sources' models, their candidates and features."""
     folder.mkdir()
     events.write_parquet(folder / "events.parquet")
@@ -105,8 +106,8 @@ def history_stage(
     block = split.history.block(0, train.n_users, filter_seen)
     candidates, _ = gather(block, sources, config.search.depth)
     features = Features.fit(split.history, [source.name for source in sources], filter_seen)
-    found["candidates"] = candidates.lists.item.tobytes()
-    found["features"] = features.compute(block, candidates).tobytes()
+    for name, array in (("candidates", candidates.lists.item), ("features", features.compute(block, candidates))):
+        found[name] = sha256(array.tobytes()).hexdigest()
     return split, found
 
 
