@@ -134,6 +134,20 @@ def test_sources_learn_the_same(parts: InProcess, loaded: Loaded) -> None:
             np.testing.assert_array_equal(array, there[name], err_msg=f"{a.name} {name}")
 
 
+def test_spectral_draws_its_users_in_each_part(parts: InProcess, loaded: Loaded) -> None:
+    """Others than on one machine, and nearly the same filter."""
+    train, most = loaded.train, int(loaded.train.listeners.sum()) // 2
+    config = quick_config(f"spectral.max_pairs={most}", "spectral.factors=4")
+    recipe = {"spectral": config.spectral}
+    (mine,) = sources.fit(parts, counted(parts, loaded, config), config, recipe, {})
+    (theirs,) = fit_sources(train, recipe, config.seed)
+    assert isinstance(mine, SpectralModel)
+    assert isinstance(theirs, SpectralModel)
+    assert mine.left_out == theirs.left_out != ()
+    a, b = mine.source @ mine.target.T, theirs.source @ theirs.target.T
+    assert np.corrcoef(a.ravel(), b.ravel())[0, 1] > 0.9
+
+
 def objective(y: Any, model: ALSModel, data: Dataset) -> float:
     """Of ALS with labels' rows, users being solved exactly for the items."""
     pairs = data.labelled_pairs

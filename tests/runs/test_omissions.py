@@ -34,7 +34,7 @@ def log(tmp_path: Path, small_log: pl.DataFrame) -> str:
 def test_point_9_all_that_was_left_out_stands_in_one_list(log: str, small_log: pl.DataFrame) -> None:
     """Point 9: rows, sources, users and similar items were left out in silence."""
     loaded = load_events(log, None, CUT)
-    config = load_config(overrides=["spectral.max_pairs=3", "ranker.users=5", "output.similar_exact=7"])
+    config = load_config(overrides=["user_knn.work=3", "ranker.users=5", "output.similar_exact=7"])
     found = omissions(loaded, config, [], ranker_of(8, 4), {"items": 11, "recall": 0.9})
     rows = len(small_log) + 5
     said = [row["sentence"] for row in found]
@@ -44,8 +44,8 @@ def test_point_9_all_that_was_left_out_stands_in_one_list(log: str, small_log: p
         '--set data.on_future="keep"',
         '--set data.on_duplicate="keep"',
         "source content is off, as the catalogue has no genres",
-        "source spectral is off",
-        f"--set spectral.max_pairs={int(loaded.train.listeners.sum())}",
+        "source user_knn is off",
+        "--set user_knn.work=",
         "the ranker learnt from 9 users, without the others of 12 who have a label (25.0%)",
         "--set ranker.users=8",
         "similar.parquet is approximate, without some of the exact entries of 11 items (10.0%)",

@@ -231,21 +231,42 @@ def test_models_searched_together_give_what_each_gives_alone() -> None:
     assert len(np.unique(candidates.scores[:, 3])) > 10
 
 
-@pytest.mark.parametrize(("smoothing", "sharpness"), [(0.0, 0.0), (1.0, 0.25)])
-def test_spectral_is_the_low_pass_filter(smoothing: float, sharpness: float) -> None:
+@pytest.mark.parametrize(("smoothing", "sharpness", "share"), [(0.0, 0.0, 1.0), (1.0, 0.25, 1.0), (1.0, 0.25, 0.4)])
+def test_spectral_is_the_low_pass_filter(smoothing: float, sharpness: float, share: float) -> None:
+    """Of a log that is too long, the vectors are those of some of its users."""
     rng = np.random.default_rng(4)
     popular = 1 / np.arange(1, 100)
     drawn = [rng.choice(99, rng.integers(1, 30), replace=False, p=popular / popular.sum()) for _ in range(200)]
     data = of_histories([drawn[0][:0], *drawn], 100)  # nobody has heard item 99
-    recipe = Spectral(factors=5, smoothing=smoothing, sharpness=sharpness, passes=30)
+    pairs = int(data.listeners.sum())
+    recipe = Spectral(factors=5, smoothing=smoothing, sharpness=sharpness, passes=30, max_pairs=int(share * pairs))
     model = recipe.fit(data, np.random.default_rng(0))
-    r = dense(data)
-    d_u, d_i = (np.maximum(n, 1) + smoothing * n[n > 0].mean() for n in (r.sum(axis=1), r.sum(axis=0)))
-    _, sigma, v = np.linalg.svd(r / np.sqrt(d_u)[:, None] / np.sqrt(d_i)[None, :])
+    r, some = dense(data), recipe.drawn(data.n_users, pairs)
+    assert some.sum() == pytest.approx(share * data.n_users, abs=2)
+    d_u, d_i = (np.maximum(n, 1) + smoothing * n[n > 0].mean() for n in (r[some].sum(axis=1), r.sum(axis=0)))
+    _, sigma, v = np.linalg.svd(r[some] / np.sqrt(d_u)[:, None] / np.sqrt(d_i)[None, :])
     weight = (sigma[:5] / sigma[0]) ** (2 * sharpness)
     expected = (r / np.sqrt(d_i)) @ (v[:5].T * weight) @ v[:5] * np.sqrt(d_i)
     np.testing.assert_allclose(r @ model.source @ model.target.T, expected, atol=1e-4)
     assert not model.target[99].any()
+    assert np.diff(model.recommend(data.block(1, data.n_users, True), 3).indptr).tolist() == [3] * (data.n_users - 1)
+    if share < 1:
+        assert f"--set spectral.max_pairs={pairs}" in model.left_out[0].sentence
+        assert model.left_out[0].share == pytest.approx(1 - share, abs=0.01)
+    else:
+        assert model.left_out == ()
+
+
+def test_spectral_draws_users_evenly() -> None:
+    """Every stretch of the users, and every few of them, holds its share; some are drawn however long the log is."""
+    drawn = Spectral(max_pairs=300_000).drawn(100_000, 1_000_000)
+    for n in (100_000, 1000, 50):
+        each = drawn[:100_000].reshape(-1, n).sum(axis=1)
+        assert each.min() >= 0.3 * n - 3
+        assert each.max() <= 0.3 * n + 3
+    assert [drawn[place::7].mean() for place in range(7)] == pytest.approx([0.3] * 7, abs=0.001)
+    assert Spectral(max_pairs=1).drawn(1000, 10**9).sum() >= 60
+    assert Spectral(max_pairs=1).drawn(9, 10**9).all()
 
 
 def test_spectral_weighs_a_history_by_recency() -> None:

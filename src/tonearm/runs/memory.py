@@ -184,7 +184,8 @@ def _costs(train: Dataset, config: Config) -> Iterator[tuple[str, int, int, int]
         1, min(config.spectral.factors, min(users, known) // 16, int(config.spectral.entries) // max(1, items))
     )
     vectors = 8 * factors * items
-    yield "spectral", 12 * pairs + 12 * factors * (users + items), vectors, vectors
+    share = min(1.0, config.spectral.max_pairs / max(1, pairs))
+    yield "spectral", int(12 * share * pairs + 12 * factors * (share * users + items)), vectors, vectors
     yield "user_knn", 16 * pairs, 16 * pairs, 0
     for name in ("recent", "trend", "again"):
         yield name, 0, 16 * items, 0

@@ -8,16 +8,22 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
-from tonearm.data.dataset import Block, Dataset
+from tonearm.data.dataset import Block
 from tonearm.data.lists import Lists, best_places
+from tonearm.data.log import Pairs
 from tonearm.kernels.als.csr import Csr, multiply, transpose_csr
 from tonearm.kernels.als.svd import singular_triples
 from tonearm.kernels.nearest.topk import ItemIndex, index_items, score_pairs, top_k
 from tonearm.options import options
-from tonearm.sources.base import ADDED, ArrayModel, Given, Lack, Near, Recipe
+from tonearm.sources.base import ADDED, ArrayModel, Given, Near, Recipe
 from tonearm.sources.history import recency_weights
+from tonearm.sources.left_out import LeftOut
 from tonearm.sources.ranges import RECENCY, Range, Space
 from tonearm.types import AnyArray, Bools, Float32s, Float64s, Int64s
+
+GOLDEN = (5**0.5 - 1) / 2
+LEAST = 64
+"""Users who are drawn in any case."""
 
 
 @options
@@ -35,7 +41,7 @@ class Spectral(Recipe["SpectralModel"]):
     side_information: whether genres, artists and albums count as listeners of the items that carry them
     entries: numbers kept for either side; fewer vectors are where there are very many items
     passes: power passes of the randomised decomposition
-    max_pairs: the source is left out of a log with more (user, item) pairs
+    max_pairs: (user, item) pairs that the vectors are found from; of a longer log, those of so many users drawn evenly
     """
 
     name, title = "spectral", "Spectral"
@@ -53,23 +59,19 @@ class Spectral(Recipe["SpectralModel"]):
     side_information: bool = True
     entries: Annotated[float, Field(ge=1)] = 1e8
     passes: Annotated[int, Field(ge=1)] = 4
-    max_pairs: Annotated[int, Field(ge=0)] = 10_000_000
-
-    def needs(self, data: Dataset) -> Lack | None:
-        """A log that is not too long."""
-        pairs = int(data.listeners.sum())
-        if pairs <= self.max_pairs:
-            return None
-        return Lack(
-            f"the log has {pairs:,} pairs of user and item, more than spectral.max_pairs = {self.max_pairs:,}",
-            f"spectral.max_pairs={pairs} (time and memory grow with it)",
-        )
+    max_pairs: Annotated[int, Field(ge=1)] = 10_000_000
 
     def learn(self, given: Given) -> "SpectralModel":
         """Find the leading singular vectors of the normalised matrix."""
         data, rng, progress, _ = given
-        pairs = data.rows(self.side_information)
-        sizes, listeners = np.diff(pairs.indptr), data.listeners
+        listeners = data.listeners
+        drawn = self.drawn(data.n_users, int(listeners.sum()))
+        if drawn.all():
+            pairs = data.rows(self.side_information)
+        else:
+            labels = data.catalogue.label_rows(listeners > 0) if self.side_information else None
+            pairs = Pairs.of(data.log.users(np.flatnonzero(drawn).astype(np.int32)), labels)
+        sizes = np.diff(pairs.indptr)
         n = min(int(np.count_nonzero(sizes)), int(np.count_nonzero(listeners)))
         factors = self.size(n, data.n_items)
         value = np.repeat(self.scale(sizes), sizes) * self.scale(listeners)[pairs.item]
@@ -82,6 +84,16 @@ class Spectral(Recipe["SpectralModel"]):
         found = singular_triples(matrix, transpose_csr(matrix), factors, self.passes, rng, enough=told)
         return self.model(found.right, found.value, listeners)
 
+    def drawn(self, n_users: int, pairs: int) -> Bools:
+        """Which of some users the vectors are found from, (n_users,), given the pairs of the whole log.
+
+        Every user of a log that is short enough; else multiples of the golden ratio draw a share of them, evenly.
+        """
+        if pairs <= self.max_pairs:
+            return np.ones(n_users, np.bool_)
+        share = max(self.max_pairs / pairs, LEAST / max(1, n_users))
+        return np.asarray((np.arange(n_users) + 1) * GOLDEN % 1 < share)
+
     def size(self, n: int, n_items: int) -> int:
         """How many vectors there are of n rows or columns with an entry, whichever are fewer."""
         return max(1, min(self.factors, n // 16, int(self.entries) // n_items))
@@ -93,12 +105,27 @@ class Spectral(Recipe["SpectralModel"]):
         return np.asarray((np.maximum(degrees, 1) + self.smoothing * mean) ** -0.5, np.float32)
 
     def model(self, right: Float32s, value: Float64s, listeners: Int64s) -> "SpectralModel":
-        """The model of the right vectors, (n_items, d), and their singular values, the greatest first."""
+        """The model of the right vectors, (n_items, d), and their singular values, the greatest first.
+
+        listeners: of each item in the whole log
+        """
+        pairs = int(listeners.sum())
         kept, item_scale = value > 1e-3 * value[0], self.scale(listeners)
         vectors = np.ascontiguousarray(right[:, kept])
         weight = (value[kept] / value[0]) ** (2 * self.sharpness)
         source = vectors * weight.astype(np.float32) * item_scale[:, None]
-        return SpectralModel(source, vectors / item_scale[:, None], listeners > 0, self.recency)
+        left_out = () if pairs <= self.max_pairs else (self.not_drawn(pairs),)
+        return SpectralModel(source, vectors / item_scale[:, None], listeners > 0, self.recency, left_out=left_out)
+
+    def not_drawn(self, pairs: int) -> LeftOut:
+        """Words on the users of a long log whom the vectors are not found from."""
+        return LeftOut(
+            "source spectral finds its vectors from some of the users, without all others",
+            1 - self.max_pairs / pairs,
+            f"the log has {pairs:,} pairs of user and item, more than spectral.max_pairs = {self.max_pairs:,}",
+            "all users get lists by them, but what only few users share may be missing from the vectors",
+            f"spectral.max_pairs={pairs}",
+        )
 
 
 @dataclass(frozen=True)
@@ -106,6 +133,7 @@ class SpectralModel(ArrayModel):
     """What a history entry adds to its user's vector, and the vectors that it is multiplied by.
 
     source, target: (n_items, d) float32; played: (n_items,) bool; recency: as in the recipe
+    left_out: what the fit did not use; not saved, as the run's manifest says it
     """
 
     source: Float32s
@@ -113,6 +141,7 @@ class SpectralModel(ArrayModel):
     played: Bools
     recency: float
     name: str = "spectral"
+    left_out: tuple[LeftOut, ...] = ()
 
     @cached_property
     def _index(self) -> ItemIndex:
