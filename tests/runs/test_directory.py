@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import gc
 import mmap
 import os
 import random
@@ -221,6 +222,20 @@ def test_what_cannot_be_mapped_is_told(tmp_path: Path) -> None:
 
 
 LEFT = f".run.ab12cd_9{directory.SUFFIX}"
+
+
+def test_all_arrays_of_a_file_share_one_open_file(tmp_path: Path) -> None:
+    """Where each had its own, a few hundred runs in one process took all files that it may open."""
+    arrays: dict[str, AnyArray] = {f"a{n}": np.arange(n + 1, dtype=np.int16) for n in range(9)}
+    directory.save_arrays(tmp_path / "m.npz", arrays)
+    gc.collect()
+    before = len([*Path("/proc/self/fd").iterdir()])
+    found = directory.map_arrays(tmp_path / "m.npz")
+    assert len([*Path("/proc/self/fd").iterdir()]) == before + 1
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(found[name], array)
+        assert found[name].flags.aligned
+        assert found[name].flags.writeable
 
 
 def test_point_15_what_dead_processes_left_is_swept_and_what_live_ones_hold_stays(tmp_path: Path) -> None:

@@ -362,7 +362,9 @@ def load_arrays(path: Path) -> dict[str, AnyArray]:
 
 
 def map_arrays(path: Path) -> dict[str, AnyArray]:
-    """What `save_arrays` wrote, left on the disk until it is looked at: memory maps whose changes stay in memory.
+    """What `save_arrays` wrote, left on the disk until it is looked at: a memory map whose changes stay in memory.
+
+    All arrays share one map, as each map holds a file open.
 
     Raises:
         DataError: the file cannot be read, or is compressed.
@@ -370,6 +372,8 @@ def map_arrays(path: Path) -> dict[str, AnyArray]:
     arrays: dict[str, AnyArray] = {}
     try:
         with zipfile.ZipFile(path) as archive, path.open("rb") as file:
+            # not read-only, for which kernels would be compiled anew
+            whole: AnyArray = np.asarray(np.memmap(file, np.uint8, "c"))
             for member in archive.infolist():
                 file.seek(member.header_offset + 26)
                 name, extra = struct.unpack("<HH", file.read(4))
@@ -384,8 +388,7 @@ def map_arrays(path: Path) -> dict[str, AnyArray]:
                     raise ValueError(f"{member.filename} holds less than it says")
                 flat: AnyArray = np.empty(size, dtype)
                 if flat.nbytes > 0:
-                    # not read-only, for which kernels would be compiled anew
-                    flat = np.asarray(np.memmap(path, dtype, "c", file.tell(), (size,)))
+                    flat = whole[file.tell() : file.tell() + flat.nbytes].view(dtype)
                 shaped = flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)
                 arrays[member.filename.removesuffix(".npy")] = shaped
     except Exception as error:  # NumPy and zipfile raise all there is, depending on which byte is wrong
