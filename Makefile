@@ -90,10 +90,11 @@ coverage: $(VENV)/.installed browser servers
 sbom: $(VENV)/.installed
 	$(BIN)/python tools/licences.py --sbom sbom.cdx.json
 
-# 24 minutes of a processor over all parsers and loaders; a finding stops it
+# every fault of tests/faults with all its tries, 200 kills among them
 faults: $(VENV)/.installed
 	$(BIN)/python benchmarks/faults.py --save faults
 
+# 24 minutes of a processor over all parsers and loaders; a finding stops it
 fuzz: $(VENV)/.installed
 	PYTHON=$(PYTHON) bash tools/setup.sh $(VENV) '.[dev,fuzz]'
 	nice -n 19 $(BIN)/python benchmarks/fuzz.py --save fuzz
