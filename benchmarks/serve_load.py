@@ -1,11 +1,12 @@
 """The service under load by wrk on loopback, beside a service of FastAPI with lists in a dict.
 
-python benchmarks/serve_load.py RUN STORE [--seconds 60] [--workers 2] [--rate 100] [--save serve-load]
+python benchmarks/serve_load.py RUN STORE [--seconds 60] [--workers 2] [--connections 8] [--rate 100]
+    [--save serve-load]
 
-STORE must be a folder that is not there. Two threads of wrk with 16 connections ask for 20 entries of listeners drawn
-at random; meanwhile events arrive at the rate, each of a listener drawn at random, and in the middle the run is
-published once more. Memory is what each worker has for itself, mapped files apart. The dict's service has one worker
-and neither events nor versions, as its lists are its own.
+STORE must be a folder that is not there. Two threads of wrk ask for 20 entries of listeners drawn at random; meanwhile
+events arrive at the rate, each of a listener drawn at random, and in the middle the run is published once more.
+Memory is what each worker has for itself, mapped files apart. The dict's service has one worker and neither
+events nor versions, as its lists are its own.
 """
 
 import json
@@ -61,7 +62,7 @@ def wait(address: str) -> None:
     raise SystemExit(f"{address} does not answer")
 
 
-def wrk(address: str, users: Path, seconds: int) -> dict[str, Any]:
+def wrk(address: str, users: Path, given: Any) -> dict[str, Any]:
     """Requests a second, milliseconds at percentiles, and errors."""
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         script.write(
@@ -71,7 +72,16 @@ def wrk(address: str, users: Path, seconds: int) -> dict[str, Any]:
             "  return wrk.format('GET', '/recommendations/' .. users[math.random(#users)] .. '?k=20')\nend\n"
         )
         script.flush()
-        command = ["wrk", "-t2", "-c16", f"-d{seconds}s", "--latency", "-s", script.name, address]
+        command = [
+            "wrk",
+            "-t2",
+            f"-c{given.connections}",
+            f"-d{given.seconds}s",
+            "--latency",
+            "-s",
+            script.name,
+            address,
+        ]
         said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     at = {f"at_{share}": _milliseconds(re.search(rf"{share}%\s+([\d.]+)(\w+)", said)) for share in (50, 99)}
     errors = sum(int(n) for n in re.findall(r"(?:Non-2xx or 3xx responses:|connect|read|write|timeout) (\d+)", said))
@@ -124,7 +134,7 @@ def served(run: Path, store: Path, given: Any, users: Path) -> list[Any]:
         threads = [threading.Thread(target=send) for _ in range(4)] + [threading.Thread(target=publish)]
         for thread in threads:
             thread.start()
-        found = wrk(address, users, given.seconds)
+        found = wrk(address, users, given)
         stop.set()
         for thread in threads:
             thread.join()
@@ -140,7 +150,7 @@ def dict_service(run: Path, given: Any, users: Path) -> list[Any]:
         assert server.stdout is not None
         server.stdout.readline()
         wait(f"http://127.0.0.1:{given.port}/recommendations/0")
-        found = wrk(f"http://127.0.0.1:{given.port}", users, given.seconds)
+        found = wrk(f"http://127.0.0.1:{given.port}", users, given)
         memory = max(own_memory(server.pid))
     return [
         "FastAPI with a dict, 1 worker",
@@ -160,6 +170,7 @@ def main() -> None:
     parser.add_argument("store", type=Path)
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--connections", type=int, default=8)
     parser.add_argument("--rate", type=float, default=100.0)
     parser.add_argument("--port", type=int, default=8765)
     given = parser.parse_args()
