@@ -157,6 +157,12 @@ class TestWithoutTime:
         with pytest.raises(DataError, match="leaves the label set empty: 2 train events of 2 users"):
             inner_split(untimed([[0], [1]]), SplitOptions(), rng())
 
+    @pytest.mark.parametrize(("share", "held"), [(0.2, 0.2), (0.26, 0.25), (0.9, 0.5)])
+    def test_windows_are_parts_of_about_the_share(self, share: float, held: float) -> None:
+        many = untimed([[u % 9, (u + 1) % 9, (u + 3) % 9, (u + 4) % 9] for u in range(5_000)])
+        splits = list(inner_splits(many, SplitOptions(label_share=share, windows=2), rng()))
+        assert [split.labels.n_events / many.log.n_events for split in splits] == pytest.approx([held] * 2, abs=0.01)
+
 
 class TestFolds:
     def test_labels_are_disjoint_and_complete(self) -> None:

@@ -2,12 +2,20 @@
 
 from dataclasses import replace
 from itertools import pairwise
+from typing import cast
 
 import numpy as np
 import pytest
 from tests.quick import table_of
 
-from tonearm.ranking.training import TrainingTable, join_tables, label_candidates, sample_negatives
+from tonearm.data.dataset import Block
+from tonearm.data.lists import Lists
+from tonearm.data.log import Log, Pairs
+from tonearm.data.truth import Truth
+from tonearm.ranking.candidates import Candidates
+from tonearm.ranking.features import Features, Scratch
+from tonearm.ranking.training import TrainingTable, join_tables, label_blocks, label_candidates, sample_negatives
+from tonearm.types import Float32s
 
 NAMES = ("a_score", "a_z", "b_z", "secret")
 
@@ -100,6 +108,44 @@ def test_parts_hold_users_together_and_spread_those_to_learn_from() -> None:
 def rows_of(table: TrainingTable) -> list[list[list[float]]]:
     whole = np.column_stack([table.features, table.label])
     return [whole[lo:hi].tolist() for lo, hi in pairwise(table.indptr)]
+
+
+def rows_as_log(rows: list[list[int]]) -> Log:
+    stop = np.cumsum([len(row) for row in rows]).astype(np.int64)
+    start = np.concatenate(([0], stop[:-1])).astype(np.int64)
+    return Log(start, stop, np.array([i for row in rows for i in row], np.int32), None, None, 10)
+
+
+class ItemAsFeature:
+    """Features of which the only one is the candidate's item."""
+
+    names = ("item",)
+
+    def compute(self, block: Block, candidates: Candidates, scratch: Scratch) -> Float32s:
+        assert len(candidates.lists) == len(block)
+        assert isinstance(scratch, Scratch)
+        return candidates.lists.item[:, None].astype(np.float32)
+
+
+def test_blocks_are_labelled_by_what_their_own_users_played() -> None:
+    """Two blocks of two users each; what they skipped is drawn before other negatives."""
+    users, whole = np.array([2, 5, 6, 9], np.int32), np.array([True, False, False, False])
+    offered = rows_as_log([[0, 1, 2, 3], [0, 1, 2], [1, 2, 3, 4], [0, 4, 5]])
+    wanted, skipped = rows_as_log([[1, 3], [9], [2], [5, 7, 8]]), rows_as_log([[0], [0, 1], [3, 9], [4]])
+    answers = Truth(users, np.append(0, wanted.stop), wanted.item, np.ones(4, np.int64), True, {})
+    found = []
+    for lo, hi in ((0, 2), (2, 4)):
+        rows = Pairs.of(offered.rows(lo, hi))
+        lists = Lists(rows.indptr, rows.item, np.zeros(len(rows.item), np.float32))
+        none = np.empty((len(rows.item), 0))
+        candidates = Candidates(lists, none.astype(np.int16), none.astype(np.float32))
+        found.append((Block.of(users[lo:hi], offered.rows(lo, hi), 0, True), candidates))
+    features = cast(Features, ItemAsFeature())
+    table = label_blocks(features, found, answers, whole, 1, np.random.default_rng(0), skipped)
+    assert rows_of(table) == [[[0, 0], [1, 1], [2, 0], [3, 1]], [], [[2, 1], [3, 0]], [[4, 0], [5, 1]]]
+    assert (table.user.tolist(), table.wanted.tolist(), table.whole.tolist()) == ([2, 5, 6, 9], [2, 1, 1, 3], [*whole])
+    assert table.refused is not None
+    assert table.refused.tolist() == [True, False, False, False, False, True, True, False]
 
 
 def test_joined_tables_are_one_after_the_other() -> None:
