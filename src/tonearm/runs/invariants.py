@@ -23,14 +23,28 @@ def check(train: Dataset, block: Block, lists: Lists, place: Int64s) -> None:
     key = row.astype(np.int64) * n_items + lists.item
     indptr, item = block.seen
     filtered = np.repeat(np.arange(len(block)), np.diff(indptr)) * np.int64(n_items) + item
-    scored = place >= 0
-    _, first = np.unique(key, return_index=True)
-    twice = np.ones(len(key), np.bool_)
-    twice[first] = False
     outside = (lists.item < 0) | (lists.item >= n_items)
-    infinite = scored & ~np.isfinite(lists.score)
-    for what, wrong in zip(HOLDS, (twice, np.isin(key, filtered), outside, infinite), strict=True):
+    infinite = (place >= 0) & ~np.isfinite(lists.score)
+    for what, wrong in zip(HOLDS, (_twice(key), _among(key, filtered), outside, infinite), strict=True):
         _refuse(what, wrong, train, block, lists)
+
+
+def _twice(key: Int64s) -> Bools:
+    """Which of some keys stood before, (n,)."""
+    ascending = np.sort(key)
+    again = np.zeros(len(key), np.bool_)
+    if (ascending[1:] == ascending[:-1]).any():  # or else there is nothing to find
+        again[:] = True
+        again[np.unique(key, return_index=True)[1]] = False
+    return again
+
+
+def _among(key: Int64s, others: Int64s) -> Bools:
+    """Which of some keys are among others, (n,)."""
+    others, ascending = np.sort(others), np.sort(key)
+    place = np.searchsorted(others, ascending)
+    met = others[np.minimum(place, len(others) - 1)] == ascending if len(others) else place > 0
+    return np.isin(key, others) if met.any() else np.zeros(len(key), np.bool_)
 
 
 def _refuse(what: str, wrong: Bools, train: Dataset, block: Block, lists: Lists) -> None:
