@@ -16,7 +16,7 @@ from pathlib import Path
 
 import figures
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 WATCHED = [
     "tonearm.config",
     "tonearm.options",

@@ -127,7 +127,13 @@ def _joined(one: Log, other: Log) -> Log:
     item = np.concatenate([part.item for part in parts])
     time = None if one.time is None else np.concatenate([part.time for part in parts if part.time is not None])
     weight = None if one.weight is None else np.concatenate([part.weight for part in parts if part.weight is not None])
-    order = np.lexsort((item, row) if time is None else (item, time, row))
+    # both are in order already, so that a stable sort by one key but merges them
+    second = item if time is None else time
+    key = (row << 32) + (second - np.int64(second.min(initial=0)))
+    order = np.argsort(key, kind="stable")
+    together = np.diff(key[order]) == 0
+    if (np.diff(item[order])[together] < 0).any():
+        order = np.lexsort((item, key))
     start, stop = _bounds(row, one.n_users)
     time, weight = None if time is None else time[order], None if weight is None else weight[order]
     return Log(start, stop, item[order], time, weight, one.n_items)
