@@ -8,15 +8,17 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from tests.quick import vouched_for
+from tests.quick import Log, run_quick, vouched_for
 from tests.serving.conftest import ranked
 
 from tonearm.errors import ConfigError, DataError, OutputError, Refused
 from tonearm.runs import directory
+from tonearm.runs.restore import restore
 from tonearm.serving import publish as publishing
 from tonearm.serving.gate import Gate
 from tonearm.serving.ids import IdTable, fingerprint
 from tonearm.serving.publish import current, current_id, publish, rollback, versions
+from tonearm.sources.base import VectorModel
 
 Altered = Callable[..., Path]
 Lists = Callable[[pl.DataFrame], pl.DataFrame]
@@ -139,6 +141,26 @@ def test_served_lists_are_those_of_the_run(store: Path, tiny_run: Path) -> None:
     of_genre = top.filter(pl.col("genres").list.contains(genre))["item_id"].to_list()
     found = [version.items.id(row) for row in version.most_played(row)[0].tolist()]
     assert found[: len(of_genre)] == of_genre
+
+
+@pytest.mark.parametrize("rules", [(), ('shape.block_genres=["pop"]',)])
+def test_searches_are_made_by_publish_and_mapped(rules: tuple[str, ...], tiny_log: Log, tmp_path: Path) -> None:
+    """Each worker of a large store held a gigabyte of them for itself."""
+    run = run_quick(tmp_path / "run", tiny_log.events, tiny_log.items, *rules, report=True)
+    publish(run, tmp_path / "store")
+    version, fresh = current(tmp_path / "store"), restore(run)
+    assert version is not None
+    pairs = [*zip(version.restored.recommender.sources, fresh.recommender.sources, strict=True)]
+    searched = [(mapped, made) for mapped, made in pairs if isinstance(mapped, VectorModel)]
+    assert [mapped.name for mapped, _ in searched] == ["als", "spectral"]
+    for mapped, made in searched:
+        assert "index" in vars(mapped), "nothing is made"
+        assert isinstance(made, VectorModel)
+        for name, array in vars(made.index).items():
+            np.testing.assert_array_equal(getattr(mapped.index, name), array)
+    block = fresh.data.block(0, 40, True)
+    lists = [one.recommender.lists(block).lists for one in (version.restored, fresh)]
+    assert lists[0].item.tolist() == lists[1].item.tolist()
 
 
 def test_rollback_goes_back_and_forth(store: Path, altered: Altered) -> None:
@@ -280,5 +302,6 @@ def test_a_table_of_no_ids_and_of_one() -> None:
 
 def test_published_files_are_vouched_for(store: Path) -> None:
     about = directory.read_json(store / "versions" / str(current_id(store)) / "version.json")
-    assert set(about["files"]) == {"users.npz", "items.npz", "lists.npz", "similar.npz", "popular.npz"}
+    names = {"users", "items", "lists", "similar", "popular", "index_als", "index_spectral"}
+    assert set(about["files"]) == {f"{name}.npz" for name in names}
     assert all(len(said["sha256"]) == 64 for said in about["files"].values())

@@ -16,12 +16,14 @@ from tonearm.data.lists import Lists
 from tonearm.data.times import to_moment
 from tonearm.data.vocabulary import Vocabulary
 from tonearm.errors import DataError, TonearmError
+from tonearm.kernels.nearest.topk import ItemIndex
 from tonearm.ranking.recommender import Recommender
 from tonearm.runs import directory, vouch
 from tonearm.runs.lists import FILES, FINAL, SIMILAR_FILE
 from tonearm.runs.read import Run
 from tonearm.runs.restore import Restored, restore
 from tonearm.serving.ids import IdTable, Texts
+from tonearm.sources.base import VectorModel
 from tonearm.types import AnyArray, Float32s, Int32s, Int64s
 
 ABOUT = "version.json"
@@ -104,8 +106,13 @@ class Version:
 
     @cached_property
     def restored(self) -> Restored:
-        """The models of the run."""
-        return restore(self.folder / RUN, vouch.AGAIN)
+        """The models of the run, with their searches mapped too."""
+        restored, files = restore(self.folder / RUN, vouch.AGAIN), _files(self.folder, self.about.get("files"))
+        for source in restored.recommender.sources:
+            if isinstance(source, VectorModel) and files.find(f"index_{source.name}.npz") is not None:
+                arrays = _mapped(files, f"index_{source.name}")
+                source.searching(ItemIndex(arrays["panels"], arrays["item"], arrays["bound"], int(arrays["d"])))
+        return restored
 
     def check(self) -> None:
         """Hold every file of it, and of the run in it, against its digest.
@@ -206,6 +213,10 @@ def write_version(folder: Path) -> None:
         directory.save_arrays(
             folder / f"{name}.npz", {"indptr": lists.indptr, "item": lists.item, "score": lists.score}
         )
+    for source in restored.recommender.sources:
+        if isinstance(source, VectorModel):
+            index = {name: np.asarray(value) for name, value in vars(source.index).items()}
+            directory.save_arrays(folder / f"index_{source.name}.npz", index)
 
 
 def read_lists(path: Path, columns: tuple[str, str], of: Vocabulary, items: Vocabulary) -> Lists:

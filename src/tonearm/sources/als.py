@@ -18,7 +18,7 @@ from tonearm.kernels.nearest.similar import similar_to_all
 from tonearm.kernels.nearest.topk import ItemIndex, index_items, score_pairs, similar_top_k, top_k, unit_vectors
 from tonearm.options import options
 from tonearm.progress import Progress, no_progress
-from tonearm.sources.base import ArrayModel, ForLastBlock, Given, Recipe
+from tonearm.sources.base import ForLastBlock, Given, Recipe, VectorModel
 from tonearm.sources.history import recency_weights
 from tonearm.sources.ranges import RECENCY, Range, Space
 from tonearm.types import AnyArray, Bools, Float32s, Float64s, Int32s
@@ -134,7 +134,7 @@ def values(pairs: Pairs, confidence: Confidence, recency: float) -> Float32s | N
 
 
 @dataclass(frozen=True)
-class ALSModel(ArrayModel):
+class ALSModel(VectorModel):
     """Vectors of users and items.
 
     user_factors: (n_users, d) float32, or no row where users are folded in; item_factors: (n_items, d) float32
@@ -158,10 +158,10 @@ class ALSModel(ArrayModel):
         vectors, known = self.vectors(block)
         seen_indptr, seen = block.seen
         if known.all():
-            return Lists(*top_k(vectors, self._index, k, seen_indptr, seen))
+            return Lists(*top_k(vectors, self.index, k, seen_indptr, seen))
         lengths = np.diff(seen_indptr)
         kept = np.concatenate(([0], np.cumsum(lengths[known]))).astype(np.int64)
-        found = top_k(vectors[known], self._index, k, kept, seen[np.repeat(known, lengths)])
+        found = top_k(vectors[known], self.index, k, kept, seen[np.repeat(known, lengths)])
         lengths = np.zeros(len(block), np.int64)
         lengths[known] = np.diff(found[0])
         return Lists(np.concatenate(([0], np.cumsum(lengths))).astype(np.int64), found[1], found[2])
@@ -283,7 +283,7 @@ class ALSModel(ArrayModel):
         return ForLastBlock()
 
     @cached_property
-    def _index(self) -> ItemIndex:
+    def index(self) -> ItemIndex:
         return index_items(self.item_factors, self.listed)
 
     @cached_property

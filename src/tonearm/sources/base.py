@@ -10,6 +10,7 @@ import numpy as np
 
 from tonearm.data.dataset import Block, Dataset
 from tonearm.data.lists import Lists
+from tonearm.kernels.nearest.topk import ItemIndex
 from tonearm.progress import Progress, no_progress
 from tonearm.sources.left_out import LeftOut
 from tonearm.sources.ranges import Space
@@ -94,6 +95,20 @@ class ArrayModel:
         """As `Source.load`."""
         saved = {f.name: arrays[f.name] for f in fields(cls) if f.default is MISSING}
         return cls(**{name: array if array.ndim else array.item() for name, array in saved.items()})
+
+
+@dataclass(frozen=True, kw_only=True)
+class VectorModel(ArrayModel):
+    """A fitted source that searches vectors of items."""
+
+    @property
+    @abstractmethod
+    def index(self) -> ItemIndex:
+        """The vectors made ready for the search, which takes as much memory as they do; made once."""
+
+    def searching(self, index: ItemIndex) -> None:
+        """Take an index that was made before, of these vectors among the same items."""
+        vars(self)["index"] = index
 
 
 class ForLastBlock(Generic[F]):

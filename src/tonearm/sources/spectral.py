@@ -15,7 +15,7 @@ from tonearm.kernels.als.csr import Csr, multiply, transpose_csr
 from tonearm.kernels.als.svd import singular_triples
 from tonearm.kernels.nearest.topk import ItemIndex, index_items, score_pairs, top_k
 from tonearm.options import options
-from tonearm.sources.base import ADDED, ArrayModel, Given, Near, Recipe
+from tonearm.sources.base import ADDED, Given, Near, Recipe, VectorModel
 from tonearm.sources.history import recency_weights
 from tonearm.sources.left_out import LeftOut
 from tonearm.sources.ranges import RECENCY, Range, Space
@@ -129,7 +129,7 @@ class Spectral(Recipe["SpectralModel"]):
 
 
 @dataclass(frozen=True)
-class SpectralModel(ArrayModel):
+class SpectralModel(VectorModel):
     """What a history entry adds to its user's vector, and the vectors that it is multiplied by.
 
     source, target: (n_items, d) float32; played: (n_items,) bool; recency: as in the recipe
@@ -144,7 +144,7 @@ class SpectralModel(ArrayModel):
     left_out: tuple[LeftOut, ...] = ()
 
     @cached_property
-    def _index(self) -> ItemIndex:
+    def index(self) -> ItemIndex:
         return index_items(self.target, self.played if self.allowed is None else self.played & self.allowed)
 
     @cached_property
@@ -162,7 +162,7 @@ class SpectralModel(ArrayModel):
     def recommend(self, block: Block, k: int) -> Lists:
         """The k items of highest filtered value; an empty row for a user none of whose items was played before."""
         vectors = self.vectors(block)
-        lists = Lists(*top_k(vectors, self._index, k, *block.seen))
+        lists = Lists(*top_k(vectors, self.index, k, *block.seen))
         known = np.count_nonzero(vectors, axis=1) > 0
         if known.all():
             return lists
