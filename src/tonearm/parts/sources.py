@@ -12,7 +12,7 @@ import numpy as np
 from tonearm.config import Config
 from tonearm.data.lists import Lists
 from tonearm.data.log import Pairs
-from tonearm.errors import ConfigError
+from tonearm.errors import ConfigError, InternalError
 from tonearm.kernels.als.csr import Csr, multiply, plan, transpose_csr
 from tonearm.kernels.als.rows import solve_rows
 from tonearm.kernels.item_item import cost_by_rank
@@ -271,6 +271,11 @@ def _item_item(parts: Parts, data: Counted, recipe: ItemItem) -> ItemItemModel:
         partial(_histories, told, cuts, data.now, longest), more, partial(_nearest, recipe, listened, cuts, size)
     )
     near = [Lists(**lists) for lists in found]
+    if sum(len(part) for part in near) != n:
+        raise InternalError(
+            f"item-item: the cluster gave lists of {sum(map(len, near)):,} of {n:,} tracks. Nothing was written. This "
+            "is a defect of Tonearm: please report it with the command and the size of the log."
+        )
     cost = np.zeros(size, np.int64)
     for part in near:
         cost += cost_by_rank(part.indptr, targets[part.item], data.listeners, size)

@@ -151,11 +151,17 @@ class Cluster:
             last = [("", place, np.iinfo(np.int32).max, pack(arrays)) for place, arrays in more]
             rows = rows.unionAll(self.session.createDataFrame([(*row[:2], int(row[2]), row[3]) for row in last], SUMS))
 
-        def joined(table: pa.Table) -> pa.Table:
-            return _joined(join, table)
+        def of_group(table: pa.Table) -> pa.Table:
+            return joined(join, table)
 
-        got = self.collect(rows.groupBy("place").applyInArrow(joined, SUMS))
-        return [unpack(row["data"]) for row in sorted(got, key=lambda row: row["place"])]
+        groups: dict[int, dict[str, dict[int, AnyArray]]] = {}
+        for row in self.collect(rows.groupBy("place").applyInArrow(of_group, SUMS)):
+            slices = groups.setdefault(row["task"], {}).setdefault(row["name"], {})
+            slices[row["place"]] = unpack(row["data"])["of"]
+        return [
+            {name: np.concatenate([array for _, array in sorted(slices.items())]) for name, slices in arrays.items()}
+            for _, arrays in sorted(groups.items())
+        ]
 
     def write_lists(self, task: ListTask, columns: pa.Schema, folder: Path, staging: Path) -> Arrays:
         """Write the files of lists, each a folder of parts, and return what the meters counted.
@@ -307,8 +313,9 @@ def _summed(table: pa.Table) -> pa.Table:
     return pa.Table.from_batches([sum_row(name, place, 0, {"of": whole})])
 
 
-def _joined(join: Callable[[int, list[Arrays]], Arrays], table: pa.Table) -> pa.Table:
+def joined(join: Callable[[int, list[Arrays]], Arrays], table: pa.Table) -> pa.Table:
+    """What a group comes to, in slices of its arrays."""
     place = table["place"][0].as_py()
     with threads(1):
         arrays = join(place, [arrays for _, arrays in _parts(table)])
-    return pa.Table.from_batches([sum_row("", place, 0, arrays)])
+    return pa.Table.from_batches(_sum_rows(arrays, place), schema=_SUMS)
