@@ -16,7 +16,6 @@ from pathlib import Path
 
 import figures
 
-ROOT = Path(__file__).resolve().parents[1]
 WATCHED = [
     "tonearm.config",
     "tonearm.options",
@@ -60,7 +59,7 @@ def main() -> int:
     parser.add_argument("--only", help="one target, in this process")
     parser.add_argument("--out", type=Path, help="where that writes what it did")
     given = parser.parse_args()
-    sys.path.insert(0, str(ROOT))
+    sys.path.insert(0, str(figures.ROOT))
     from tests.fuzz.targets import TARGETS
 
     if given.only:

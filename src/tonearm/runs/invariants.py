@@ -25,13 +25,14 @@ def check(train: Dataset, block: Block, lists: Lists, place: Int64s) -> None:
     filtered = np.repeat(np.arange(len(block)), np.diff(indptr)) * np.int64(n_items) + item
     outside = (lists.item < 0) | (lists.item >= n_items)
     infinite = (place >= 0) & ~np.isfinite(lists.score)
-    for what, wrong in zip(HOLDS, (_twice(key), _among(key, filtered), outside, infinite), strict=True):
+    ascending = np.sort(key)
+    found = (_twice(key, ascending), _among(key, ascending, filtered), outside, infinite)
+    for what, wrong in zip(HOLDS, found, strict=True):
         _refuse(what, wrong, train, block, lists)
 
 
-def _twice(key: Int64s) -> Bools:
-    """Which of some keys stood before, (n,)."""
-    ascending = np.sort(key)
+def _twice(key: Int64s, ascending: Int64s) -> Bools:
+    """Which of some keys stood before, (n,); `ascending` are the same keys."""
     again = np.zeros(len(key), np.bool_)
     if (ascending[1:] == ascending[:-1]).any():  # or else there is nothing to find
         again[:] = True
@@ -39,9 +40,9 @@ def _twice(key: Int64s) -> Bools:
     return again
 
 
-def _among(key: Int64s, others: Int64s) -> Bools:
+def _among(key: Int64s, ascending: Int64s, others: Int64s) -> Bools:
     """Which of some keys are among others, (n,)."""
-    others, ascending = np.sort(others), np.sort(key)
+    others = np.sort(others)
     place = np.searchsorted(others, ascending)
     met = others[np.minimum(place, len(others) - 1)] == ascending if len(others) else place > 0
     return np.isin(key, others) if met.any() else np.zeros(len(key), np.bool_)

@@ -22,6 +22,8 @@ from tonearm.sources.ranges import RECENCY, Range, Space
 from tonearm.types import AnyArray, Bools, Float32s, Float64s, Int64s
 
 GOLDEN = (5**0.5 - 1) / 2
+"""Its multiples less their whole parts fill 0 to 1 evenly, without a period."""
+
 LEAST = 64
 """Users who are drawn in any case."""
 
