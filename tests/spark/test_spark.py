@@ -3,6 +3,7 @@
 A longer one: TONEARM_SPARK=small takes the small preset instead of the tiny one, TONEARM_SPARK=hetrec the real log.
 """
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -32,7 +33,7 @@ from tonearm.synth import generate
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = os.environ.get("TONEARM_SPARK", "tiny")
 
-pytestmark = pytest.mark.xdist_group("spark")  # one cluster, by one process
+pytestmark = pytest.mark.xdist_group("spark")  # one process waits for the cluster, and not both
 
 pytest.importorskip("pyspark", reason="PySpark is not installed: pip install 'tonearm[spark]'")
 needs_java = pytest.mark.skipif(shutil.which("java") is None, reason="Java 17 is not installed: bash tools/java.sh")
@@ -57,10 +58,21 @@ class Runs(NamedTuple):
     spark: Path
 
 
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
-    """Both engines on one log; a worker of the cluster is killed when the training table is there."""
-    folder = tmp_path_factory.mktemp("spark")
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Runs:
+    """Both engines on one log, once for all processes of pytest; a worker of the cluster is killed on the way."""
+    shared = tmp_path_factory.getbasetemp()
+    folder = (shared if worker_id == "master" else shared.parent) / "engines"
+    folder.mkdir(exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "spark").exists():
+            make_runs(folder)
+    return Runs(folder / "local", folder / "spark")
+
+
+def make_runs(folder: Path) -> None:
+    """FOLDER/local and FOLDER/spark; the worker is killed when the training table is there."""
     if SIZE == "hetrec":
         data = SHARED / "hetrec_lastfm"
         if not data.exists():
@@ -86,7 +98,6 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
         else:
             done = subprocess.run([*command, *out], env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr[-4000:]
-    return Runs(folder / "local", folder / "spark")
 
 
 @needs_java
