@@ -23,8 +23,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "faults.json"
         more = {"TONEARM_FAULTS_OUT": str(out)} | ({} if options.short else {"TONEARM_FAULTS": "full"})
-        tests = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:randomly", "-o", "timeout=0", "tests/faults"]
-        subprocess.run(tests, check=True, cwd=figures.ROOT, env=os.environ | more)
+        flags = ["-q", "-n", "0", "-p", "no:randomly", "-o", "timeout=0"]
+        subprocess.run(
+            [sys.executable, "-m", "pytest", *flags, "tests/faults"],
+            check=True,
+            cwd=figures.ROOT,
+            env=os.environ | more,
+        )
         tries: dict[str, dict[str, int]] = json.loads(out.read_text(encoding="utf-8"))
     figures.tell([("fault", ""), ("tries", ",.0f"), ("what was there afterwards", "")], rows(tries), options.save)
 
