@@ -34,6 +34,7 @@ from tonearm.report import profile
 from tonearm.sources import fit_sources
 from tonearm.sources.als import ALSModel, values
 from tonearm.sources.base import Source
+from tonearm.sources.history import drawn
 from tonearm.sources.spectral import SpectralModel
 from tonearm.split import NoWindow, SplitOptions, inner_split
 
@@ -134,18 +135,37 @@ def test_sources_learn_the_same(parts: InProcess, loaded: Loaded) -> None:
             np.testing.assert_array_equal(array, there[name], err_msg=f"{a.name} {name}")
 
 
-def test_spectral_draws_its_users_in_each_part(parts: InProcess, loaded: Loaded) -> None:
-    """Others than on one machine, and nearly the same filter."""
-    train, most = loaded.train, int(loaded.train.listeners.sum()) // 2
+def test_spectral_draws_its_users_in_each_part(
+    parts: InProcess, loaded: Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others than on one machine; the filter is that of one machine where it draws these."""
+    train, most = loaded.train, int(0.8 * loaded.train.listeners.sum())
     config = quick_config(f"spectral.max_pairs={most}", "spectral.factors=4")
     recipe = {"spectral": config.spectral}
     (mine,) = sources.fit(parts, counted(parts, loaded, config), config, recipe, {})
+    ids = pl.concat([shard.users.filter(pl.Series(drawn(len(shard.users), 0.8))) for shard in parts.shards])
+    monkeypatch.setattr("tonearm.sources.spectral.drawn", lambda *_: train.users.ids.is_in(ids.implode()).to_numpy())
     (theirs,) = fit_sources(train, recipe, config.seed)
     assert isinstance(mine, SpectralModel)
     assert isinstance(theirs, SpectralModel)
     assert mine.left_out == theirs.left_out != ()
     a, b = mine.source @ mine.target.T, theirs.source @ theirs.target.T
-    assert np.corrcoef(a.ravel(), b.ravel())[0, 1] > 0.9
+    assert np.corrcoef(a.ravel(), b.ravel())[0, 1] > 0.999
+
+
+def test_als_draws_its_first_users_in_each_part(parts: InProcess, loaded: Loaded) -> None:
+    """Others than on one machine; the last passes over all come to nearly the same objective."""
+    train, most = loaded.train, int(loaded.train.listeners.sum()) // 3
+    config = quick_config(f"als.max_pairs={most}", "als.more_iterations=3")
+    recipe = {"als": config.als}
+    (mine,) = sources.fit(parts, counted(parts, loaded, config), config, recipe, {})
+    (theirs,) = fit_sources(train, recipe, config.seed)
+    assert isinstance(mine, ALSModel)
+    assert isinstance(theirs, ALSModel)
+    assert len(mine.losses) == len(theirs.losses) == 3
+    assert objective(mine.item_factors, theirs, train) == pytest.approx(
+        objective(theirs.item_factors, theirs, train), rel=0.01
+    )
 
 
 def objective(y: Any, model: ALSModel, data: Dataset) -> float:

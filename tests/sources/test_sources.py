@@ -18,7 +18,7 @@ from tonearm.ranking.candidates import gather
 from tonearm.sources import Recipe, Source, fit_sources, left_out
 from tonearm.sources.als import ALS
 from tonearm.sources.ease import EASE
-from tonearm.sources.history import longest_history, recency_weights, sampled
+from tonearm.sources.history import drawn, drawn_share, longest_history, recency_weights, sampled
 from tonearm.sources.item_item import ItemItem, ItemItemModel, affordable
 from tonearm.sources.popularity import Popularity
 from tonearm.sources.spectral import Spectral
@@ -236,12 +236,12 @@ def test_spectral_is_the_low_pass_filter(smoothing: float, sharpness: float, sha
     """Of a log that is too long, the vectors are those of some of its users."""
     rng = np.random.default_rng(4)
     popular = 1 / np.arange(1, 100)
-    drawn = [rng.choice(99, rng.integers(1, 30), replace=False, p=popular / popular.sum()) for _ in range(200)]
-    data = of_histories([drawn[0][:0], *drawn], 100)  # nobody has heard item 99
+    played = [rng.choice(99, rng.integers(1, 30), replace=False, p=popular / popular.sum()) for _ in range(200)]
+    data = of_histories([played[0][:0], *played], 100)  # nobody has heard item 99
     pairs = int(data.listeners.sum())
     recipe = Spectral(factors=5, smoothing=smoothing, sharpness=sharpness, passes=30, max_pairs=int(share * pairs))
     model = recipe.fit(data, np.random.default_rng(0))
-    r, some = dense(data), recipe.drawn(data.n_users, pairs)
+    r, some = dense(data), drawn(data.n_users, drawn_share(data.n_users, pairs, recipe.max_pairs))
     assert some.sum() == pytest.approx(share * data.n_users, abs=2)
     d_u, d_i = (np.maximum(n, 1) + smoothing * n[n > 0].mean() for n in (r[some].sum(axis=1), r.sum(axis=0)))
     _, sigma, v = np.linalg.svd(r[some] / np.sqrt(d_u)[:, None] / np.sqrt(d_i)[None, :])
@@ -257,16 +257,32 @@ def test_spectral_is_the_low_pass_filter(smoothing: float, sharpness: float, sha
         assert model.left_out == ()
 
 
-def test_spectral_draws_users_evenly() -> None:
+def test_users_are_drawn_evenly() -> None:
     """Every stretch of the users, and every few of them, holds its share; some are drawn however long the log is."""
-    drawn = Spectral(max_pairs=300_000).drawn(100_000, 1_000_000)
+    some = drawn(100_000, drawn_share(100_000, 1_000_000, 300_000))
     for n in (100_000, 1000, 50):
-        each = drawn[:100_000].reshape(-1, n).sum(axis=1)
+        each = some[:100_000].reshape(-1, n).sum(axis=1)
         assert each.min() >= 0.3 * n - 3
         assert each.max() <= 0.3 * n + 3
-    assert [drawn[place::7].mean() for place in range(7)] == pytest.approx([0.3] * 7, abs=0.001)
-    assert Spectral(max_pairs=1).drawn(1000, 10**9).sum() >= 60
-    assert Spectral(max_pairs=1).drawn(9, 10**9).all()
+    assert [some[place::7].mean() for place in range(7)] == pytest.approx([0.3] * 7, abs=0.001)
+    assert drawn(1000, drawn_share(1000, 10**9, 1)).sum() >= 60
+    assert drawn(9, drawn_share(9, 10**9, 1)).all()
+
+
+def test_als_of_a_long_log_begins_with_some_users() -> None:
+    """Three passes over all come much of the way from three that began at random to ten; all users have a vector."""
+    rng = np.random.default_rng(6)
+    taste = 0.9 * rng.dirichlet(np.full(60, 0.1), 8) + 0.1 / 60
+    data = of_histories([rng.choice(60, 12, replace=False, p=taste[u % 8]) for u in range(600)], 60)
+    whole = ALS(factors=8, regularization=1.0, iterations=10)
+    begun = dataclasses.replace(whole, max_pairs=int(data.listeners.sum()) // 4)
+    short = dataclasses.replace(whole, iterations=begun.more_iterations)
+    models = [recipe.fit(data, np.random.default_rng(0)) for recipe in (whole, begun, short)]
+    best, mine, worse = (model.losses[-1] for model in models)
+    assert len(models[1].losses) == begun.more_iterations
+    assert best < mine < (best + worse) / 2
+    assert models[1].known_users.all()
+    assert np.abs(models[1].user_factors).sum(axis=1).min() > 0
 
 
 def test_spectral_weighs_a_history_by_recency() -> None:

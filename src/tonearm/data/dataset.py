@@ -50,9 +50,12 @@ class Dataset:
         """The log summed over repeats."""
         return self.labelled_pairs.head(self.n_users)
 
-    def rows(self, side_information: bool) -> Pairs:
-        """`labelled_pairs` or `pairs`."""
-        return self.labelled_pairs if side_information else self.pairs
+    def rows(self, side_information: bool, drawn: Bools | None = None) -> Pairs:
+        """`labelled_pairs` or `pairs`; drawn: (n_users,) bool, of which users, all where it is None."""
+        if drawn is None or drawn.all():
+            return self.labelled_pairs if side_information else self.pairs
+        log = self.log.users(np.flatnonzero(drawn).astype(np.int32))
+        return Pairs.of(log, self._label_rows if side_information else None)
 
     @cached_property
     def labelled_pairs(self) -> Pairs:
@@ -60,7 +63,11 @@ class Dataset:
 
         Source: Jeunen, Van Balen, Goethals 2020, section 4 ("collective" EASE), with weight 1
         """
-        return Pairs.of(self.log, self.catalogue.label_rows(self.listeners > 0))
+        return Pairs.of(self.log, self._label_rows)
+
+    @property
+    def _label_rows(self) -> tuple[Int64s, Int32s]:
+        return self.catalogue.label_rows(self.listeners > 0)
 
     @cached_property
     def plays(self) -> Counts:

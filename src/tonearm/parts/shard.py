@@ -12,6 +12,7 @@ from tonearm.kernels import events as kernels
 from tonearm.loading.count import EARLIEST, LATEST
 from tonearm.loading.sort_events import Room, settle
 from tonearm.runs.data import ids_of, log_of, of_ids, of_log
+from tonearm.sources.history import drawn
 from tonearm.types import AnyArray, Int32s, Int64s
 
 
@@ -40,6 +41,11 @@ class Shard:
         test, cold = (log_of(arrays, f"{side}_", int(sizes[1])) for side in ("warm", "cold"))
         users, others = ids_of("users", arrays), ids_of("cold_users", arrays)
         return cls(place, users, train, test, others, cold, int(sizes[2]))
+
+    def learnt(self, now: int, share: float = 1.0) -> Log:
+        """What its users did before a moment, or what a share of them did."""
+        log = self.train.before(now)
+        return log if share >= 1 else log.users(np.flatnonzero(drawn(log.n_users, share)).astype(np.int32))
 
     def arrays(self) -> dict[str, AnyArray]:
         """The shard as arrays."""

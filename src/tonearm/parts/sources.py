@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, cast
 
@@ -24,7 +24,7 @@ from tonearm.parts.work import Arrays, Parts, add_to, kept
 from tonearm.sources.als import ALS, ALSModel, values
 from tonearm.sources.base import Given, Recipe, Source
 from tonearm.sources.ease import EASE, common_listeners
-from tonearm.sources.history import cut_to, of_items, places, what_is_cut
+from tonearm.sources.history import cut_to, drawn_share, of_items, places, what_is_cut
 from tonearm.sources.item_item import ItemItem, ItemItemModel, affordable, by_listeners
 from tonearm.sources.left_out import LeftOut
 from tonearm.sources.spectral import Spectral
@@ -78,11 +78,11 @@ class _Rows:
         return cls(items.astype(np.int32), Csr(pairs.indptr, place.astype(np.int32), value, len(items)))
 
     @classmethod
-    def kept(cls, shard: Shard, now: int, recipe: ALS, tag: str) -> "_Rows":
-        """Those of a shard, as this machine keeps them."""
+    def kept(cls, shard: Shard, drawn: tuple[int, float], recipe: ALS, tag: str) -> "_Rows":
+        """Those of a shard until a moment and of a share of its users, as this machine keeps them."""
 
         def make() -> Arrays:
-            rows = cls.of(Pairs.of(shard.train.before(now)), recipe)
+            rows = cls.of(Pairs.of(shard.learnt(*drawn)), recipe)
             return {"items": rows.items, "indptr": rows.csr.indptr, "index": rows.csr.index, "value": rows.value}
 
         got = kept(f"{tag}-{shard.place}", make)
@@ -123,26 +123,52 @@ class _Rows:
 
 
 def _als(parts: Parts, data: Counted, recipe: ALS, rng: np.random.Generator, earlier: Source | None) -> ALSModel:
-    """Alternate as on one machine: users are solved shard by shard, items by conjugate gradients on sums over shards.
-
-    Each step for the items takes one pass over the users, the last one numbers alone. Users keep nothing between passes
-    but on the disk of the machine that solved them, so that a machine may go at any time.
-    """
+    """As on one machine: a long log begins with some of its users."""
     if recipe.frequency_exponent > 0:
         raise ConfigError('als.frequency_exponent is of engine = "local". Leave it at 0.')
-    known, d, n = data.listeners > 0, recipe.factors, data.n_items
-    labels = _Rows.of(data.labels, recipe) if recipe.side_information else None
-    y = np.zeros((n, d), np.float32)
+    known, passes = data.listeners > 0, recipe.iterations
+    y = np.zeros((data.n_items, recipe.factors), np.float32)
+    share = drawn_share(data.n_users, int(data.listeners.sum()), recipe.max_pairs)
     if isinstance(earlier, ALSModel):
         y[:] = earlier.item_factors * known[:, None]
+        passes = recipe.more_iterations
     else:
-        y[known] = rng.standard_normal((int(known.sum()), d), dtype=np.float32) * np.float32(0.01)
-    passes = recipe.more_iterations if isinstance(earlier, ALSModel) else recipe.iterations
-    losses, tag = [], f"{parts.run}-{data.now}"
+        y[known] = rng.standard_normal((int(known.sum()), recipe.factors), dtype=np.float32) * np.float32(0.01)
+        if share < 1:
+            first = replace(recipe, regularization=recipe.regularization * share**0.5)
+            y = _alternate(parts, data, first, y, passes, share)[0] * np.float32(share**-0.25)
+            passes = recipe.more_iterations
+    y, losses = _alternate(parts, data, recipe, y, passes, 1.0)
+    nobody, none = np.zeros((0, recipe.factors), np.float32), np.zeros(0, np.bool_)
+    return ALSModel(
+        nobody,
+        y,
+        none,
+        known,
+        np.array(losses),
+        recipe.regularization,
+        recipe.alpha,
+        recipe.confidence,
+        recipe.recency,
+    )
+
+
+def _alternate(
+    parts: Parts, data: Counted, recipe: ALS, y: Float32s, passes: int, share: float
+) -> tuple[Float32s, list[float]]:
+    """Vectors of the items and the objectives after some passes over a share of the users.
+
+    Users are solved shard by shard, items by conjugate gradients on sums over shards. Each step for the items takes one
+    pass over the users, the last one numbers alone. Users keep nothing between passes but on the disk of the machine
+    that solved them, so that a machine may go at any time.
+    """
+    known, d = data.listeners > 0, recipe.factors
+    labels = _Rows.of(data.labels, recipe) if recipe.side_information else None
+    losses, tag = list[float](), f"{parts.run}-{data.now}-{share:g}"
 
     def summed(kind: str, done: int, p: Float32s) -> Arrays:
         told = parts.share((y, gram, p))
-        task = partial(_als_pass, told, recipe, data.now, tag, done, kind)
+        task = partial(_als_pass, told, recipe, (data.now, share), tag, done, kind)
         sums = parts.total(task, y.nbytes)
         told.destroy()
         if labels is not None:
@@ -176,27 +202,16 @@ def _als(parts: Parts, data: Counted, recipe: ALS, rng: np.random.Generator, ear
                 turn = np.where(before > 0, size / np.maximum(before, 1e-30), 0).astype(np.float32)[:, None]
                 direction = step + turn * direction
         y = np.ascontiguousarray(new * known[:, None])
-    nobody, none = np.zeros((0, d), np.float32), np.zeros(0, np.bool_)
-    return ALSModel(
-        nobody,
-        y,
-        none,
-        data.listeners > 0,
-        np.array(losses),
-        recipe.regularization,
-        recipe.alpha,
-        recipe.confidence,
-        recipe.recency,
-    )
+    return y, losses
 
 
 def _dots(a: Float32s, b: Float32s) -> Float64s:
     return np.asarray(np.einsum("if,if->i", a, b, dtype=np.float64), np.float64)
 
 
-def _als_pass(told: Any, recipe: ALS, now: int, tag: str, done: int, kind: str, shard: Shard) -> Arrays:
+def _als_pass(told: Any, recipe: ALS, drawn: tuple[int, float], tag: str, done: int, kind: str, shard: Shard) -> Arrays:
     y, gram, p = told.value
-    rows = _Rows.kept(shard, now, recipe, tag)
+    rows = _Rows.kept(shard, drawn, recipe, tag)
 
     def solved() -> Arrays:
         x, loss = rows.solve(y, gram, recipe)

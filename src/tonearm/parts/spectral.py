@@ -12,6 +12,7 @@ from tonearm.kernels.machine.tile import WIDE
 from tonearm.parts.counted import Counted
 from tonearm.parts.shard import Shard
 from tonearm.parts.work import Arrays, Parts, add_to
+from tonearm.sources.history import drawn_share
 from tonearm.sources.spectral import Spectral, SpectralModel
 from tonearm.types import Float32s, Float64s
 
@@ -25,13 +26,14 @@ def fit_spectral(parts: Parts, data: Counted, recipe: Spectral, rng: np.random.G
     times, sizes = data.sums["tracks"], np.empty(0, np.int64) if labels is None else np.diff(labels.indptr)
     rows = int(times[1:].sum()) + len(sizes)
     mean = (int(times @ np.arange(len(times))) + int(sizes.sum())) / max(1, rows)
-    scale, known, pairs = recipe.scale(data.listeners), data.listeners > 0, int(data.listeners.sum())
+    scale, known = recipe.scale(data.listeners), data.listeners > 0
+    share = drawn_share(data.n_users, int(data.listeners.sum()), recipe.max_pairs)
     factors = recipe.size(min(rows, int(known.sum())), data.n_items)
     width = -(-(factors + SPARE) // WIDE) * WIDE
 
     def multiplied(right: Float32s) -> Arrays:
         told = parts.share((right, scale))
-        sums = parts.total(partial(_of_shard, told, recipe, (mean, pairs), data.now), right.nbytes)
+        sums = parts.total(partial(_of_shard, told, recipe, (mean, share), data.now), right.nbytes)
         told.destroy()
         if labels is not None:
             add_to(sums, _products(labels, right, scale, recipe, mean))
@@ -58,13 +60,10 @@ def fit_spectral(parts: Parts, data: Counted, recipe: Spectral, rng: np.random.G
     return recipe.model(vectors, values, data.listeners)
 
 
-def _of_shard(told: Any, recipe: Spectral, sizes: tuple[float, int], now: int, shard: Shard) -> Arrays:
+def _of_shard(told: Any, recipe: Spectral, sizes: tuple[float, float], now: int, shard: Shard) -> Arrays:
     right, scale = told.value
-    mean, pairs = sizes
-    log = shard.train.before(now)
-    drawn = recipe.drawn(log.n_users, pairs)
-    log = log if drawn.all() else log.users(np.flatnonzero(drawn).astype(np.int32))
-    return _products(Pairs.of(log), right, scale, recipe, mean)
+    mean, share = sizes
+    return _products(Pairs.of(shard.learnt(now, share)), right, scale, recipe, mean)
 
 
 def _products(pairs: Pairs, right: Float32s, scale: Float32s, recipe: Spectral, mean: float) -> Arrays:

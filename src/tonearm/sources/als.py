@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from tonearm.data.dataset import Block
+from tonearm.data.dataset import Block, Dataset
 from tonearm.data.lists import Lists
 from tonearm.data.log import Pairs
 from tonearm.kernels.als.csr import Csr, transpose_csr
@@ -19,7 +19,7 @@ from tonearm.kernels.nearest.topk import ItemIndex, index_items, score_pairs, si
 from tonearm.options import options
 from tonearm.progress import Progress, no_progress
 from tonearm.sources.base import ForLastBlock, Given, Recipe, VectorModel
-from tonearm.sources.history import recency_weights
+from tonearm.sources.history import drawn, drawn_share, recency_weights
 from tonearm.sources.ranges import RECENCY, Range, Space
 from tonearm.types import AnyArray, Bools, Float32s, Float64s, Int32s
 
@@ -43,6 +43,8 @@ class ALS(Recipe["ALSModel"]):
     cg_steps: steps of conjugate gradients for each row and pass
     frequency_exponent: above 0, λ grows with (events of the row + size of the other side) to this power
     side_information: whether genres, artists and albums count as listeners of the items that carry them
+    max_pairs: (user, item) pairs of a long log; of a longer one the first passes are over the pairs of so many users,
+        drawn evenly, and `more_iterations` over all
     """
 
     name, title, always = "als", "ALS", True
@@ -65,20 +67,40 @@ class ALS(Recipe["ALSModel"]):
     cg_steps: Annotated[int, Field(ge=1)] = 2
     frequency_exponent: Annotated[float, Field(ge=0, le=2)] = 0.0
     side_information: bool = True
+    max_pairs: Annotated[int, Field(ge=1)] = 10_000_000
 
     def learn(self, given: Given) -> "ALSModel":
         """Learn the vectors.
 
         With an earlier model of `als` the fit goes on from its items; its users are not needed, as they are solved
-        first.
+        first. A long log begins with some of its users.
         """
         data, rng, progress, _ = given
         earlier = given.base(self.name, ALSModel)
-        start = None if earlier is None else earlier.item_factors
-        pairs = data.rows(self.side_information)
+        start: AnyArray | None = None if earlier is None else earlier.item_factors
+        share = drawn_share(data.n_users, int(data.listeners.sum()), self.max_pairs)
+        if start is None and share < 1:
+            # a penalty of λ for users and λ · share for items, as the sums over all users are 1 / share times as large
+            first = replace(self, regularization=self.regularization * share**0.5)
+            found = first._alternate(data, drawn(data.n_users, share), None, self.iterations, rng, progress)
+            start = found.item_factors * np.float32(share**-0.25)
+        passes = self.iterations if start is None else self.more_iterations
+        return self._alternate(data, None, start, passes, rng, progress)
+
+    def _alternate(
+        self,
+        data: Dataset,
+        users: Bools | None,
+        start: AnyArray | None,
+        passes: int,
+        rng: np.random.Generator,
+        progress: Progress,
+    ) -> "ALSModel":
+        """Some passes over some users, (n_users,), or all, from items to start from or at random."""
+        pairs = data.rows(self.side_information, users)
+        n_users = data.n_users if users is None else np.count_nonzero(users)
         by_user = Csr(pairs.indptr, pairs.item, values(pairs, self.confidence, self.recency), data.n_items)
         by_item = transpose_csr(by_user)
-        passes = self.iterations if start is None else self.more_iterations
 
         def told(done: int, total: int, _loss: float) -> None:
             progress("als", done, total)
@@ -106,13 +128,13 @@ class ALS(Recipe["ALSModel"]):
                 cg_steps=self.cg_steps,
                 frequency_exponent=self.frequency_exponent,
                 init=(None, start),
-                users_last=True,
+                users_last=users is None,
                 progress=told,
             )
         return ALSModel(
-            found.user[: data.n_users],
+            found.user[:n_users],
             found.item,
-            np.diff(pairs.indptr[: data.n_users + 1]) > 0,
+            np.diff(pairs.indptr[: n_users + 1]) > 0,
             np.diff(by_item.indptr) > 0,
             np.array(found.losses),
             self.regularization,

@@ -7,7 +7,23 @@ from tonearm.kernels import item_item as kernels
 from tonearm.kernels import sums
 from tonearm.kernels.als.csr import Csr
 from tonearm.sources.left_out import LeftOut
-from tonearm.types import Float32s, Float64s, Int32s, Int64s
+from tonearm.types import Bools, Float32s, Float64s, Int32s, Int64s
+
+GOLDEN = (5**0.5 - 1) / 2
+"""Its multiples less their whole parts fill 0 to 1 evenly, without a period."""
+
+FEWEST = 64
+"""Users who are drawn in any case."""
+
+
+def drawn_share(n_users: int, pairs: int, most: int) -> float:
+    """The share of some users that are drawn, so that of all pairs of the log at most so many are learnt from."""
+    return 1.0 if pairs <= most else min(1.0, max(most / pairs, FEWEST / max(1, n_users)))
+
+
+def drawn(n_users: int, share: float) -> Bools:
+    """A share of some users, (n_users,), drawn evenly by multiples of the golden ratio."""
+    return np.asarray((np.arange(n_users) + 1) * GOLDEN % 1 < share)
 
 
 def recency_weights(pairs: Pairs, recency: float) -> Float32s:

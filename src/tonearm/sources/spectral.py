@@ -10,22 +10,15 @@ from pydantic import Field
 
 from tonearm.data.dataset import Block
 from tonearm.data.lists import Lists, best_places
-from tonearm.data.log import Pairs
 from tonearm.kernels.als.csr import Csr, multiply, transpose_csr
 from tonearm.kernels.als.svd import singular_triples
 from tonearm.kernels.nearest.topk import ItemIndex, index_items, score_pairs, top_k
 from tonearm.options import options
 from tonearm.sources.base import ADDED, Given, Near, Recipe, VectorModel
-from tonearm.sources.history import recency_weights
+from tonearm.sources.history import drawn, drawn_share, recency_weights
 from tonearm.sources.left_out import LeftOut
 from tonearm.sources.ranges import RECENCY, Range, Space
 from tonearm.types import AnyArray, Bools, Float32s, Float64s, Int64s
-
-GOLDEN = (5**0.5 - 1) / 2
-"""Its multiples less their whole parts fill 0 to 1 evenly, without a period."""
-
-LEAST = 64
-"""Users who are drawn in any case."""
 
 
 @options
@@ -67,12 +60,8 @@ class Spectral(Recipe["SpectralModel"]):
         """Find the leading singular vectors of the normalised matrix."""
         data, rng, progress, _ = given
         listeners = data.listeners
-        drawn = self.drawn(data.n_users, int(listeners.sum()))
-        if drawn.all():
-            pairs = data.rows(self.side_information)
-        else:
-            labels = data.catalogue.label_rows(listeners > 0) if self.side_information else None
-            pairs = Pairs.of(data.log.users(np.flatnonzero(drawn).astype(np.int32)), labels)
+        share = drawn_share(data.n_users, int(listeners.sum()), self.max_pairs)
+        pairs = data.rows(self.side_information, drawn(data.n_users, share))
         sizes = np.diff(pairs.indptr)
         n = min(int(np.count_nonzero(sizes)), int(np.count_nonzero(listeners)))
         factors = self.size(n, data.n_items)
@@ -85,16 +74,6 @@ class Spectral(Recipe["SpectralModel"]):
 
         found = singular_triples(matrix, transpose_csr(matrix), factors, self.passes, rng, enough=told)
         return self.model(found.right, found.value, listeners)
-
-    def drawn(self, n_users: int, pairs: int) -> Bools:
-        """Which of some users the vectors are found from, (n_users,), given the pairs of the whole log.
-
-        Every user of a log that is short enough; else multiples of the golden ratio draw a share of them, evenly.
-        """
-        if pairs <= self.max_pairs:
-            return np.ones(n_users, np.bool_)
-        share = max(self.max_pairs / pairs, LEAST / max(1, n_users))
-        return np.asarray((np.arange(n_users) + 1) * GOLDEN % 1 < share)
 
     def size(self, n: int, n_items: int) -> int:
         """How many vectors there are of n rows or columns with an entry, whichever are fewer."""
