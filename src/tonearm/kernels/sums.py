@@ -7,8 +7,14 @@ from tonearm.kernels.best.keys import ascending
 from tonearm.kernels.best.search import place_of
 from tonearm.kernels.machine.jit import jit
 from tonearm.kernels.machine.parallel import jit_parallel, prange
-from tonearm.kernels.machine.simd import LANES, LEAST, SCAN, any_at_least, fill, fma, load, lowest_bit, take_next
+from tonearm.kernels.machine.simd import LANES, LEAST, SCAN, any_at_least, fill, fma, load, lowest_bit, prefetch, take_next
 from tonearm.types import AnyArray, Float32s, Int32s, Int64s
+
+AHEAD = 4
+"""Entries of a history whose rows are asked for before their turn."""
+
+LINE, FAR = 16, 64
+"""Numbers in a line of the cache, and how many of a row are asked for; what comes then is foreseen by the processor."""
 
 UNTOUCHED = np.float32(-np.inf)
 """The sum of a target that no item of the history speaks for."""
@@ -208,8 +214,19 @@ def _add(
     """Add Σ_j weight_j · W_ji to the total of every place i."""
     for a in range(len(item)):
         w = weight[a]
+        _ask_for(item, a + AHEAD, model_indptr, model_place, model_value)
         for c in range(model_indptr[item[a]], model_indptr[item[a] + 1]):
             total[model_place[c]] += w * model_value[c]
+
+
+@jit
+def _ask_for(item: Int32s, a: int, model_indptr: Int64s, model_place: Int32s, model_value: Float32s) -> None:
+    """Ask for the beginning of the row of an entry that comes soon; rows lie far apart in memory."""
+    if a < len(item):
+        first = model_indptr[item[a]]
+        for c in range(first, min(first + FAR, model_indptr[item[a] + 1]), LINE):
+            prefetch(model_place, c)
+            prefetch(model_value, c)
 
 
 @jit
@@ -229,6 +246,7 @@ def _accumulate(
     n_touched = 0
     for a in range(len(item)):
         w = weight[a]
+        _ask_for(item, a + AHEAD, model_indptr, model_place, model_value)
         for c in range(model_indptr[item[a]], model_indptr[item[a] + 1]):
             at = model_place[c]
             before = total[at]
