@@ -4,11 +4,14 @@ import json
 import platform
 import warnings
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+import numba
 
 from tonearm import report
 from tonearm.config import Config, stage_rng, to_toml
@@ -297,17 +300,29 @@ def make_lists(
 ) -> None:
     """Make the lists of all users, some thousand at a time, and hand them on.
 
+    A block is handed on while candidates are found for the next one.
+
     kept: of which users that was done before, and what is kept of the others
     """
     scratch, hi, n = Scratch(), kept.done, train.n_users
-    while hi < n:
-        progress("lists", hi, n)
-        lo, hi = hi, min(hi + config.block, n, (hi // write.GROUP + 1) * write.GROUP)
-        block = train.block(lo, hi, config.filter_seen)
-        made = recommender.lists(block, scratch)
+    taken: Future[None] | None = None
+
+    def hand_on(block: Block, made: Made, end: int) -> None:
         for take in takers:
             take(block, made)
-        kept.end_block(hi)
+        kept.end_block(end)
+
+    with ThreadPoolExecutor(1, "lists", numba.set_num_threads, (numba.get_num_threads(),)) as behind:
+        while hi < n:
+            progress("lists", hi, n)
+            lo, hi = hi, min(hi + config.block, n, (hi // write.GROUP + 1) * write.GROUP)
+            block = train.block(lo, hi, config.filter_seen)
+            found = recommender.find(block)
+            if taken is not None:
+                taken.result()  # before its features are written over
+            taken = behind.submit(hand_on, block, recommender.lists(block, scratch, found), hi)
+        if taken is not None:
+            taken.result()
 
 
 def _about(inputs: Inputs, loaded: Loaded, config: Config, refit: bool, folds: int) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from tests.kernels.twins import (
 )
 
 from tonearm.kernels.best.keys import key_of, sort_keys
-from tonearm.kernels.item_item import cooccurrence, cost_by_rank, neighbours, regress_on_neighbours
+from tonearm.kernels.item_item import cooccurrence, cost_by_rank, keep_items, neighbours, regress_on_neighbours
 from tonearm.kernels.machine.simd import SCAN
 from tonearm.kernels.sums import score_sparse, search, weights_to
 from tonearm.types import Float32s, Float64s, Int32s, Int64s
@@ -108,9 +108,25 @@ def test_keys_are_sorted_by_score_then_item(n: int, in_order: bool) -> None:
     np.testing.assert_array_equal(keys, expected)
 
 
-def test_users_of_two_items_are_counted() -> None:
-    played = np.sign(some_matrix(np.random.default_rng(0), 30, 70, 0.3))
+@pytest.mark.parametrize("items", [1, 64, 70, 130])
+def test_users_of_two_items_are_counted(items: int) -> None:
+    played = np.sign(some_matrix(np.random.default_rng(0), 30, items, 0.3))
     np.testing.assert_array_equal(cooccurrence(*csr_of(played)[:2], *csr_of(played.T)[:2]), slow_cooccurrence(played))
+
+
+@pytest.mark.parametrize("timed", [True, False])
+def test_entries_of_some_items_are_kept(timed: bool) -> None:
+    rng = np.random.default_rng(1)
+    dense = some_matrix(rng, 30, 20, 0.4)
+    indptr, item, plays = csr_of(dense)
+    last = rng.integers(0, 99, len(item) if timed else 0).astype(np.int32)
+    kept = np.flatnonzero(rng.random(20) < 0.5)
+    place = np.full(20, -1, np.int32)
+    place[kept] = np.arange(len(kept))
+    found = keep_items(indptr, item, plays, last, place)
+    for got, expected in zip(found, csr_of(dense[:, kept]), strict=False):
+        np.testing.assert_array_equal(got, expected)
+    assert found[3].tolist() == (last[np.isin(item, kept)].tolist() if timed else [])
 
 
 def recommended(

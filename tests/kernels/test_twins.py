@@ -31,6 +31,7 @@ WITHOUT = {
     "features.place_known": "the feature matrix by hand",
     "features.item_times": "times by hand",
     "item_item.cut_histories": "histories cut by sorting",
+    "item_item.keep_items": "the columns of a dense matrix",
     "item_item.cost_by_rank": "costs by hand",
     "machine.dense.solve_positive": "fold_in, which is compared with numpy.linalg.solve",
     "metrics.grouped": "slow_accuracy, of the truth of one group",

@@ -10,6 +10,9 @@ from tonearm.types import Float32s, Int32s, Int64s
 NEVER = -(2**31)
 """The time of what did not happen; earlier than any event."""
 
+LATEST, ITEM, SECOND = 0, 1, 2
+"""Of a label the time of its latest play, the item of that, and the latest time of a play of another item."""
+
 
 @jit_parallel
 def standardize(indptr: Int64s, scores: Float32s) -> Float32s:
@@ -100,38 +103,37 @@ def tag_affinity(
     out = np.empty((len(candidate), 3), np.float32)
     n_blocks = min(len(indptr) - 1, 16)
     for block in prange(n_blocks):
-        played = np.zeros(n_tags, np.float64)
-        items = np.zeros(n_tags, np.float32)
-        latest = np.full(n_tags, NEVER, np.int32)
-        latest_item = np.full(n_tags, -1, np.int32)
-        next_latest = np.full(n_tags, NEVER, np.int32)
+        # what is known of a tag stands in one place
+        sums = np.zeros((n_tags, 2))
+        times = np.full((n_tags, 4), NEVER, np.int32)
+        times[:, ITEM] = -1
         for row in range(block, len(indptr) - 1, n_blocks):
             for a in range(indptr[row], indptr[row + 1]):
                 for t in range(tag_indptr[item[a]], tag_indptr[item[a] + 1]):
-                    g = tag[t]
-                    played[g] += plays[a]
-                    items[g] += 1
-                    if timed and last[a] > latest[g]:
-                        next_latest[g] = latest[g]
-                        latest[g], latest_item[g] = last[a], item[a]
+                    total, when_of = sums[tag[t]], times[tag[t]]
+                    total[0] += plays[a]
+                    total[1] += 1
+                    if timed and last[a] > when_of[LATEST]:
+                        when_of[SECOND] = when_of[LATEST]
+                        when_of[LATEST], when_of[ITEM] = last[a], item[a]
                     elif timed:
-                        next_latest[g] = max(next_latest[g], last[a])
+                        when_of[SECOND] = max(when_of[SECOND], last[a])
             for c in range(candidate_indptr[row], candidate_indptr[row + 1]):
                 own = place_of(item, indptr[row], indptr[row + 1], candidate[c])
                 own_plays = np.float64(plays[own]) if own >= 0 else 0.0
-                most, distinct, when = 0.0, np.float32(0), NEVER
+                most, distinct, when = 0.0, 0.0, NEVER
                 for t in range(tag_indptr[candidate[c]], tag_indptr[candidate[c] + 1]):
-                    g = tag[t]
-                    most = max(most, played[g] - own_plays)
-                    distinct = max(distinct, items[g] - np.float32(own >= 0))
-                    when = max(when, next_latest[g] if latest_item[g] == candidate[c] else latest[g])
+                    total, when_of = sums[tag[t]], times[tag[t]]
+                    most = max(most, total[0] - own_plays)
+                    distinct = max(distinct, total[1] - (own >= 0))
+                    when = max(when, when_of[SECOND] if when_of[ITEM] == candidate[c] else when_of[LATEST])
                 out[c, 0], out[c, 1] = most, distinct
                 out[c, 2] = (when - now) / 86400 if when > NEVER else np.nan
             for a in range(indptr[row], indptr[row + 1]):
                 for t in range(tag_indptr[item[a]], tag_indptr[item[a] + 1]):
-                    played[tag[t]] = items[tag[t]] = 0
-                    latest[tag[t]] = next_latest[tag[t]] = NEVER
-                    latest_item[tag[t]] = -1
+                    sums[tag[t]] = 0
+                    times[tag[t], LATEST] = times[tag[t], SECOND] = NEVER
+                    times[tag[t], ITEM] = -1
     return out
 
 

@@ -10,6 +10,9 @@ from tonearm.kernels.machine.parallel import jit_parallel, prange
 from tonearm.kernels.machine.simd import LANES, LEAST, SCAN, any_at_least, fill, fma, load, lowest_bit, store, take_next
 from tonearm.types import Float32s, Float64s, Int32s, Int64s
 
+SIDE = 64
+"""Rows and columns of a square matrix that are mirrored at a time."""
+
 
 @jit_parallel
 def cut_histories(indptr: Int64s, item: Int32s, last: Int32s, longest: int) -> tuple[Int64s, Int32s]:
@@ -38,21 +41,60 @@ def cut_histories(indptr: Int64s, item: Int32s, last: Int32s, longest: int) -> t
 
 @jit_parallel
 def cooccurrence(user_indptr: Int64s, user_item: Int32s, item_indptr: Int64s, item_user: Int32s) -> Float32s:
-    """How many users have both of two items, (n, n) float32, of a matrix given by user and by item."""
+    """How many users have both of two items, (n, n) float32, of a matrix given by user and by item, rows ascending."""
     n = len(item_indptr) - 1
     out = np.empty((n, n), np.float32)
     n_blocks = 64
     for block in prange(n_blocks):
         row = np.empty(n, np.int32)  # float32 would stop at 2^24
         for i in range(block, n, n_blocks):
-            row[:] = 0
+            row[i:] = 0
             for a in range(item_indptr[i], item_indptr[i + 1]):
                 u = item_user[a]
-                for c in range(user_indptr[u], user_indptr[u + 1]):
+                c = user_indptr[u + 1] - 1
+                while c >= user_indptr[u] and user_item[c] >= i:
                     row[user_item[c]] += 1
-            for j in range(n):
+                    c -= 1
+            for j in range(i, n):
                 out[i, j] = row[j]
+    for block in prange((n + SIDE - 1) // SIDE):
+        for column in range(0, (block + 1) * SIDE, SIDE):
+            for i in range(block * SIDE, min(n, (block + 1) * SIDE)):
+                for j in range(column, min(i, column + SIDE)):
+                    out[i, j] = out[j, i]
     return out
+
+
+@jit_parallel
+def keep_items(
+    indptr: Int64s, item: Int32s, plays: Float32s, last: Int32s, place: Int32s
+) -> tuple[Int64s, Int32s, Float32s, Int32s]:
+    """The entries of histories whose items have a place, the places being ascending as items are.
+
+    last: (n,), or empty; place: (n_items,) the items' new numbers, −1 for one that is left out
+    Returns indptr, item, plays, last.
+    """
+    n_rows = len(indptr) - 1
+    out_indptr = np.zeros(n_rows + 1, np.int64)
+    for u in prange(n_rows):
+        for e in range(indptr[u], indptr[u + 1]):
+            out_indptr[u + 1] += place[item[e]] >= 0
+    out_indptr = np.cumsum(out_indptr)
+    n = out_indptr[-1]
+    out_item, out_plays, out_last = (
+        np.empty(n, np.int32),
+        np.empty(n, np.float32),
+        np.empty(n * (len(last) > 0), np.int32),
+    )
+    for u in prange(n_rows):
+        to = out_indptr[u]
+        for e in range(indptr[u], indptr[u + 1]):
+            if place[item[e]] >= 0:
+                out_item[to], out_plays[to] = place[item[e]], plays[e]
+                if len(last):
+                    out_last[to] = last[e]
+                to += 1
+    return out_indptr, out_item, out_plays, out_last
 
 
 @jit_parallel
@@ -91,7 +133,7 @@ def neighbours(
     counter = np.full(1, lo, np.int64)
     for _ in prange(threads):
         total = np.zeros(len(inverse), np.float32)
-        touched = np.empty(n_items, np.int32)
+        touched = np.empty(n_items + 1, np.int32)
         keys = np.empty(size + max(size // 2, 16) + LANES, np.uint64)
         scratch, digits, bits = np.empty(len(keys), np.uint64), np.empty(2048, np.int64), np.empty(1, np.int32)
         while True:
@@ -117,10 +159,10 @@ def neighbours(
                     w = user_weight[u]
                     for c in range(user_indptr[u], user_indptr[u + 1]):
                         j = user_item[c]
-                        if total[j] == 0:
-                            touched[n_touched] = j
-                            n_touched += 1
-                        total[j] += w
+                        before = total[j]
+                        touched[n_touched] = j  # in any case, as a branch that nobody foresees takes longer
+                        n_touched += before == 0
+                        total[j] = before + w
                 total[i] = 0
                 some = touched[:n_touched]
                 n = _best_of_some(total, some, norm, column_norm, shrink, size, keys, scratch, digits, bits)

@@ -7,7 +7,18 @@ from tonearm.kernels.best.keys import ascending
 from tonearm.kernels.best.search import place_of
 from tonearm.kernels.machine.jit import jit
 from tonearm.kernels.machine.parallel import jit_parallel, prange
-from tonearm.kernels.machine.simd import LANES, LEAST, SCAN, any_at_least, fill, fma, load, lowest_bit, prefetch, take_next
+from tonearm.kernels.machine.simd import (
+    LANES,
+    LEAST,
+    SCAN,
+    any_at_least,
+    fill,
+    fma,
+    load,
+    lowest_bit,
+    prefetch,
+    take_next,
+)
 from tonearm.types import AnyArray, Float32s, Int32s, Int64s
 
 AHEAD = 4

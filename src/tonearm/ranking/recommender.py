@@ -16,6 +16,8 @@ from tonearm.shaping.shaper import Shaper
 from tonearm.sources import Source, among
 from tonearm.types import Bools, Float32s, Int64s
 
+Found = tuple[Candidates, Sequence[Lists]]
+
 
 @dataclass(frozen=True)
 class Ranked:
@@ -101,12 +103,13 @@ class Recommender:
         """The sources, searching among the items that the hard rules let pass."""
         return among(self.fitted, self.allowed)
 
-    def lists(self, block: Block, scratch: Scratch | None = None) -> Made:
+    def lists(self, block: Block, scratch: Scratch | None = None, found: Found | None = None) -> Made:
         """Every list of a block of users; a row depends on its own user alone.
 
-        scratch: where features are written to, until its next use
+        scratch: where features are written to, until its next use; found: what `find` told of the block
         """
-        ranked = self.ranked(block, self.k if self.shaper is None else None, scratch)
+        k = self.k if self.shaper is None else None
+        ranked = self.rank(block, *(found or self.find(block)), k, scratch)
         place = ranked.place
         if self.shaper is None:
             return Made(ranked, ranked.lists, place, np.zeros(len(block), np.int64))
@@ -116,8 +119,11 @@ class Recommender:
 
     def ranked(self, block: Block, k: int | None = None, scratch: Scratch | None = None) -> Ranked:
         """The k best candidates of each user by the ranker, before any rule; None: all of them."""
-        candidates, own = gather(block, self.sources, self.search.depth, self.search.proposers)
-        return self.rank(block, candidates, own, k, scratch)
+        return self.rank(block, *self.find(block), k, scratch)
+
+    def find(self, block: Block) -> Found:
+        """The candidates of a block of users, and each source's own lists."""
+        return gather(block, self.sources, self.search.depth, self.search.proposers)
 
     def rank(
         self,

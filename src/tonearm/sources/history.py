@@ -106,8 +106,7 @@ def places(items: Int32s, n_items: int) -> Int32s:
 
 def of_items(pairs: Pairs, items: Int32s) -> Pairs:
     """The entries of some items, which become items 0, 1, … in the order given, an ascending one."""
-    moved = places(items, pairs.n_items)[pairs.item]
-    kept = moved >= 0
-    indptr = np.concatenate(([0], np.cumsum(kept, dtype=np.int64)))[pairs.indptr]
-    last = None if pairs.last is None else pairs.last[kept]
-    return Pairs(indptr, moved[kept], pairs.plays[kept], last, len(items))
+    time = np.empty(0, np.int32) if pairs.last is None else pairs.last
+    place = places(items, pairs.n_items)
+    indptr, item, plays, last = kernels.keep_items(pairs.indptr, pairs.item, pairs.plays, time, place)
+    return Pairs(indptr, item, plays, None if pairs.last is None else last, len(items))
