@@ -129,7 +129,11 @@ def test_cooccurrence_and_counts_are_learnt_to_the_same_numbers(runs: Runs, sour
     local, spark = (directory.map_arrays(run / f"models/{source}_model.npz") for run in runs)
     assert spark.keys() == local.keys()
     for name, array in local.items():
-        np.testing.assert_array_equal(spark[name], array, err_msg=name)
+        if SIZE == "hetrec" and (source, name) == ("ease", "weight"):
+            # one machine inverts the matrix of users, where these are fewer than items
+            np.testing.assert_allclose(spark[name], array, rtol=0, atol=1e-6)
+        else:
+            np.testing.assert_array_equal(spark[name], array, err_msg=name)
 
 
 def test_what_a_group_comes_to_is_sliced() -> None:
