@@ -43,8 +43,8 @@ class ALS(Recipe["ALSModel"]):
     cg_steps: steps of conjugate gradients for each row and pass
     frequency_exponent: above 0, λ grows with (events of the row + size of the other side) to this power
     side_information: whether genres, artists and albums count as listeners of the items that carry them
-    max_pairs: (user, item) pairs of a long log; of a longer one the first passes are over the pairs of so many users,
-        drawn evenly, and `more_iterations` over all
+    max_pairs: of a log with more (user, item) pairs, `iterations` are over those of so many users, drawn evenly, and
+        then `more_iterations` over all
     """
 
     name, title, always = "als", "ALS", True
