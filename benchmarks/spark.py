@@ -47,7 +47,7 @@ def main() -> None:
     options.add_argument("users", type=int, nargs="+")
     options.add_argument("--of", type=Path, help="take the listeners of the log in this folder")
     options.add_argument("--memory", default="2g", help="of each worker")
-    options.add_argument("--heap", default="1g", help="of it what Java takes for itself")
+    options.add_argument("--heap", default="1g", help="of it what Java takes for itself, and the driver's Java too")
     options.add_argument("--set", action="append", default=[], help="an option of the runs")
     given = options.parse_args()
     with tempfile.TemporaryDirectory(prefix="tonearm-bench-") as folder:
@@ -71,7 +71,8 @@ def measured(folder: Path, users: int, given: argparse.Namespace) -> dict[str, A
     sys.path.insert(0, str(ROOT / "tools"))
     from spark_cluster import cluster  # type: ignore[import-not-found]
 
-    sets = [f'spark.settings={{"spark.executor.memory" = "{given.heap}"}}', *options]
+    heaps = ", ".join(f'"spark.{of}.memory" = "{given.heap}"' for of in ("executor", "driver"))
+    sets = [f"spark.settings={{{heaps}}}", *options]
     with cluster(2, memory, 1) as (address, _):
         command = [sys.executable, "-m", "tonearm", "run", "--engine", "spark", "--events", str(log / "events.parquet")]
         command += ["--items", str(log / "items.parquet"), "--test-from", "2022-12-16", "--out", str(out), "--quiet"]
