@@ -510,6 +510,12 @@ def main() -> None:
         _fail(f"{type(error).__name__}: {error}")
     except MemoryError:
         _fail(NO_MEMORY)
+    except SystemError as error:
+        if "without exception set" not in str(error):
+            raise
+        # Python has no room for the error itself, and would have none for what follows
+        os.write(sys.stderr.fileno(), f"{NO_MEMORY}\n".encode())
+        os._exit(2)
     except RuntimeError as error:
         if "can't start new thread" not in str(error):
             raise

@@ -146,3 +146,20 @@ def test_the_module_answers_help_at_once_and_loads_nothing_heavy() -> None:
     answer = subprocess.run([sys.executable, "-m", "tonearm", "--version"], capture_output=True, text=True, check=False)
     assert answer.returncode == 0
     assert answer.stdout.strip() == "0.1.0"
+
+
+@pytest.mark.parametrize("error", ["MemoryError()", "SystemError('error return without exception set')"])
+def test_memory_that_has_run_out_is_one_message(error: str) -> None:
+    """Where even the error finds no room, Python has a SystemError of these words instead."""
+    code = f"""
+from tonearm import cli
+def app(*_, **__):
+    raise {error}
+cli.app = app
+cli.main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("DataError: the machine ran out of memory")
+    assert done.stderr.count("\n") <= 2
+    assert "Traceback" not in done.stderr

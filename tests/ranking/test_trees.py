@@ -74,6 +74,16 @@ def test_equal_trees_give_equal_files_that_the_library_reads(tmp_path: Path) -> 
     np.testing.assert_array_equal(catboost.CatBoost().load_model(blob=content).predict(new.features), said)
 
 
+@pytest.mark.parametrize("several", [False, True])
+def test_what_was_read_is_written_as_it_was(several: bool, tmp_path: Path) -> None:
+    """A run that goes on from kept trees ends with the bytes of one that grew them; CatBoost itself orders them anew."""
+    made = grown(1).mean_with([grown(2), grown(3)]) if several else grown(1)
+    first, second = tmp_path / "first" / "trees.cbm", tmp_path / "second" / "trees.cbm"
+    made.save(first)
+    Trees.load(NAMES, first.read_bytes()).save(second)
+    assert second.read_bytes() == first.read_bytes()
+
+
 def test_why_none_can_be_grown() -> None:
     table = planted([4] * 9)
     held = table.of_rows(np.arange(9) % 3 == 0)

@@ -81,10 +81,12 @@ class Trees:
     """Trees that were grown, or the mean of some.
 
     names: the features, in order
+    content: the file that they were read from, which CatBoost would write in another order
     """
 
     names: tuple[str, ...]
     model: Any
+    content: bytes | None = None
 
     @property
     def count(self) -> int:
@@ -118,11 +120,14 @@ class Trees:
 
     def save(self, path: Path) -> None:
         """Write them in CatBoost's own format, without what tells equal models apart."""
+        path.parent.mkdir(exist_ok=True)
+        if self.content is not None:
+            path.write_bytes(self.content)
+            return
         about = self.model.get_metadata()
         for name in list(about.keys()):
             if name.endswith(("model_guid", "train_finish_time")):
                 about[name] = ""
-        path.parent.mkdir(exist_ok=True)
         path.write_bytes(self.model._serialize_model())  # the bytes of save_model, whose errors hide what was wrong
 
     @classmethod
@@ -131,7 +136,7 @@ class Trees:
         model = catboost.CatBoost().load_model(blob=content)
         if len(model.feature_names_) != len(names):
             raise ValueError(f"trees of {len(model.feature_names_)} features, not {len(names)}")
-        return cls(names, model)
+        return cls(names, model, content)
 
 
 def pool(table: TrainingTable, rows: Bools) -> Any:
