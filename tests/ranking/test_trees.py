@@ -76,7 +76,7 @@ def test_equal_trees_give_equal_files_that_the_library_reads(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("several", [False, True])
 def test_what_was_read_is_written_as_it_was(several: bool, tmp_path: Path) -> None:
-    """A run that goes on from kept trees ends with the bytes of one that grew them; CatBoost itself orders them anew."""
+    """A run that goes on from kept trees ends with the bytes of one that grew them; CatBoost orders them anew."""
     made = grown(1).mean_with([grown(2), grown(3)]) if several else grown(1)
     first, second = tmp_path / "first" / "trees.cbm", tmp_path / "second" / "trees.cbm"
     made.save(first)
