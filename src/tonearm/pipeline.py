@@ -4,14 +4,12 @@ import json
 import platform
 import warnings
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import asdict, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-import numba
 
 from tonearm import report
 from tonearm.config import Config, stage_rng, to_toml
@@ -25,7 +23,7 @@ from tonearm.evaluation.measure import Measure, longest_list
 from tonearm.evaluation.meters import left_out_ks
 from tonearm.evaluation.published import told, yambda
 from tonearm.inputs import Inputs as Inputs
-from tonearm.kernels.machine.threads import threads
+from tonearm.kernels.machine.threads import behind, threads
 from tonearm.loading.files import local_path
 from tonearm.loading.load import Loaded, Test
 from tonearm.loading.summary import in_a_line, undated
@@ -312,7 +310,7 @@ def make_lists(
             take(block, made)
         kept.end_block(end)
 
-    with ThreadPoolExecutor(1, "lists", numba.set_num_threads, (numba.get_num_threads(),)) as behind:
+    with behind() as other:
         while hi < n:
             progress("lists", hi, n)
             lo, hi = hi, min(hi + config.block, n, (hi // write.GROUP + 1) * write.GROUP)
@@ -320,7 +318,7 @@ def make_lists(
             found = recommender.find(block)
             if taken is not None:
                 taken.result()  # before its features are written over
-            taken = behind.submit(hand_on, block, recommender.lists(block, scratch, found), hi)
+            taken = other.submit(hand_on, block, recommender.lists(block, scratch, found), hi)
         if taken is not None:
             taken.result()
 

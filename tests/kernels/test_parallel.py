@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tonearm.kernels.machine.parallel import jit_parallel, prange, spread
+from tonearm.kernels.machine.threads import one_ahead
 from tonearm.types import Int64s
 
 
@@ -84,3 +85,24 @@ def test_after_an_error_no_stretch_is_begun() -> None:
     with pytest.raises(ValueError, match=" to "):
         spread(fail, 1000)
     assert len(begun) <= numba.get_num_threads()
+
+
+def test_one_is_found_while_the_one_before_is_used() -> None:
+    """In order, at most one ahead; kernels have as many threads there; what goes wrong is raised in its turn."""
+    found: list[int] = []
+
+    def items() -> Iterator[int]:
+        for n in range(1, 5):
+            found.append(numba.get_num_threads())
+            yield n
+        raise ValueError("the fifth")
+
+    used = one_ahead(items())
+    assert next(used) == 1
+    assert next(used) == 2
+    assert len(found) <= 3
+    assert [next(used), next(used)] == [3, 4]
+    with pytest.raises(ValueError, match="the fifth"):
+        next(used)
+    assert set(found) == {numba.get_num_threads()}
+    assert list(one_ahead(iter(()))) == []

@@ -17,13 +17,14 @@ from tonearm.data.dataset import Block
 from tonearm.data.lists import Lists
 from tonearm.data.times import to_moment
 from tonearm.explanation import Explanation
-from tonearm.kernels.machine.threads import threads
+from tonearm.kernels.machine.threads import one_ahead, threads
 from tonearm.kernels.nearest.topk import ItemIndex, index_items, similar_top_k, unit_vectors
 from tonearm.loading.files import local_path
 from tonearm.loading.tables import Tabular
 from tonearm.locks import KERNELS
 from tonearm.options import expect
 from tonearm.pipeline import Inputs, learn, manifest_of, shaper_of, write_recommender
+from tonearm.ranking.features import Scratch
 from tonearm.ranking.recommender import Recommender
 from tonearm.runs import directory, vouch
 from tonearm.runs.restore import Restored, restore
@@ -118,9 +119,10 @@ class Model(Restored):
         length = check_k(self.config.output.k if k is None else k)
         recommender = self._under(length, allowed_of(self.data, items, exclude), shape)
         popular = self._popular(recommender, length)
-        for some, block in histories.blocks(ids, self.config.block, self.config.filter_seen):
+        scratch = Scratch()
+        for some, block in one_ahead(histories.blocks(ids, self.config.block, self.config.filter_seen)):
             with KERNELS, threads(self.config.threads):
-                lists = with_popular(recommender.lists(block).lists.head(length), block, popular)
+                lists = with_popular(recommender.lists(block, scratch).lists.head(length), block, popular)
                 more = {"because": explanation.reasons(self, recommender, block, lists)} if explain else {}
             yield frame_of(some, lists, self.data, **more)
         if len(ids) == 0:

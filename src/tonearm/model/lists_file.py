@@ -8,6 +8,7 @@ import polars as pl
 from tonearm.asking.tables import cast_file_ids, users_of
 from tonearm.data.vocabulary import Vocabulary
 from tonearm.errors import ConfigError, OutputError
+from tonearm.kernels.machine.threads import one_ahead
 from tonearm.loading.tables import ids_in_file
 from tonearm.model import load
 from tonearm.runs import directory
@@ -63,7 +64,7 @@ def recommend(
                 ids = model.histories(history).users.ids
             asked = users_of(histories, ids)
         with stages.stage("lists"), directory.TableWriter(place) as writer:
-            for frame in model.frames_of(histories, asked, k=k):
+            for frame in one_ahead(model.frames_of(histories, asked, k=k)):
                 writer.write(frame)
                 n += frame["user_id"].n_unique()
                 stages.progress("lists", n, len(asked))

@@ -4,6 +4,7 @@ Beside kernels BLAS has one: its others wait for more work so busily that kernel
 """
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
@@ -11,6 +12,7 @@ import numba
 from threadpoolctl import threadpool_limits
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 
 @contextmanager
@@ -33,3 +35,17 @@ def blas_threads(n: int) -> Any:
 def on_one_blas_thread(function: F) -> F:
     """Keep a function's small products on one BLAS thread."""
     return cast(F, threadpool_limits.wrap(limits=1, user_api="blas")(function))
+
+
+def behind() -> ThreadPoolExecutor:
+    """A thread that works beside the caller's, its kernels on as many threads."""
+    return ThreadPoolExecutor(1, "behind", numba.set_num_threads, (numba.get_num_threads(),))
+
+
+def one_ahead(items: Iterator[T]) -> Iterator[T]:
+    """The same items, each found while the caller is busy with the one before."""
+    with behind() as thread:
+        coming = thread.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = thread.submit(next, items, None)
+            yield item
