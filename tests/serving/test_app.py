@@ -242,3 +242,26 @@ def test_the_page_of_the_interface_is_whole(client: Client) -> None:
             content = operation["responses"]["200"]["content"]["application/json"]["schema"]
             assert "$ref" in content, (path, method)
             assert operation["description"]
+
+
+def test_nobody_waits_for_a_list_where_many_ask(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The published list less what was played answers at once, and the new one as soon as it is made."""
+    monkeypatch.setattr(http, "BUSY", 0)
+    one, user = client(), "43"
+    item = one.get(f"/recommendations/{user}", params={"k": 3}).json()["items"][0]["item_id"]
+    one.post("/events", json={"user_id": user, "item_id": item})
+    first = one.get(f"/recommendations/{user}", params={"k": 3}).json()
+    assert first["source"] == "offline"
+    assert item not in [entry["item_id"] for entry in first["items"]]
+    deadline = time.monotonic() + 60
+    while (later := one.get(f"/recommendations/{user}", params={"k": 3}).json())["source"] != "blended":
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert item not in [entry["item_id"] for entry in later["items"]]
+
+
+def test_requests_of_a_second_are_counted() -> None:
+    rate = http.Rate()
+    assert [rate.count(moment) for moment in (5.0, 5.2, 5.9)] == [1, 2, 3]
+    assert [rate.count(moment) for moment in (6.0, 6.5)] == [3, 3], "the second before had more"
+    assert [rate.count(moment) for moment in (7.0, 9.0)] == [2, 1], "a second without any is long enough"

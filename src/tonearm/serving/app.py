@@ -44,6 +44,9 @@ LOOK = 1.0
 WAITING = 4
 """Lists that are being made, from which on a request that can be answered otherwise does not ask for another."""
 
+BUSY = 100
+"""Lists asked for in a second, from which on no request waits for one that is made, if it can be answered otherwise."""
+
 SWITCH = 0.0005
 """Seconds after which the thread that makes a list lets those that answer go on."""
 
@@ -53,6 +56,22 @@ IdText = Annotated[StrictStr, Field(min_length=1, max_length=256, pattern=PLAIN)
 IdNumber = Annotated[StrictInt, Field(ge=-(2**63), lt=2**63)]
 Genre = Annotated[str | None, Query(alias="filter", max_length=256, pattern=r"^genre:.+$", examples=["genre:rock"])]
 Context = Annotated[str, Query(max_length=64, pattern=r"^[\w.:-]*$")]
+
+
+class Rate:
+    """How many requests a second there are."""
+
+    def __init__(self) -> None:
+        self._second, self._now, self._before = 0, 0, 0
+
+    def count(self, now: float) -> int:
+        """One more at a moment, in seconds; those of this second, or of the one before where these were more."""
+        second = int(now)
+        if second != self._second:
+            self._before = self._now if second == self._second + 1 else 0
+            self._second, self._now = second, 0
+        self._now += 1
+        return max(self._now, self._before)
 
 
 class NewEvent(BaseModel):
@@ -145,6 +164,7 @@ def app(service: Service, access: Access | None = None) -> FastAPI:
 def _lists(made: FastAPI, service: Service) -> None:
     k_of = Annotated[int, Query(ge=1, le=service.limits.k)]
     making: set[asyncio.Task[Any]] = set()
+    rate = Rate()
 
     def make(function: Callable[..., T], *asked: Any) -> "asyncio.Task[T]":
         task = asyncio.create_task(asyncio.to_thread(function, *asked))
@@ -154,9 +174,10 @@ def _lists(made: FastAPI, service: Service) -> None:
 
     async def lists(user: str, k: int, kind: Kind, genre: str | None, context: str) -> Answer:
         name = None if genre is None else genre.removeprefix("genre:")
+        busy = rate.count(time.monotonic()) > BUSY
         if service.events.embedded and name is None:
             found = service.at_once(user, k, kind, context)
-            if found is None and making and kind == "blended":
+            if found is None and (making or busy) and kind == "blended":
                 found = service.meanwhile(user, k, context)
                 if found is not None and len(making) < WAITING:
                     make(service.prepare, user, k)
