@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
@@ -135,8 +135,8 @@ def _als(parts: Parts, data: Counted, recipe: ALS, rng: np.random.Generator, ear
     else:
         y[known] = rng.standard_normal((int(known.sum()), recipe.factors), dtype=np.float32) * np.float32(0.01)
         if share < 1:
-            first = replace(recipe, regularization=recipe.regularization * share**0.5)
-            y = _alternate(parts, data, first, y, passes, share)[0] * np.float32(share**-0.25)
+            first, scale = recipe.of_some(share)
+            y = _alternate(parts, data, first, y, passes, share)[0] * scale
             passes = recipe.more_iterations
     y, losses = _alternate(parts, data, recipe, y, passes, 1.0)
     nobody, none = np.zeros((0, recipe.factors), np.float32), np.zeros(0, np.bool_)

@@ -80,12 +80,18 @@ class ALS(Recipe["ALSModel"]):
         start: AnyArray | None = None if earlier is None else earlier.item_factors
         share = drawn_share(data.n_users, int(data.listeners.sum()), self.max_pairs)
         if start is None and share < 1:
-            # a penalty of λ for users and λ · share for items, as the sums over all users are 1 / share times as large
-            first = replace(self, regularization=self.regularization * share**0.5)
+            first, scale = self.of_some(share)
             found = first._alternate(data, drawn(data.n_users, share), None, self.iterations, rng, progress)
-            start = found.item_factors * np.float32(share**-0.25)
+            start = found.item_factors * scale
         passes = self.iterations if start is None else self.more_iterations
         return self._alternate(data, None, start, passes, rng, progress)
+
+    def of_some(self, share: float) -> tuple["ALS", np.float32]:
+        """The recipe for a share of the users, and what its items are multiplied by to be those that all would lead to.
+
+        A penalty of λ for users and λ · share for items, as sums over all users are 1 / share times as large.
+        """
+        return replace(self, regularization=self.regularization * share**0.5), np.float32(share**-0.25)
 
     def _alternate(
         self,
