@@ -14,23 +14,29 @@ from pathlib import Path
 
 import figures
 
+TESTS = figures.ROOT / "tests" / "faults"
+
+
+def begin(tests: Path, folder: Path, short: bool) -> tuple["subprocess.Popen[bytes]", Path]:
+    """A file of tests in a process of its own, and where it counts its tries."""
+    out = folder / f"{tests.stem}.json"
+    more = {"TONEARM_FAULTS_OUT": str(out)} | ({} if short else {"TONEARM_FAULTS": "full"})
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:randomly", "-o", "timeout=0", str(tests)]
+    return subprocess.Popen(command, cwd=figures.ROOT, env=os.environ | more), out
+
 
 def main() -> None:
-    """Run the tests, and print the table."""
+    """Run the files of tests side by side, and print the table."""
     parser = figures.parser(__doc__)
     parser.add_argument("--short", action="store_true", help="a few tries of each fault, as in continuous integration")
     options = parser.parse_args()
+    tries: dict[str, dict[str, int]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "faults.json"
-        more = {"TONEARM_FAULTS_OUT": str(out)} | ({} if options.short else {"TONEARM_FAULTS": "full"})
-        flags = ["-q", "-n", "0", "-p", "no:randomly", "-o", "timeout=0"]
-        subprocess.run(
-            [sys.executable, "-m", "pytest", *flags, "tests/faults"],
-            check=True,
-            cwd=figures.ROOT,
-            env=os.environ | more,
-        )
-        tries: dict[str, dict[str, int]] = json.loads(out.read_text(encoding="utf-8"))
+        begun = [begin(path, Path(folder), options.short) for path in sorted(TESTS.glob("test_*.py"))]
+        for process, out in begun:
+            if process.wait():
+                raise SystemExit(f"{out.stem} does not pass")
+            tries |= json.loads(out.read_text(encoding="utf-8"))
     figures.tell([("fault", ""), ("tries", ",.0f"), ("what was there afterwards", "")], rows(tries), options.save)
 
 
