@@ -57,7 +57,7 @@ java:
 	bash tools/java.sh
 
 unit: $(VENV)/.installed browser servers java
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 2
 
 lowest:
 	PYTHON=$(PYTHON) bash tools/lowest.sh $(VENV)-lowest

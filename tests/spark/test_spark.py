@@ -33,8 +33,6 @@ from tonearm.synth import generate
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = os.environ.get("TONEARM_SPARK", "tiny")
 
-pytestmark = pytest.mark.xdist_group("spark")  # one process waits for the cluster, and not both
-
 pytest.importorskip("pyspark", reason="PySpark is not installed: pip install 'tonearm[spark]'")
 needs_java = pytest.mark.skipif(shutil.which("java") is None, reason="Java 17 is not installed: bash tools/java.sh")
 
