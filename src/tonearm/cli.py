@@ -501,6 +501,8 @@ NO_MEMORY = f"{DataError.__name__}: the machine ran out of memory. Set block to 
 
 def main() -> None:
     """Run the command line; what a user got wrong is one message and exit code 2, a signal 128 and its number."""
+    if sys.unraisablehook is sys.__unraisablehook__:
+        sys.unraisablehook = _unless_memory
     try:
         with printing(), stopping():
             app(sys.argv[1:], exit_on_error=False, print_error=False)
@@ -509,17 +511,15 @@ def main() -> None:
     except TonearmError as error:
         _fail(f"{type(error).__name__}: {error}")
     except MemoryError:
-        _fail(NO_MEMORY)
-    except SystemError as error:
+        _fail_at_once(NO_MEMORY)
+    except SystemError as error:  # Python has had no room for the error itself
         if "without exception set" not in str(error):
             raise
-        # Python has no room for the error itself, and would have none for what follows
-        os.write(sys.stderr.fileno(), f"{NO_MEMORY}\n".encode())
-        os._exit(2)
+        _fail_at_once(NO_MEMORY)
     except RuntimeError as error:
         if "can't start new thread" not in str(error):
             raise
-        _fail(NO_MEMORY)
+        _fail_at_once(NO_MEMORY)
     except BrokenPipeError:  # whoever read standard output has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
@@ -533,6 +533,18 @@ def main() -> None:
             sys.stderr.flush()
             os._exit(exit_code(stop))
         raise SystemExit(exit_code(stop)) from None
+
+
+def _fail_at_once(message: str) -> None:
+    """Without what a process does in the end, for which there may be no room."""
+    os.write(sys.stderr.fileno(), f"{message}\n".encode())
+    os._exit(2)
+
+
+def _unless_memory(error: "sys.UnraisableHookArgs") -> None:
+    """Say nothing of errors on the way out of a MemoryError, which is told in the end."""
+    if not issubclass(error.exc_type, MemoryError):
+        sys.__unraisablehook__(error)
 
 
 def _fail(message: str) -> None:

@@ -148,12 +148,19 @@ def test_the_module_answers_help_at_once_and_loads_nothing_heavy() -> None:
     assert answer.stdout.strip() == "0.1.0"
 
 
-@pytest.mark.parametrize("error", ["MemoryError()", "SystemError('error return without exception set')"])
+@pytest.mark.parametrize(
+    "error",
+    ["MemoryError()", "SystemError('error return without exception set')", 'RuntimeError("can\'t start new thread")'],
+)
 def test_memory_that_has_run_out_is_one_message(error: str) -> None:
-    """Where even the error finds no room, Python has a SystemError of these words instead."""
+    """Where even the error finds no room, Python has a SystemError of these words; nothing is said on the way out."""
     code = f"""
 from tonearm import cli
+class Room:
+    def __del__(self):
+        raise MemoryError
 def app(*_, **__):
+    Room()
     raise {error}
 cli.app = app
 cli.main()
