@@ -133,7 +133,7 @@ def neighbours(
     counter = np.full(1, lo, np.int64)
     for _ in prange(threads):
         total = np.zeros(len(inverse), np.float32)
-        touched = np.empty(n_items + 1, np.int32)
+        touched = np.empty(n_items, np.int32)
         keys = np.empty(size + max(size // 2, 16) + LANES, np.uint64)
         scratch, digits, bits = np.empty(len(keys), np.uint64), np.empty(2048, np.int64), np.empty(1, np.int32)
         while True:
@@ -159,10 +159,10 @@ def neighbours(
                     w = user_weight[u]
                     for c in range(user_indptr[u], user_indptr[u + 1]):
                         j = user_item[c]
-                        before = total[j]
-                        touched[n_touched] = j  # in any case, as a branch that nobody foresees takes longer
-                        n_touched += before == 0
-                        total[j] = before + w
+                        if total[j] == 0:
+                            touched[n_touched] = j
+                            n_touched += 1
+                        total[j] += w
                 total[i] = 0
                 some = touched[:n_touched]
                 n = _best_of_some(total, some, norm, column_norm, shrink, size, keys, scratch, digits, bits)

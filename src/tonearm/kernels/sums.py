@@ -188,7 +188,7 @@ def score_sparse(
     counter = np.zeros(1, np.int64)
     for _ in prange(min(threads, b)):
         total = np.full(n_targets, UNTOUCHED, np.float32)
-        touched = np.empty(n_targets + 1, np.int32)
+        touched = np.empty(n_targets, np.int32)
         while True:
             row = take_next(counter)
             if row >= b:
@@ -250,10 +250,7 @@ def _accumulate(
     total: Float32s,
     touched: Int32s,
 ) -> int:
-    """The same where few places are added to: those that were UNTOUCHED before are noted; returns how many.
-
-    touched: room for one more than there are places
-    """
+    """The same where few places are added to: those that were UNTOUCHED before are noted; returns how many."""
     n_touched = 0
     for a in range(len(item)):
         w = weight[a]
@@ -261,10 +258,11 @@ def _accumulate(
         for c in range(model_indptr[item[a]], model_indptr[item[a] + 1]):
             at = model_place[c]
             before = total[at]
-            new = before == UNTOUCHED
-            touched[n_touched] = at  # written in any case, as a branch that nobody foresees takes longer
-            n_touched += new
-            total[at] = (np.float32(0) if new else before) + w * model_value[c]
+            if before == UNTOUCHED:
+                touched[n_touched] = at
+                n_touched += 1
+                before = np.float32(0)
+            total[at] = before + w * model_value[c]
     return n_touched
 
 
