@@ -22,7 +22,7 @@ from tonearm.runs.resume import SUFFIX as KEPT
 from tonearm.serving.events import open_events
 from tonearm.serving.publish import current, publish, versions
 
-RUNS, PUBLISHES, SERVES, TUNES = (80, 60, 60, 10) if FULL else (3, 3, 2, 1)
+RUNS, PUBLISHES, SERVES, TUNES = (80, 60, 100, 10) if FULL else (3, 3, 2, 1)
 
 SETS = [f"--set={option}" for option in (*QUICK, "output.fresh=3")]
 

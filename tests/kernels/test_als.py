@@ -153,6 +153,18 @@ def test_fold_in_solves_a_history_exactly() -> None:
     np.testing.assert_allclose(bare, slow_solve_rows(ones, item.astype(np.float64), 0.3, 2.0), atol=1e-6)
 
 
+def test_long_histories_are_folded_in_by_pieces() -> None:
+    rng = np.random.default_rng(3)
+    item, weight = rng.standard_normal((2_500, 20)).astype(np.float32), rng.uniform(1, 9, 2_570).astype(np.float32)
+    index = np.concatenate((np.arange(2_500), np.arange(70))).astype(np.int32)  # a long one, none, and a short one
+    indptr, common = np.array([0, 2_500, 2_500, 2_570]), 40 * np.eye(20)
+    found = fold_in(indptr, index, weight, 2.0, item, common)
+    for u in (0, 2):
+        y, c = item[index[indptr[u] : indptr[u + 1]]].astype(np.float64), 2.0 * weight[indptr[u] : indptr[u + 1]]
+        np.testing.assert_allclose(found[u], np.linalg.solve(common + (y.T * (c - 1)) @ y, c @ y), atol=1e-6)
+    assert not found[1].any()
+
+
 def test_users_who_are_solved_last_have_the_vectors_of_their_history_folded_in() -> None:
     matrix = some_log()
     assert matrix.value is not None

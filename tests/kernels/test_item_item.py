@@ -223,7 +223,7 @@ def test_lists_and_scores_are_those_of_the_dense_product(k: int) -> None:
     np.testing.assert_array_equal(found, scores[asked_row, asked].astype(np.float32))
 
 
-@pytest.mark.parametrize("k", [1, 4, 60])
+@pytest.mark.parametrize("k", [0, 1, 4, 60])
 @pytest.mark.parametrize("n_items", [13, 900])
 def test_several_models_are_searched_and_scored_at_once(k: int, n_items: int) -> None:
     """With 13 items all sums are looked at; with 900 some histories add to so few that these are noted instead."""

@@ -284,6 +284,8 @@ def regress_on_neighbours(
                 j = neighbour[lo + a]
                 for e in range(item_indptr[j], item_indptr[j + 1]):
                     heard[item_user[e]] = 0
+                for b in range(a):
+                    gram[b, a] = gram[a, b]
             solve_positive(gram, right)
             for a in range(n):
                 out[lo + a] = right[a]

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from tonearm.kernels.best.heap import offer, sort_best_first
-from tonearm.kernels.best.keys import ascending
+from tonearm.kernels.best.keys import Keys, ascending, cut_back, key_of, write_best
 from tonearm.kernels.best.search import place_of
 from tonearm.kernels.machine.jit import jit
 from tonearm.kernels.machine.parallel import jit_parallel, prange
@@ -26,6 +25,9 @@ AHEAD = 4
 
 LINE, FAR = 16, 64
 """Numbers in a line of the cache, and how many of a row are asked for; what comes then is foreseen by the processor."""
+
+ROOM = 4
+"""Times k, how many entries are noted before they are cut back to the best."""
 
 UNTOUCHED = np.float32(-np.inf)
 """The sum of a target that no item of the history speaks for."""
@@ -87,6 +89,7 @@ def search(
     list_item = np.empty((n_models, b, k), np.int32)
     list_score = np.empty((n_models, b, k), np.float32)
     count = np.zeros((n_models, b), np.int64)
+    most_seen = np.max(np.diff(seen_indptr)) if b > 0 else 0
     room = wanted_indptr + np.arange(b + 1) * n_models * k
     united, score = np.empty(room[-1], np.int32), np.empty((room[-1], n_models), np.float32)
     out_indptr = np.zeros(b + 1, np.int64)
@@ -96,12 +99,14 @@ def search(
         whole = np.zeros(begin[-1], np.float32)
         touched = np.empty(begin[-1], np.int32)
         n_touched = np.empty(n_sums, np.int64)
+        keys, bits = np.empty(ROOM * k + LANES, np.uint64), np.empty(1, np.int32)
+        kept = np.empty((n_sums, most_seen), np.float32)
         while True:
             row = take_next(counter)
             if row >= b:
                 break
             # the sums of each W, at all places or at those that are added to
-            history, lo, hi = item[indptr[row] : indptr[row + 1]], seen_indptr[row], seen_indptr[row + 1]
+            history, heard = item[indptr[row] : indptr[row + 1]], seen[seen_indptr[row] : seen_indptr[row + 1]]
             for w in range(n_sums):
                 weight = weights[w][indptr[row] : indptr[row + 1]]
                 own = slice(begin[w], begin[w + 1])
@@ -115,6 +120,7 @@ def search(
                     n_touched[w] = _accumulate(
                         history, weight, model_indptrs[w], model_places[w], model_values[w], total[own], touched[own]
                     )
+                _put_away((whole if n_touched[w] < 0 else total)[own], places[w], heard, kept[w])
             # the list of each model, and its items beside those that are wanted
             n_all = wanted_indptr[row + 1] - wanted_indptr[row]
             some = united[room[row] : room[row + 1]]
@@ -126,17 +132,19 @@ def search(
                 factor = scale[scale_begin[m] : scale_begin[m + 1]]
                 best_score, best_item = list_score[m, row], list_item[m, row]
                 if n_touched[w] < 0:
-                    n = _best_sums(whole[own], factor, targets[w], seen[lo:hi], best_score, best_item)
+                    n = _best_sums(whole[own], factor, targets[w], keys, bits, best_score, best_item)
                 else:
                     places_ = touched[begin[w] : begin[w] + n_touched[w]]
-                    n = _best_touched(total[own], places_, factor, targets[w], seen[lo:hi], best_score, best_item)
-                sort_best_first(best_score, best_item, n)
+                    n = _best_touched(total[own], places_, factor, targets[w], keys, bits, best_score, best_item)
                 count[m, row] = n
                 for a in range(n):
                     some[n_all + a] = best_item[a]
                 n_all += n
             # all scores of all of these, each once
             n = _distinct(some[:n_all])
+            for w in range(n_sums):
+                own = slice(begin[w], begin[w + 1])
+                _put_back((whole if n_touched[w] < 0 else total)[own], places[w], heard, kept[w])
             out_indptr[row + 1] = n
             for m in range(n_models):
                 w = sums_of[m]
@@ -268,24 +276,28 @@ def _accumulate(
 
 @jit
 def _best_sums(
-    sums: Float32s, scale: Float32s, targets: Int32s, seen: Int32s, best_score: Float32s, best_item: Int32s
+    sums: Float32s, scale: Float32s, targets: Int32s, keys: Keys, bits: Int32s, best_score: Float32s, best_item: Int32s
 ) -> int:
-    """Offer all scaled sums above 0 to a heap, but for those of seen items; returns how many it holds."""
-    n, vectors = 0, len(sums) // LANES * LANES
-    limit = LEAST
-    zero, wanted = fill(np.float32(0)), fill(limit)
-    for at in range(0, vectors, LANES):
-        reached = any_at_least(fma(load(sums, at), load(scale, at), zero), wanted)
+    """The best of all scaled sums above 0; returns how many there are. keys, bits: scratch."""
+    n, vectors, k = 0, len(sums) // LANES * LANES, len(best_score)
+    score, limit = bits.view(np.float32), float(LEAST)
+    zero, wanted = fill(np.float32(0)), fill(np.float32(limit))
+    for at in range(0, len(sums), LANES):
+        if at < vectors:
+            reached = any_at_least(fma(load(sums, at), load(scale, at), zero), wanted)
+        else:
+            reached = (1 << (len(sums) - at)) - 1
         while reached != 0:
             j = at + lowest_bit(reached)
             reached &= reached - 1
-            n = _offer_unseen(sums[j] * scale[j], targets[j], seen, best_score, best_item, n)
-            if n == len(best_score) and best_score[0] > limit:
-                limit = best_score[0]
-                wanted = fill(limit)
-    for j in range(vectors, len(sums)):
-        n = _offer_unseen(sums[j] * scale[j], targets[j], seen, best_score, best_item, n)
-    return n
+            score[0] = sums[j] * scale[j]
+            if score[0] >= limit:
+                keys[n] = key_of(bits[0], targets[j])
+                n += 1
+        if n > len(keys) - LANES:
+            n, limit = cut_back(keys, n, k, bits)
+            wanted = fill(np.float32(limit))
+    return write_best(keys, n, best_score, best_item, bits)
 
 
 @jit
@@ -294,23 +306,41 @@ def _best_touched(
     touched: Int32s,
     scale: Float32s,
     targets: Int32s,
-    seen: Int32s,
+    keys: Keys,
+    bits: Int32s,
     best_score: Float32s,
     best_item: Int32s,
 ) -> int:
     """The same of the sums at some places."""
-    n = 0
+    n, k = 0, len(best_score)
+    score, limit = bits.view(np.float32), float(LEAST)
     for j in touched:
-        n = _offer_unseen(sums[j] * scale[j], targets[j], seen, best_score, best_item, n)
-    return n
+        score[0] = sums[j] * scale[j]
+        if score[0] >= limit:
+            keys[n] = key_of(bits[0], targets[j])
+            n += 1
+            if n == len(keys):
+                n, limit = cut_back(keys, n, k, bits)
+    return write_best(keys, n, best_score, best_item, bits)
 
 
 @jit
-def _offer_unseen(score: float, item: int, seen: Int32s, best_score: Float32s, best_item: Int32s, n: int) -> int:
-    k = len(best_score)
-    if score <= 0 or (n == k and score < best_score[0]) or place_of(seen, 0, len(seen), item) >= 0:
-        return n
-    return offer(score, item, best_score, best_item, n)
+def _put_away(sums: Float32s, place: Int32s, seen: Int32s, kept: Float32s) -> None:
+    """Set the sums of seen items to 0, which lists leave out, and keep what they were."""
+    for a in range(len(seen)):
+        at = place[seen[a]]
+        if at >= 0:
+            kept[a] = sums[at]
+            sums[at] = 0
+
+
+@jit
+def _put_back(sums: Float32s, place: Int32s, seen: Int32s, kept: Float32s) -> None:
+    """What `_put_away` kept, last first, so that an item that stands twice has what it had at first."""
+    for a in range(len(seen) - 1, -1, -1):
+        at = place[seen[a]]
+        if at >= 0:
+            sums[at] = kept[a]
 
 
 @jit

@@ -14,7 +14,7 @@ from tonearm.kernels.als.csr import Csr, multiply, transpose_csr
 from tonearm.kernels.als.svd import singular_triples
 from tonearm.kernels.nearest.topk import ItemIndex, index_items, score_pairs, top_k
 from tonearm.options import options
-from tonearm.sources.base import ADDED, Given, Near, Recipe, VectorModel
+from tonearm.sources.base import ADDED, ForLastBlock, Given, Near, Recipe, VectorModel
 from tonearm.sources.history import drawn, drawn_share, recency_weights
 from tonearm.sources.left_out import LeftOut
 from tonearm.sources.ranges import RECENCY, Range, Space
@@ -133,8 +133,15 @@ class SpectralModel(VectorModel):
         """`source`, each row in one piece: made once, where it would be made for every block."""
         return np.ascontiguousarray(self.source)
 
+    @cached_property
+    def _last(self) -> ForLastBlock[Float32s]:
+        return ForLastBlock()
+
     def vectors(self, block: Block) -> Float32s:
         """Sum of the history's vectors, each weighed by its recency, (b, d) float32."""
+        return self._last.of(block, self._vectors)
+
+    def _vectors(self, block: Block) -> Float32s:
         pairs = block.pairs
         out = np.zeros((len(block), self.source.shape[1]), np.float32)
         multiply(Csr(pairs.indptr, pairs.item, recency_weights(pairs, self.recency), len(self.source)), self._rows, out)

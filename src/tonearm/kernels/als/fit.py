@@ -22,9 +22,10 @@ import numpy as np
 
 from tonearm.kernels.als.csr import Csr, plan
 from tonearm.kernels.als.rows import solve_rows
-from tonearm.kernels.machine.dense import gram, rotate, solve_positive
+from tonearm.kernels.machine.dense import AT_ONCE, SLICE, add_squares, gram, rotate, solve_positive
 from tonearm.kernels.machine.parallel import jit_parallel, prange
 from tonearm.kernels.machine.threads import on_one_blas_thread
+from tonearm.kernels.machine.tile import TALL, WIDE
 from tonearm.types import Float16s, Float32s, Float64s, Int32s, Int64s
 
 
@@ -165,6 +166,10 @@ def _true_factors(side: _Side, factors: int) -> Float32s:
     return np.ascontiguousarray(side.tilde[:, :factors])
 
 
+_TOGETHER = 32
+"""Users that share a workspace when they are folded in."""
+
+
 @jit_parallel
 def fold_in(
     indptr: Int64s,
@@ -182,20 +187,31 @@ def fold_in(
     """
     n_rows, d = len(indptr) - 1, item_factors.shape[1]
     out = np.zeros((n_rows, d), np.float32)
-    for u in prange(n_rows):
-        if indptr[u] == indptr[u + 1]:
-            continue
-        a = common.copy()
-        b = np.zeros(d)
-        for e in range(indptr[u], indptr[u + 1]):
-            c = alpha * (value[e] if len(value) else 1.0)
-            y = item_factors[index[e]]
+    rows, columns = -(-d // TALL) * TALL, -(-d // WIDE) * WIDE
+    for first in prange(-(-n_rows // _TOGETHER)):
+        left, right = np.zeros((AT_ONCE, rows), np.float32), np.zeros((AT_ONCE, columns), np.float32)
+        square = np.empty((rows, columns), np.float32)
+        a, b = np.empty((d, d)), np.empty(d)
+        for u in range(first * _TOGETHER, min(n_rows, (first + 1) * _TOGETHER)):
+            if indptr[u] == indptr[u + 1]:
+                continue
+            a[:], b[:] = common, 0
+            for lo in range(indptr[u], indptr[u + 1], SLICE):
+                square[:] = 0
+                for at in range(lo, min(lo + SLICE, indptr[u + 1]), AT_ONCE):
+                    height = min(lo + SLICE, indptr[u + 1], at + AT_ONCE) - at
+                    for j in range(height):
+                        c = alpha * (value[at + j] if len(value) else 1.0)
+                        y, excess = item_factors[index[at + j]], np.float32(c - 1.0)
+                        for f in range(d):
+                            b[f] += c * y[f]
+                            left[j, f] = excess * y[f]
+                            right[j, f] = y[f]
+                    add_squares(left.ravel(), right.ravel(), height, rows, columns, square.ravel())
+                for f in range(d):
+                    for g in range(f, d):
+                        a[f, g] += square[f, g]
+            solve_positive(a, b)
             for f in range(d):
-                scaled = (c - 1.0) * y[f]
-                b[f] += c * y[f]
-                for g in range(f + 1):
-                    a[f, g] += scaled * y[g]
-        solve_positive(a, b)
-        for f in range(d):
-            out[u, f] = b[f]
+                out[u, f] = b[f]
     return out

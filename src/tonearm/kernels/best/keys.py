@@ -93,6 +93,20 @@ def cut_keys(keys: Keys, n: int, k: int, most: int) -> int:
 
 
 @jit
+def cut_back(keys: Keys, n: int, k: int, bits: Int32s) -> tuple[int, float]:
+    """Keep the best of keys[:n], a few more than k; returns how many, and a score that the k-th best reaches.
+
+    bits: scratch, of which the first is taken
+    """
+    kept = cut_keys(keys, n, k, max(1, k + k // 16))
+    worst = keys[0]
+    for j in range(1, kept):
+        worst = min(worst, keys[j])
+    bits[0] = score_bits(worst)
+    return kept, float(bits.view(np.float32)[0])
+
+
+@jit
 def sort_keys(keys: Keys, n: int, in_order: bool, room: Keys, count: Int64s) -> None:
     """Sort keys[:n], largest first: by digits of eleven bits, several times as fast as by comparison.
 
@@ -140,10 +154,13 @@ def score_bits(key: np.uint64) -> np.int64:
 
 
 @jit
-def write_best(keys: Keys, n: int, scores: Float32s, items: Int32s, bits: Int32s) -> None:
-    """Sort keys[:n] and write them out, best first; bits is (1,) of scratch."""
-    _sort(keys, n)
-    write(keys, n, scores, items, bits)
+def write_best(keys: Keys, n: int, scores: Float32s, items: Int32s, bits: Int32s) -> int:
+    """Fill a row of a list with the best of keys[:n], best first; returns how many it has. bits is (1,) of scratch."""
+    size = min(n, len(scores))
+    keep_best(keys, n, size)
+    _sort(keys, size)
+    write(keys, size, scores, items, bits)
+    return size
 
 
 @jit

@@ -11,9 +11,9 @@ from tonearm.kernels.machine.simd import LANES, load, store
 from tonearm.kernels.machine.tile import TALL, WIDE, add_outer, load_tile, no_sums, store_tile
 from tonearm.types import Float32s, Float64s
 
-_SLICE = 1024
+SLICE = 1024
 
-_AT_ONCE = 64
+AT_ONCE = 64
 """Rows whose outer products are added to a tile while it is in registers."""
 
 
@@ -39,11 +39,11 @@ def _rotate(a: Float32s, m: Float32s, out: Float32s, much: float, block: Float32
     n, width = a.shape
     padded = m.shape[1]
     source, matrix, target, other = a.ravel(), m.ravel(), out.ravel(), block.ravel()
-    n_slices = (n + _SLICE - 1) // _SLICE
+    n_slices = (n + SLICE - 1) // SLICE
     for s in prange(n_slices):
         rows, product = np.zeros(TALL * width, np.float32), np.empty(TALL * padded, np.float32)
-        for r in range(s * _SLICE, min(n, (s + 1) * _SLICE), TALL):
-            height = min(TALL, n - r, (s + 1) * _SLICE - r)
+        for r in range(s * SLICE, min(n, (s + 1) * SLICE), TALL):
+            height = min(TALL, n - r, (s + 1) * SLICE - r)
             for e in range(0, height * width, LANES):
                 store(rows, e, load(source, r * width + e))
             for g in range(0, padded, WIDE):
@@ -70,20 +70,20 @@ def gram(a: Float32s) -> Float64s:
 def _gram(a: Float32s) -> Float64s:
     n, width = a.shape
     rows, columns = -(-width // TALL) * TALL, -(-width // WIDE) * WIDE
-    n_slices = (n + _SLICE - 1) // _SLICE
+    n_slices = (n + SLICE - 1) // SLICE
     parts = min(64, n_slices)
     total = np.zeros((parts, width, width))
     for part in prange(parts):
         square = np.zeros((rows, columns), np.float32)
-        left, right = np.zeros((_AT_ONCE, rows), np.float32), np.zeros((_AT_ONCE, columns), np.float32)
+        left, right = np.zeros((AT_ONCE, rows), np.float32), np.zeros((AT_ONCE, columns), np.float32)
         for s in range(n_slices * part // parts, n_slices * (part + 1) // parts):
             square[:] = 0
-            for r in range(s * _SLICE, min(n, (s + 1) * _SLICE), _AT_ONCE):
-                height = min(n - r, _AT_ONCE)
+            for r in range(s * SLICE, min(n, (s + 1) * SLICE), AT_ONCE):
+                height = min(n - r, AT_ONCE)
                 for j in range(height):
                     for f in range(width):
                         left[j, f] = right[j, f] = a[r + j, f]
-                _add_squares(left.ravel(), right.ravel(), height, rows, columns, square.ravel())
+                add_squares(left.ravel(), right.ravel(), height, rows, columns, square.ravel())
             for f in range(width):
                 for g in range(f, width):
                     total[part, f, g] += square[f, g]
@@ -111,7 +111,7 @@ def column_squares(a: Float32s) -> Float64s:
 
 
 @jit
-def _add_squares(left: Float32s, right: Float32s, height: int, rows: int, columns: int, square: Float32s) -> None:
+def add_squares(left: Float32s, right: Float32s, height: int, rows: int, columns: int, square: Float32s) -> None:
     """Add the outer products of some rows, given twice, to the tiles of `square` on and above the diagonal."""
     for f in range(0, rows, TALL):
         for g in range(f // WIDE * WIDE, columns, WIDE):
@@ -125,20 +125,34 @@ def _add_squares(left: Float32s, right: Float32s, height: int, rows: int, column
 def solve_positive(a: Float64s, b: Float64s) -> None:
     """b becomes the solution x of a x = b for a symmetric positive definite a (d, d), by Cholesky; a is overwritten.
 
-    Only the lower triangle of a is read.
+    Only the upper triangle of a is read. The rows before are taken from each row, four at a time, so that no sum is
+    folded over lanes.
     """
     d = len(b)
-    for f in range(d):
-        for g in range(f + 1):
-            s = a[f, g]
-            for h in range(g):
-                s -= a[f, h] * a[g, h]
-            a[f, g] = np.sqrt(max(s, 1e-30)) if f == g else s / a[g, g]
-    for f in range(d):
-        for h in range(f):
-            b[f] -= a[f, h] * b[h]
-        b[f] /= a[f, f]
-    for f in range(d - 1, -1, -1):
-        for h in range(f + 1, d):
-            b[f] -= a[h, f] * b[h]
-        b[f] /= a[f, f]
+    for g in range(d):
+        own = a[g, g:]
+        for h in range(0, g // 4 * 4, 4):
+            r0, r1, r2, r3 = a[h, g:], a[h + 1, g:], a[h + 2, g:], a[h + 3, g:]
+            s0, s1, s2, s3 = r0[0], r1[0], r2[0], r3[0]
+            for f in range(len(own)):
+                own[f] -= s0 * r0[f] + s1 * r1[f] + s2 * r2[f] + s3 * r3[f]
+        for h in range(g // 4 * 4, g):
+            r0 = a[h, g:]
+            s0 = r0[0]
+            for f in range(len(own)):
+                own[f] -= s0 * r0[f]
+        root = np.sqrt(max(own[0], 1e-30))
+        for f in range(len(own)):
+            own[f] /= root
+    for g in range(d):
+        own, left = a[g, g:], b[g:]
+        x = left[0] / own[0]
+        for f in range(len(own)):
+            left[f] -= own[f] * x
+        b[g] = x
+    for g in range(d - 1, -1, -1):
+        own, done = a[g, g:], b[g:]
+        rest = 0.0
+        for f in range(1, len(own)):
+            rest += own[f] * done[f]
+        b[g] = (b[g] - rest) / own[0]

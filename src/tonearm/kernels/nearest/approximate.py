@@ -11,7 +11,7 @@ import numba
 import numpy as np
 
 from tonearm.kernels.best.heap import pack_rows
-from tonearm.kernels.best.keys import keep_best, write_best
+from tonearm.kernels.best.keys import write_best
 from tonearm.kernels.machine.jit import jit
 from tonearm.kernels.machine.parallel import jit_parallel, prange
 from tonearm.kernels.machine.simd import take_next
@@ -146,9 +146,7 @@ def _scan_one(
             )  # fmt: skip
     bits = np.empty(1, np.int32)
     for q in range(n):
-        keep_best(keys[q], count[q], k)
-        size[members[q]] = min(k, count[q])
-        write_best(keys[q], size[members[q]], scores[members[q]], items[members[q]], bits)
+        size[members[q]] = write_best(keys[q], count[q], scores[members[q]], items[members[q]], bits)
 
 
 @jit

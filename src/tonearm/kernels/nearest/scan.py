@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tonearm.kernels.best.keys import Keys, cut_keys, keep_best, key_of, score_bits, write_best
+from tonearm.kernels.best.keys import Keys, cut_back, key_of, write_best
 from tonearm.kernels.best.search import place_of
 from tonearm.kernels.machine.jit import jit
 from tonearm.kernels.machine.parallel import jit_parallel, prange
@@ -83,9 +83,7 @@ def scan(
                 keys, count, packed, lanes,
             )  # fmt: skip
             for q in range(height):
-                keep_best(keys[q], count[q], k)
-                size[first + q] = min(k, count[q])
-                write_best(keys[q], size[first + q], scores[first + q], items[first + q], bits)
+                size[first + q] = write_best(keys[q], count[q], scores[first + q], items[first + q], bits)
 
 
 @jit
@@ -131,7 +129,7 @@ def _scan_block(
         for a in range(n_active):
             q = active[a]
             if limit[q] == -np.inf and count[q] >= k:
-                limit[q] = _cut_back(keys, count, q, k, bits)
+                count[q], limit[q] = cut_back(keys[q], count[q], k, bits)
             # the constant covers scores so small that float32 rounds them to a fixed grid
             if reach[q] * bound[lo] + np.float32(1e-37) >= limit[q]:
                 active[kept] = q
@@ -151,18 +149,6 @@ def _scan_block(
         n_packed = n_active
         if n_active == 0:
             break
-
-
-@jit
-def _cut_back(keys: Keys, count: Int64s, q: int, k: int, bits: Int32s) -> float:
-    """Keep a query's best entries, a few more than k; returns a score that its k-th best reaches. Takes bits[0]."""
-    kept = cut_keys(keys[q], count[q], k, k + k // 16)
-    count[q] = kept
-    worst = keys[q, 0]
-    for j in range(1, kept):
-        worst = min(worst, keys[q, j])
-    bits[0] = score_bits(worst)
-    return float(bits.view(np.float32)[0])
 
 
 @jit
@@ -213,4 +199,5 @@ def scan_group(
                 keys[q, count[q]] = key_of(bits[j * PANEL + lane], i)
                 count[q] += 1
             if count[q] > full:
-                packed[limits + j] = limit[q] = _cut_back(keys, count, q, k, bits)
+                count[q], limit[q] = cut_back(keys[q], count[q], k, bits)
+                packed[limits + j] = limit[q]

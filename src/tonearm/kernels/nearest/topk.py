@@ -18,9 +18,12 @@ import numpy as np
 
 from tonearm.kernels.best.heap import pack_rows
 from tonearm.kernels.machine.parallel import jit_parallel, prange
-from tonearm.kernels.machine.simd import fma1
+from tonearm.kernels.machine.simd import fma1, prefetch
 from tonearm.kernels.nearest.scan import PANEL, pack_items, scan
 from tonearm.types import Bools, Float32s, Float64s, Int32s, Int64s
+
+AHEAD = 8
+"""Items of a list whose vectors are asked for before their turn; they lie far apart in memory."""
 
 Rows = tuple[Int64s, Int32s, Float32s]
 """Lists as arrays: indptr (n + 1,) int64, item int32, score float32; each row best first."""
@@ -114,10 +117,14 @@ def score_pairs(user_vectors: Float32s, item_vectors: Float32s, indptr: Int64s, 
     user_vectors: (b, d), item_vectors: (n, d), both C-contiguous float32; indptr: (b + 1,)
     """
     d = user_vectors.shape[1]
+    flat = item_vectors.ravel()
     out = np.empty(len(item), np.float32)
     for u in prange(len(indptr) - 1):
         for e in range(indptr[u], indptr[u + 1], 4):
             last = indptr[u + 1] - 1
+            for ahead in range(e + AHEAD, min(e + AHEAD + 4, last + 1)):
+                for f in range(0, d, 16):
+                    prefetch(flat, np.int64(item[ahead]) * d + f)
             i0, i1 = item[e], item[min(e + 1, last)]
             i2, i3 = item[min(e + 2, last)], item[min(e + 3, last)]
             s0 = s1 = s2 = s3 = np.float32(0)
