@@ -12,7 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +62,24 @@ def up(address: str) -> None:
     raise AssertionError("the server does not answer")
 
 
+def workers_with(process: subprocess.Popen[str], store: Path) -> int:
+    """Children of a process that have files of a store mapped: a worker may begin long after another answers."""
+    found = 0
+    for children in Path(f"/proc/{process.pid}/task").glob("*/children"):
+        for child in children.read_text().split():
+            with suppress(OSError):
+                found += str(store) in Path(f"/proc/{child}/maps").read_text()
+    return found
+
+
 def test_it_goes_over_to_a_new_version_without_a_failed_request(store: Path, altered: Callable[..., Path]) -> None:
     run = altered("next")
     with serving(store, "--workers", "2") as (process, address):
         up(address)
+        for _ in range(600):
+            if workers_with(process, store) == 2:
+                break
+            time.sleep(0.1)
         seen, failed, stop = set(), [], threading.Event()
 
         def ask_on() -> None:
