@@ -31,6 +31,8 @@ def main() -> None:
     parser.add_argument("--short", action="store_true", help="a few tries of each fault, as in continuous integration")
     options = parser.parse_args()
     tries: dict[str, dict[str, int]] = {}
+    # a run that compiles takes minutes, and kills that are drawn over them would come when it has ended
+    subprocess.run([sys.executable, "-m", "tonearm", "warmup"], check=True, stdout=subprocess.DEVNULL)
     with tempfile.TemporaryDirectory() as folder:
         begun = [begin(path, Path(folder), options.short) for path in sorted(TESTS.glob("test_*.py"))]
         for process, out in begun:
