@@ -2,17 +2,21 @@
 
 python benchmarks/fuzz.py [--minutes 24] [--seed 1] [--save fuzz]
 
-A process for each target of tests/fuzz/targets.py, guided by which lines of ours the input reaches. A finding is shown
-with its traceback, and the exit code is 1.
+A process for each target of tests/fuzz/targets.py, one for each processor at a time, guided by which lines of ours the
+input reaches. A finding is shown with its traceback, and the exit code is 1.
 """
 
+import importlib
 import json
 import os
+import pkgutil
 import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import figures
 
@@ -31,6 +35,10 @@ def one(name: str, seconds: float, seed: int, out: Path) -> None:
     """Fuzz one target in this process until its time is up."""
     import atheris
 
+    from tonearm import kernels
+
+    for module in pkgutil.walk_packages(kernels.__path__, f"{kernels.__name__}."):  # as they are, or Numba refuses them
+        importlib.import_module(module.name)
     with atheris.instrument_imports(include=WATCHED):
         from tests.fuzz.targets import TARGETS, seeds
     target, done, began = TARGETS[name][0], 0, time.process_time()
@@ -60,25 +68,32 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="where that writes what it did")
     given = parser.parse_args()
     sys.path.insert(0, str(figures.ROOT))
-    from tests.fuzz.targets import TARGETS
-
-    if given.only:
+    if given.only:  # before anything of ours is imported, as only what is imported then tells its lines
         one(given.only, given.minutes * 60, given.seed, given.out)
         return 0
-    found, rows = 0, []
-    for name in TARGETS:
+    from tests.fuzz.targets import TARGETS
+
+    found, rows, share = 0, [], str(given.minutes / len(TARGETS))
+
+    def apart(name: str) -> tuple[str, dict[str, Any] | None]:
+        """A target in a process of its own: what was said, and what was done where nothing was found."""
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / "result.json"
-            share = str(given.minutes / len(TARGETS))
             command = [sys.executable, __file__, "--only", name, "--minutes", share, "--seed", str(given.seed)]
             ended = subprocess.run([*command, "--out", out], cwd=folder, capture_output=True, text=True, check=False)
-            if ended.returncode or not out.exists():
+            done = None if ended.returncode or not out.exists() else json.loads(out.read_text())
+        return f"{ended.stdout[-4000:]}{ended.stderr[-4000:]}", done
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for name, (said, done) in zip(TARGETS, pool.map(apart, TARGETS), strict=True):
+            if done is None:
                 found += 1
-                print(f"{name}: a finding\n{ended.stdout[-4000:]}{ended.stderr[-4000:]}", flush=True)
-                continue
-            done = json.loads(out.read_text())
-            rows.append([name, done["executions"], done["seconds"], given.seed, 0])
-            print(name, done, flush=True)
+                print(f"{name}: a finding\n{said}", flush=True)
+            elif "no interesting inputs" in said:
+                raise SystemExit(f"{name}: no line that it reaches is told")
+            else:
+                rows.append([name, done["executions"], done["seconds"], given.seed, 0])
+                print(name, done, flush=True)
     if found:
         return 1
     rows.append(["all", sum(row[1] for row in rows), sum(row[2] for row in rows), given.seed, 0])
