@@ -15,8 +15,8 @@ from scipy.sparse import csr_array
 import figures
 from tonearm import Config, Inputs
 from tonearm.data.dataset import Block
-from tonearm.progress import no_progress
 from tonearm.sources.content import Content, ContentModel
+from tonearm.terminal.progress import no_progress
 from tonearm.types import Float32s
 
 K = 100

@@ -13,10 +13,10 @@ from typing import Any
 import figures
 from tonearm.config import config_from, read_toml
 from tonearm.pipeline import Inputs
-from tonearm.progress import no_progress
 from tonearm.runs import memory
 from tonearm.runs.data import Kept
 from tonearm.runs.vouch import Files
+from tonearm.terminal.progress import no_progress
 
 
 def row(name: str, folder: Path) -> list[Any]:

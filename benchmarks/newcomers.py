@@ -27,7 +27,7 @@ from tonearm.data.truth import Truth, truth
 from tonearm.evaluation.bootstrap import interval, resample
 from tonearm.evaluation.meters import ListMeter, describe_items
 from tonearm.model import Model
-from tonearm.progress import no_progress
+from tonearm.terminal.progress import no_progress
 from tonearm.types import Float32s
 
 K = 20

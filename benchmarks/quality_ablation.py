@@ -20,7 +20,6 @@ from tonearm.data.dataset import Block, Dataset
 from tonearm.data.lists import Lists
 from tonearm.data.truth import Truth, truth
 from tonearm.evaluation.meters import AccuracyMeter
-from tonearm.progress import no_progress
 from tonearm.ranking.candidates import Candidates, of_users
 from tonearm.ranking.features import Features
 from tonearm.ranking.ranker import Ranker, RankerModel
@@ -29,6 +28,7 @@ from tonearm.ranking.training import WHOLE, TrainingTable, join_tables, label_bl
 from tonearm.ranking.trees import Trees
 from tonearm.sources import fit_sources, left_out
 from tonearm.split import inner_split, inner_splits
+from tonearm.terminal.progress import no_progress
 from tonearm.types import Bools, Float32s, Float64s, Int32s
 
 USERS = 20_000

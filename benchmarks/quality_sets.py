@@ -20,9 +20,9 @@ from tonearm.data.lists import Lists
 from tonearm.data.truth import Truth, truth
 from tonearm.evaluation.bootstrap import interval, resample
 from tonearm.evaluation.meters import AccuracyMeter
-from tonearm.progress import no_progress
 from tonearm.split import inner_split
 from tonearm.synth import generate
+from tonearm.terminal.progress import no_progress
 from tonearm.types import Float32s, Int32s
 
 K = 20

@@ -32,10 +32,10 @@ from tonearm.data.lists import Lists
 from tonearm.data.log import Log
 from tonearm.data.times import DAY
 from tonearm.evaluation.bootstrap import interval, resample
-from tonearm.progress import no_progress
 from tonearm.sources import fit_sources
 from tonearm.sources.base import Source
 from tonearm.sources.similar import By, Similar
+from tonearm.terminal.progress import no_progress
 from tonearm.types import Float64s, Int32s, Int64s
 
 K, FEW, GAP, SHOWN = 10, 3, 1800, 12

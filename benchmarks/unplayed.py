@@ -34,10 +34,10 @@ from tonearm.data.dataset import Block, Dataset
 from tonearm.data.lists import Lists
 from tonearm.data.log import Pairs
 from tonearm.evaluation.bootstrap import interval, resample
-from tonearm.progress import no_progress
 from tonearm.sources.content import ContentModel, unplayed_order
 from tonearm.sources.vectors import VectorsModel
 from tonearm.split import InnerSplit, inner_splits
+from tonearm.terminal.progress import no_progress
 from tonearm.types import Float32s, Int32s
 
 K, BLOCK, WIDTH = 10, 4096, 64

@@ -14,6 +14,7 @@ from tonearm.errors import ConfigError, DataError, MissingExtra, OutputError, To
 from tonearm.serving.cli import register
 from tonearm.terminal.printing import printing, say, shortened
 from tonearm.terminal.signals import Stopped, exit_code, stopping
+from tonearm.terminal.words import counted
 
 app = App(
     name="tonearm",
@@ -91,8 +92,8 @@ def run(
     config = options.load(log.columns, some)
     from tonearm.engine import run as run_pipeline
     from tonearm.evaluation.words import shown
+    from tonearm.explanation.show import next_steps
     from tonearm.runs.tracking import Tracker
-    from tonearm.show import next_steps
 
     tracker = None if mlflow is None else Tracker.open(mlflow)
     inputs, show, place = log.inputs(), not quiet, {"resume": resume, "overwrite": overwrite}
@@ -148,7 +149,7 @@ def recommend(
     from tonearm.model.lists_file import recommend as write_lists
 
     n = write_lists(run, out, users=users, history=history, events=events, k=k, overwrite=overwrite, show=not quiet)
-    say(f"Wrote {out}: lists of {n:,} listeners")
+    say(f"Wrote {out}: lists of {counted(n, 'listener')}")
 
 
 @app.command
@@ -398,7 +399,7 @@ def show_user(user: UserId, /, *, run: RunFolder, events: Unneeded = None, k: in
         Entries of each list.
     """
     del events
-    from tonearm.show import show_user as show_one
+    from tonearm.explanation.show import show_user as show_one
 
     say(show_one(run, user, k))
 
@@ -412,7 +413,7 @@ def show_item(item: ItemId, /, *, run: RunFolder, k: int = 10) -> None:
     k
         Similar items.
     """
-    from tonearm.show import show_item as show_one
+    from tonearm.explanation.show import show_item as show_one
 
     say(show_one(run, item, k))
 

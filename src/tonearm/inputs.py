@@ -11,7 +11,7 @@ from tonearm.loading.inputs import Source
 from tonearm.loading.load import Loaded, load_all, load_events, load_ready_made
 from tonearm.loading.tables import Tabular, address_of, as_source
 from tonearm.options import options
-from tonearm.progress import Progress
+from tonearm.terminal.progress import Progress
 
 if TYPE_CHECKING:
     Given = Tabular | None

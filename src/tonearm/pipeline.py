@@ -28,7 +28,6 @@ from tonearm.loading.files import local_path
 from tonearm.loading.load import Loaded, Test
 from tonearm.loading.summary import in_a_line, undated
 from tonearm.options import expect
-from tonearm.progress import Progress
 from tonearm.ranking import trees
 from tonearm.ranking.features import Features, Scratch
 from tonearm.ranking.ranker import RankerModel
@@ -48,6 +47,7 @@ from tonearm.sources import fit_sources
 from tonearm.sources.base import Resumable
 from tonearm.sources.base import Source as Fitted
 from tonearm.split import NoWindow, inner_splits
+from tonearm.terminal.progress import Progress
 from tonearm.terminal.stages import Stages
 
 NO_WINDOW = "train cannot be cut into a history and a label window"

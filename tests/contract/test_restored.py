@@ -11,16 +11,16 @@ from tests.quick import CUT, Log, copied, run_inputs, run_quick, vouched_for
 from tonearm.config import load_config
 from tonearm.errors import DataError
 from tonearm.explanation import explain
+from tonearm.explanation.show import show_user
 from tonearm.explore.neighbours import Models
 from tonearm.explore.tracks import Tracks
 from tonearm.pipeline import Inputs
-from tonearm.progress import no_progress
 from tonearm.ranking.features import Features
 from tonearm.runs import directory
 from tonearm.runs.read import Run
 from tonearm.runs.restore import Restored, restore
-from tonearm.show import show_user
 from tonearm.sources.item_item import ItemItemModel
+from tonearm.terminal.progress import no_progress
 
 
 def check_same_lists(restored: Restored) -> None:

@@ -203,7 +203,7 @@ def test_the_command(
     with monkeypatch.context() as patch:
         patch.setattr(pipeline, "run", lambda *given, **_: pytest.fail(str(given)) if given[2].filter_seen else {})
         patch.setattr("tonearm.evaluation.words.shown", lambda *_: "done")
-        patch.setattr("tonearm.show.next_steps", lambda _: [])
+        patch.setattr("tonearm.explanation.show.next_steps", lambda _: [])
         run = ("run", *log, "--config", tmp_path / "best.toml", "--out", tmp_path / "run")
         assert tonearm(capsys, *run).code == 0
 

@@ -23,8 +23,8 @@ from tonearm.explore.later import Later
 from tonearm.explore.neighbours import Point
 from tonearm.explore.site import Links, token, untoken
 from tonearm.explore.tracks import Tracks, folded
-from tonearm.progress import Progress
 from tonearm.runs.read import Run
+from tonearm.terminal.progress import Progress
 from tonearm.terminal.words import counted
 
 Make = Callable[..., Path]

@@ -1,7 +1,6 @@
 """Parts of the users in this process: what a cluster does, without one, and in another order of sums."""
 
 import pickle
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -13,7 +12,7 @@ import numpy as np
 from tonearm.loading.load import Loaded, Test
 from tonearm.parts.shard import Shard
 from tonearm.parts.work import Arrays, add_to, pack, unpack, working_in
-from tonearm.progress import Progress, no_progress
+from tonearm.terminal.progress import Progress, no_progress
 
 
 @dataclass
@@ -72,11 +71,6 @@ class InProcess:
     def share(self, value: Any) -> Held:
         """As `Parts.share`."""
         return Held(value)
-
-    def ship(self, folder: Path) -> str:
-        """As `Parts.ship`."""
-        shutil.copytree(folder, self.folder / folder.name)
-        return folder.name
 
 
 def in_shards(loaded: Loaded, n: int) -> list[Shard]:

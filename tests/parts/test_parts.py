@@ -26,7 +26,6 @@ from tonearm.parts.counted import Counted, label_window
 from tonearm.parts.shard import Shard
 from tonearm.parts.work import add_to, pack, unpack
 from tonearm.pipeline import make_lists
-from tonearm.progress import no_progress
 from tonearm.ranking.ranker import RankerModel
 from tonearm.ranking.recommender import Recommender
 from tonearm.ranking.training import WHOLE
@@ -37,6 +36,7 @@ from tonearm.sources.base import Source
 from tonearm.sources.history import drawn
 from tonearm.sources.spectral import SpectralModel
 from tonearm.split import NoWindow, SplitOptions, inner_split
+from tonearm.terminal.progress import no_progress
 
 __all__ = ["tiny_log"]
 
@@ -261,7 +261,7 @@ def test_lists_and_figures_are_the_same(parts: InProcess, loaded: Loaded, config
     there = Recommender.of(data, fitted, ranker, None, config.search, config.output.k)
     lists.write_models(tmp_path / "models" / "all", data, there, config)
     _, edges = profile.time_edges(*train.log.span)
-    task = lists.ListTask(parts.ship(tmp_path / "models" / "all"), 10_000, edges)
+    task = lists.ListTask(tmp_path / "models" / "all", 10_000, edges)
     final: list[pl.DataFrame] = []
     sums: dict[str, Any] = {}
     for _, rows in parts._do(task):
@@ -307,11 +307,11 @@ def test_users_drawn_together_have_nearly_the_same_intervals(parts: InProcess, l
         data, fitted, RankerModel.of_sources(names, "nothing"), None, config.search, config.output.k
     )
     lists.write_models(tmp_path / "models" / "grouped", data, recommender, config)
-    name, (_, edges) = parts.ship(tmp_path / "models" / "grouped"), profile.time_edges(*loaded.train.log.span)
+    _, edges = profile.time_edges(*loaded.train.log.span)
     found = []
     for units in (10_000, 12):
         sums: dict[str, Any] = {}
-        for _, made in parts._do(lists.ListTask(name, units, edges)):
+        for _, made in parts._do(lists.ListTask(tmp_path / "models" / "grouped", units, edges)):
             for one in made:
                 if not isinstance(one, tuple):
                     add_to(sums, {key: np.atleast_1d(array) for key, array in one.items()})

@@ -28,3 +28,8 @@ def test_nothing_but_the_recommender_composes_a_blocks_lists() -> None:
 
 def test_one_file_knows_the_library_of_the_trees() -> None:
     assert outside(re.compile(r"import catboost|from catboost"), "benchmarks/") == ["ranking/trees.py"]
+
+
+def test_a_newcomer_sees_few_files_beside_the_rooms() -> None:
+    files = [path.name for path in SOURCE.iterdir() if path.is_file()]
+    assert len(files) <= 14, sorted(files)

@@ -21,11 +21,11 @@ from tonearm.data.truth import truth
 from tonearm.explanation import explain
 from tonearm.explanation.view import render, to_json
 from tonearm.pipeline import Inputs, run
-from tonearm.progress import no_progress
 from tonearm.runs.restore import restore
 from tonearm.sources import fit_sources
 from tonearm.sources.als import ALSModel
 from tonearm.split import inner_splits
+from tonearm.terminal.progress import no_progress
 
 K = 20
 FEATURES = ("als_score", "content_score", "user_tracks")

@@ -8,9 +8,9 @@ from tests.quick import CUT, Log, quick_config, stub_report, tiny_log
 from tonearm import pipeline
 from tonearm.errors import ConfigError
 from tonearm.pipeline import Inputs
-from tonearm.progress import no_progress
 from tonearm.runs import memory
 from tonearm.runs.read import Run
+from tonearm.terminal.progress import no_progress
 
 __all__ = ["tiny_log"]
 

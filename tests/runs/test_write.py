@@ -14,12 +14,12 @@ from tonearm.data.dataset import Dataset
 from tonearm.data.lists import Lists
 from tonearm.data.log import Log
 from tonearm.data.vocabulary import Vocabulary
-from tonearm.progress import no_progress
 from tonearm.ranking.ranker import Ranker
 from tonearm.runs import directory, write
 from tonearm.sources.als import ALS
 from tonearm.sources.base import Source
 from tonearm.sources.popularity import Popularity
+from tonearm.terminal.progress import no_progress
 
 HISTORIES = [[0, 1, 1], [0, 2], [], [1, 2, 2, 4], [0, 4]]
 USERS = ["u1", "u3", "u5", "u7", "u9"]

@@ -12,12 +12,12 @@ from tonearm.data.dataset import Dataset
 from tonearm.data.lists import Lists
 from tonearm.data.log import Log
 from tonearm.data.vocabulary import Vocabulary
-from tonearm.progress import no_progress
 from tonearm.sources import similar
 from tonearm.sources.als import ALS, ALSModel
 from tonearm.sources.base import Source
 from tonearm.sources.item_item import ItemItem, ItemItemModel
 from tonearm.sources.similar import Similar
+from tonearm.terminal.progress import no_progress
 from tonearm.types import Float64s
 
 N_USERS, N_ITEMS, SUPPORT = 60, 23, 4.0

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from concurrent.futures import Future, TimeoutError
 from typing import Generic, TypeVar
 
-from tonearm.locks import KERNELS
-from tonearm.progress import Progress
+from tonearm.kernels.machine.threads import KERNELS
+from tonearm.terminal.progress import Progress
 
 T = TypeVar("T")
 

@@ -21,9 +21,7 @@ from tonearm.explore import views
 from tonearm.explore.later import Later
 from tonearm.explore.neighbours import Models
 from tonearm.explore.tracks import Tracks
-from tonearm.kernels.machine.threads import threads
-from tonearm.locks import KERNELS
-from tonearm.progress import Progress
+from tonearm.kernels.machine.threads import KERNELS, threads
 from tonearm.ranking.feature_names import feature_title, feature_value
 from tonearm.report import REPORT, headline
 from tonearm.report.answers import answers, lead
@@ -32,6 +30,7 @@ from tonearm.runs.lists import FILES, SIMILAR_FILE
 from tonearm.runs.lists import FINAL as FINAL_LIST
 from tonearm.runs.read import Id, Run, as_id
 from tonearm.runs.restore import Restored, restore
+from tonearm.terminal.progress import Progress
 from tonearm.terminal.words import counted
 
 FINAL = FILES[FINAL_LIST]

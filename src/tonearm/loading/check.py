@@ -17,9 +17,9 @@ from tonearm.loading.items import CatalogueFound
 from tonearm.loading.load import gather, survey
 from tonearm.loading.summary import Found, LogFound, SideFound, TestFound, log_found, notes
 from tonearm.loading.vectors import VectorsFound
-from tonearm.progress import Progress, no_progress
 from tonearm.split import check_window
 from tonearm.terminal.printing import shortened
+from tonearm.terminal.progress import Progress, no_progress
 from tonearm.terminal.words import counted
 
 

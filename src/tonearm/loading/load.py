@@ -26,7 +26,7 @@ from tonearm.loading.open_all import attempt, open_all, vectors_of
 from tonearm.loading.sort_events import Room, log_of, pour, settle
 from tonearm.loading.summary import Found, log_found, notes, side_found, test_found
 from tonearm.loading.vectors import ItemVectors
-from tonearm.progress import Progress, no_progress
+from tonearm.terminal.progress import Progress, no_progress
 from tonearm.terminal.words import counted
 from tonearm.types import Int32s
 

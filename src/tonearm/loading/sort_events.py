@@ -12,7 +12,7 @@ from tonearm.errors import DataError
 from tonearm.kernels import events as kernels
 from tonearm.loading.events import Events
 from tonearm.loading.inputs import batches, reading
-from tonearm.progress import Progress
+from tonearm.terminal.progress import Progress
 from tonearm.types import Float32s, Int32s, Int64s
 
 

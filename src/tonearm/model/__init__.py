@@ -17,11 +17,10 @@ from tonearm.data.dataset import Block
 from tonearm.data.lists import Lists
 from tonearm.data.times import to_moment
 from tonearm.explanation import Explanation
-from tonearm.kernels.machine.threads import one_ahead, threads
+from tonearm.kernels.machine.threads import KERNELS, one_ahead, threads
 from tonearm.kernels.nearest.topk import ItemIndex, index_items, similar_top_k, unit_vectors
 from tonearm.loading.files import local_path
 from tonearm.loading.tables import Tabular
-from tonearm.locks import KERNELS
 from tonearm.options import expect
 from tonearm.pipeline import Inputs, learn, manifest_of, shaper_of, write_recommender
 from tonearm.ranking.features import Scratch

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
+from shutil import rmtree
 from typing import Any, cast
 
 import numpy as np
@@ -21,7 +22,7 @@ from tonearm.loading.load import Test
 from tonearm.parts.counted import Counted
 from tonearm.parts.measured import states
 from tonearm.parts.shard import Shard
-from tonearm.parts.work import Arrays, Parts, here
+from tonearm.parts.work import Arrays, Parts, brought
 from tonearm.ranking.features import Features, Scratch
 from tonearm.ranking.ranker import RankerModel
 from tonearm.ranking.recommender import Recommender
@@ -51,9 +52,9 @@ def write_models(folder: Path, data: Counted, recommender: Recommender, config: 
     vouch.write_sealed(folder / directory.MANIFEST, about)
 
 
-@lru_cache(2)
+@lru_cache(1)
 def restored(folder: Path) -> Restored:
-    """What was shipped to a folder, its arrays mapped."""
+    """What was brought to a folder, its arrays mapped."""
     return restore(folder)
 
 
@@ -89,14 +90,13 @@ def training_table(
 ) -> tuple[TrainingTable, int]:
     """As `Ranker.training_table`, and how many users have a label: those that are drawn are bounded, so they come here.
 
-    until: the end of the label window, seconds; folder: where models are written to
+    until: the end of the label window, seconds; folder: where models lie meanwhile, which every machine reaches
     """
     names = [source.name for source in sources]
     features = Features.fit(data, names, config.filter_seen, config.ranker.features)
     judge = RankerModel.of_sources(features.names, "it is not there yet")
     write_models(folder, data, Recommender(sources, features, judge, None, config.search, config.output.k), config)
-    name = parts.ship(folder)
-    counted = parts.gather(partial(_labelled, name, until))
+    counted = parts.gather(partial(_labelled, folder, until))
     counts = [int(found["n"][0]) for _, found in counted]
     n, ends = sum(counts), np.cumsum(counts)
     rng = stage_rng(config.seed, "training table")
@@ -108,28 +108,29 @@ def training_table(
     of = np.searchsorted(ends, rows, side="right")
     first = np.cumsum([0, *counts])
     chosen = {counted[s][0]: (rows[of == s] - first[s], kept[of == s]) for s in np.unique(of).tolist()}
-    made = parts.gather(partial(_candidates, name, until, chosen))
+    made = parts.gather(partial(_candidates, folder, until, chosen))
+    rmtree(folder)
     nothing = TrainingTable.empty(features.names)
     tables = [replace(nothing, **cast(dict[str, Any], found)) for _, found in made if found]
     return join_tables([nothing, *tables]), n
 
 
-def _answers(name: str, until: int, shard: Shard) -> tuple[Restored, Dataset, Truth]:
-    run = restored(here(name))
+def _answers(folder: Path, until: int, shard: Shard) -> tuple[Restored, Dataset, Truth]:
+    run = restored(brought(folder))
     data = part_of(run.data, shard)
     return run, data, answers_of(data, shard.train.since(data.now).before(until), run.config)
 
 
-def _labelled(name: str, until: int, shard: Shard) -> Arrays:
-    return {"n": np.array([len(_answers(name, until, shard)[2])])}
+def _labelled(folder: Path, until: int, shard: Shard) -> Arrays:
+    return {"n": np.array([len(_answers(folder, until, shard)[2])])}
 
 
-def _candidates(name: str, until: int, chosen: Mapping[int, tuple[Int64s, Bools]], shard: Shard) -> Arrays:
+def _candidates(folder: Path, until: int, chosen: Mapping[int, tuple[Int64s, Bools]], shard: Shard) -> Arrays:
     """The rows of the drawn users of a shard."""
     if shard.place not in chosen:
         return {}
     rows, whole = chosen[shard.place]
-    run, data, answers = _answers(name, until, shard)
+    run, data, answers = _answers(folder, until, shard)
     config, rng = run.config, np.random.default_rng([run.config.seed, shard.place])
     some, item = answers.of_rows(rows), run.features.item
     table = config.ranker.table_of(data, some, whole, run.sources, config.search, rng, item=item)
@@ -157,11 +158,11 @@ class _Rows(write.ListWriter):
 class ListTask:
     """Makes and measures the lists of a shard.
 
-    name: of the models that were shipped
+    folder: of the models, which every machine reaches
     units: sums over users that each shard keeps for the bootstrap at most; edges: of the stretches of the profile
     """
 
-    name: str
+    folder: Path
     units: int
     edges: Int64s
 
@@ -186,7 +187,7 @@ class ListTask:
 
     def __call__(self, shard: Shard) -> Iterator[tuple[str, pl.DataFrame] | Arrays]:
         """Rows of files, by name; at last what the meters have counted."""
-        run = restored(here(self.name))
+        run = restored(brought(self.folder))
         data, config, recommender = part_of(run.data, shard), run.config, run.recommender
         test = test_of(data, shard)
         measure, scratch = Measure(data, test, recommender, config, part=True), Scratch()

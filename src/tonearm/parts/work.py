@@ -1,17 +1,18 @@
 """How work on parts of the users is asked for, and put together again; who does it is told by `Parts`."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BytesIO
-from os import getpid
+from os import getpid, link
 from pathlib import Path
+from shutil import copyfile, copytree, rmtree
 from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 
 from tonearm.parts.shard import Shard
-from tonearm.progress import Progress
 from tonearm.runs import directory
+from tonearm.terminal.progress import Progress
 from tonearm.types import AnyArray
 
 T = TypeVar("T", covariant=True)
@@ -77,10 +78,6 @@ class Parts(Protocol):
         """Bring a thing to every machine."""
         ...
 
-    def ship(self, folder: Path) -> str:
-        """Bring a folder to every machine, as files; the name that it has in `here` there."""
-        ...
-
 
 _here: list[Path] = []
 
@@ -95,9 +92,33 @@ def working_in(folder: Path) -> Iterator[None]:
         _here.pop()
 
 
-def here(name: str = "") -> Path:
-    """Where a task finds what was shipped to its machine."""
+def here(name: str) -> Path:
+    """Where a task keeps something on the disk of its machine."""
     return _here[-1] / name
+
+
+def brought(folder: Path) -> Path:
+    """A folder that every machine reaches, on the disk of this one, in place of what was brought before it.
+
+    Where both are on one disk nothing is copied.
+    """
+    own = here("brought") / folder.name
+    if not own.exists():
+        coming = here(f"{folder.name}.{getpid()}.tmp")
+        copytree(folder, coming, copy_function=_linked)
+        own.parent.mkdir(exist_ok=True)
+        with suppress(OSError):  # another task of this machine was first
+            coming.rename(own)
+        for old in {coming, *own.parent.iterdir()} - {own}:
+            rmtree(old, ignore_errors=True)
+    return own
+
+
+def _linked(source: str, target: str) -> None:
+    try:
+        link(source, target)
+    except OSError:
+        copyfile(source, target)
 
 
 def kept(name: str, make: Callable[[], Arrays], instead_of: str | None = None) -> Arrays:

@@ -9,8 +9,8 @@ import numpy as np
 from tonearm.data.dataset import Block, Dataset
 from tonearm.data.lists import Lists
 from tonearm.kernels.best import lists as kernels
-from tonearm.progress import Progress, no_progress
 from tonearm.sources.base import Joint, Source
+from tonearm.terminal.progress import Progress, no_progress
 from tonearm.types import AnyArray, Bools, Float32s, Int32s
 
 

@@ -16,13 +16,13 @@ from tonearm.data.log import Log
 from tonearm.data.truth import Truth
 from tonearm.kernels.features import standardize
 from tonearm.options import options
-from tonearm.progress import Progress, no_progress
 from tonearm.ranking.blend import K, alike, blended, fit_blend, ndcgs
 from tonearm.ranking.candidates import Search, of_users
 from tonearm.ranking.features import Features
 from tonearm.ranking.training import WHOLE, TrainingTable, label_blocks
 from tonearm.ranking.trees import TreeOptions, Trees
 from tonearm.sources.base import Source
+from tonearm.terminal.progress import Progress, no_progress
 from tonearm.types import Bools, Float32s, Float64s, Int64s
 
 MIXES = (0.0, 0.25, 0.5, 0.75)

@@ -14,7 +14,6 @@ from tonearm.config import Config, OutputOptions
 from tonearm.data.dataset import Block, Dataset
 from tonearm.data.lists import Lists
 from tonearm.errors import DataError
-from tonearm.progress import Progress
 from tonearm.ranking.ranker import RankerModel
 from tonearm.ranking.recommender import Made, Recommender
 from tonearm.runs import directory, invariants
@@ -24,6 +23,7 @@ from tonearm.runs.vouch import Files
 from tonearm.sources import MODELS
 from tonearm.sources.base import Learning, Source, unplayed_of
 from tonearm.sources.similar import Similar
+from tonearm.terminal.progress import Progress
 from tonearm.types import AnyArray, Bools, Float32s, Int32s, Int64s
 
 MASKS = "shape_masks.npz"

@@ -14,11 +14,11 @@ from tonearm.data.truth import Truth
 from tonearm.errors import DataError
 from tonearm.evaluation.bootstrap import interval, resample
 from tonearm.evaluation.meters import AccuracyMeter
-from tonearm.progress import Progress, no_progress
 from tonearm.runs.read import Run
 from tonearm.serving.forget import copy_without
 from tonearm.serving.online import DEEP, Blend, answer, with_plays
 from tonearm.serving.version import RUN, Version, write_version
+from tonearm.terminal.progress import Progress, no_progress
 from tonearm.types import Float32s, Int32s, Int64s
 
 STEPS = (1, 2, 3, 5, 10, 20)

@@ -22,7 +22,7 @@ from tonearm.data.times import to_moment
 from tonearm.errors import DataError
 from tonearm.explanation import explain
 from tonearm.explanation.view import to_json
-from tonearm.locks import KERNELS
+from tonearm.kernels.machine.threads import KERNELS
 from tonearm.options import options
 from tonearm.serving import publish
 from tonearm.serving.answers import Answer, Heard, History, Items, Source, Why, entries

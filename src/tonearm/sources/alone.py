@@ -15,12 +15,12 @@ from tonearm.data.dataset import Dataset
 from tonearm.data.log import Log
 from tonearm.data.vocabulary import Vocabulary
 from tonearm.errors import ConfigError, DataError
+from tonearm.kernels.machine.threads import KERNELS
 from tonearm.loading.count import DataOptions
 from tonearm.loading.load import load_all
 from tonearm.loading.tables import Tabular, as_source
-from tonearm.locks import KERNELS
-from tonearm.progress import no_progress
 from tonearm.sources.base import Given, Recipe, Source
+from tonearm.terminal.progress import no_progress
 
 M = TypeVar("M", bound=Source, covariant=True)
 

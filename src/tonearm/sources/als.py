@@ -17,10 +17,10 @@ from tonearm.kernels.nearest.approximate import similar_approximate
 from tonearm.kernels.nearest.similar import similar_to_all
 from tonearm.kernels.nearest.topk import ItemIndex, index_items, score_pairs, similar_top_k, top_k, unit_vectors
 from tonearm.options import options
-from tonearm.progress import Progress, no_progress
 from tonearm.sources.base import ForLastBlock, Given, Recipe, VectorModel
 from tonearm.sources.history import drawn, drawn_share, recency_weights
 from tonearm.sources.ranges import RECENCY, Range, Space
+from tonearm.terminal.progress import Progress, no_progress
 from tonearm.types import AnyArray, Bools, Float32s, Float64s, Int32s
 
 Confidence = Literal["plays", "log", "one"]

@@ -11,9 +11,9 @@ import numpy as np
 from tonearm.data.dataset import Block, Dataset
 from tonearm.data.lists import Lists
 from tonearm.kernels.nearest.topk import ItemIndex
-from tonearm.progress import Progress, no_progress
 from tonearm.sources.left_out import LeftOut
 from tonearm.sources.ranges import Space
+from tonearm.terminal.progress import Progress, no_progress
 from tonearm.types import AnyArray, Bools, Float32s, Float64s, Int32s
 
 if TYPE_CHECKING:

@@ -10,7 +10,6 @@ import numpy as np
 
 from tonearm.data.dataset import Dataset
 from tonearm.options import options
-from tonearm.progress import Progress, no_progress
 from tonearm.sources.again import Again
 from tonearm.sources.als import ALS
 from tonearm.sources.base import NOTHING, Recipe, Source
@@ -23,6 +22,7 @@ from tonearm.sources.spectral import Spectral
 from tonearm.sources.trend import Trend
 from tonearm.sources.user_knn import UserKNN
 from tonearm.sources.vectors import LastVectors, Vectors
+from tonearm.terminal.progress import Progress, no_progress
 from tonearm.types import Bools
 
 

@@ -14,10 +14,10 @@ from tonearm.data.lists import Lists
 from tonearm.kernels.als.csr import Csr, transpose_csr
 from tonearm.kernels.best.lists import best_of_rows, union
 from tonearm.kernels.nearest.topk import ItemIndex, index_items, score_pairs, similar_top_k
-from tonearm.progress import Progress
 from tonearm.sources.base import SimilarItems, Source
 from tonearm.sources.item_item import ItemItemModel
 from tonearm.sources.vectors import VectorsModel
+from tonearm.terminal.progress import Progress
 from tonearm.types import AnyArray, Float32s, Int32s, Int64s
 
 By = Literal["blend", "als"]

@@ -2,7 +2,6 @@
 
 import os
 import sys
-import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -21,7 +20,7 @@ from tonearm.kernels.machine.threads import threads
 from tonearm.parts.lists import ListTask
 from tonearm.parts.shard import Shard
 from tonearm.parts.work import Arrays, add_to, pack, put_together, unpack, working_in
-from tonearm.progress import Progress, no_progress
+from tonearm.terminal.progress import Progress, no_progress
 from tonearm.types import AnyArray
 
 SLICE = 1 << 24
@@ -106,15 +105,6 @@ class Cluster:
     def share(self, value: Any) -> Any:
         """As `Parts.share`."""
         return self.context.broadcast(value)
-
-    def ship(self, folder: Path) -> str:
-        """As `Parts.ship`."""
-        archive = folder.with_suffix(".tar")
-        with tarfile.open(archive, "w") as tar:
-            for path in folder.iterdir():
-                tar.add(path, path.name)
-        self.context.addArchive(f"{archive}#{folder.name}")
-        return folder.name
 
     def total(self, task: Callable[[Shard], Arrays], size: int = 0) -> Arrays:
         """As `Parts.total`: each task sums its shards, and what they come to is summed again."""

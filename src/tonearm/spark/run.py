@@ -103,7 +103,7 @@ def _made(
         models = folder / WORK / f"models-{cluster.run}"
         lists.write_models(models, train, recommender, config)
         units = max(64, N_GROUPS // cluster.shards.rdd.getNumPartitions())
-        task = lists.ListTask(cluster.ship(models), units, edges)
+        task = lists.ListTask(models, units, edges)
         columns = task.columns(train, recommender, config)
         sums = cluster.write_lists(task, columns, folder, folder / WORK / "staging")
     nobody = lists.nobody(train)

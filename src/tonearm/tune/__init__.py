@@ -23,11 +23,11 @@ from tonearm.evaluation.meters import focus_of
 from tonearm.kernels.machine.threads import threads
 from tonearm.loading.files import local_path
 from tonearm.pipeline import Inputs
-from tonearm.progress import no_progress
 from tonearm.runs import directory
 from tonearm.sources import fit_sources, left_out
 from tonearm.sources.base import Source
 from tonearm.terminal.printing import console, one_line
+from tonearm.terminal.progress import no_progress
 from tonearm.terminal.signals import interrupts
 from tonearm.tune import measure
 from tonearm.tune.space import RANKER, Params, spaces, values_of, with_values

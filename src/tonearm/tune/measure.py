@@ -14,11 +14,11 @@ from tonearm.data.dataset import Block, Dataset
 from tonearm.data.lists import Lists
 from tonearm.data.truth import Truth, truth
 from tonearm.evaluation.meters import AccuracyMeter, focus_of
-from tonearm.progress import Progress
 from tonearm.ranking.recommender import Recommender
 from tonearm.ranking.training import join_tables
 from tonearm.sources import Source, fit_sources
 from tonearm.split import InnerSplit, inner_splits
+from tonearm.terminal.progress import Progress
 from tonearm.types import Bools, Float32s, Int64s
 
 USERS = 10_000

@@ -3,6 +3,7 @@
 Beside kernels BLAS has one: its others wait for more work so busily that kernels lose a core.
 """
 
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -13,6 +14,9 @@ from threadpoolctl import threadpool_limits
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
+
+KERNELS = threading.RLock()
+"""Held while kernels run beside a BLAS of one thread, which is a setting of the whole process."""
 
 
 @contextmanager

@@ -13,8 +13,8 @@ from tests.quick import vouched_for
 
 from tonearm import cli
 from tonearm.errors import ConfigError, DataError
+from tonearm.explanation.show import next_steps, show_item, show_user
 from tonearm.runs.read import Run
-from tonearm.show import next_steps, show_item, show_user
 
 
 def text(what: RenderableType) -> str:
