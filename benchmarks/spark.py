@@ -38,6 +38,7 @@ COLUMNS = {
     "spilled_mb": {"head": "MB spilled", "as": ",.0f"},
     "driver_python_mb": {"head": "driver's Python, MB", "as": ",.0f"},
     "driver_java_mb": {"head": "driver's Java, MB", "as": ",.0f"},
+    "worker_mb": {"head": "a worker, MB", "as": ",.0f"},
 }
 
 
@@ -73,16 +74,16 @@ def measured(folder: Path, users: int, given: argparse.Namespace) -> dict[str, A
 
     heaps = ", ".join(f'"spark.{of}.memory" = "{given.heap}"' for of in ("executor", "driver"))
     sets = [f"spark.settings={{{heaps}}}", *options]
-    with cluster(2, memory, 1) as (address, _):
+    with cluster(2, memory, 1) as (address, workers):
         command = [sys.executable, "-m", "tonearm", "run", "--engine", "spark", "--events", str(log / "events.parquet")]
-        command += ["--items", str(log / "items.parquet"), "--test-from", "2022-12-16", "--out", str(out), "--quiet"]
+        command += ["--items", str(log / "items.parquet"), "--test-from", "2022-12-16", "--out", str(out)]
         for one in (f"spark.master={address}", *sets):
             command += ["--set", one]
         began = time.perf_counter()
         process = subprocess.Popen(command)
-        peaks = {"python": 0.0, "java": 0.0, "executor": 0.0}
+        peaks = {"python": 0.0, "java": 0.0, "worker": 0.0, "worker_python": 0.0}
         spent: dict[int, float] = {}
-        watcher = threading.Thread(target=watch, args=(process, peaks, spent))
+        watcher = threading.Thread(target=watch, args=(process, [one.pid for one in workers], peaks, spent))
         watcher.start()
         if process.wait() != 0:
             raise SystemExit(f"the run of {users:,} listeners failed")
@@ -106,7 +107,8 @@ def measured(folder: Path, users: int, given: argparse.Namespace) -> dict[str, A
         "input_mb": total("input_bytes") / 1e6,
         "driver_python_mb": peaks["python"],
         "driver_java_mb": peaks["java"],
-        "executor_mb": peaks["executor"],
+        "worker_mb": peaks["worker"],
+        "worker_python_mb": peaks["worker_python"],
         "stages": len(stages),
         "seconds_of": {stage["name"]: stage["seconds"] for stage in manifest["stages"]},
     }
@@ -132,19 +134,33 @@ def some(whole: Path, users: int, log: Path) -> None:
     (log / "items.parquet").symlink_to((whole / "items.parquet").absolute())
 
 
-def watch(process: subprocess.Popen[bytes], peaks: dict[str, float], spent: dict[int, float]) -> None:
-    """The peaks of anonymous memory of a process and of its Java, MB, and processor seconds of all that runs for it."""
+def watch(
+    process: subprocess.Popen[bytes], workers: list[int], peaks: dict[str, float], spent: dict[int, float]
+) -> None:
+    """The peaks of anonymous memory of a process, of its Java, of all that a worker runs and of the Python in it, MB.
+
+    spent: processor seconds of all that runs for it, by process
+    """
     me = os.getpid()
     while process.poll() is None:
-        own = children(process.pid)
         peaks["python"] = max(peaks["python"], anonymous(process.pid))
-        for child in own:
+        for child in children(process.pid):
             peaks["java"] = max(peaks["java"], anonymous(child))
+        for worker in workers:
+            own = {child: anonymous(child) for child in (worker, *children(worker))}
+            peaks["worker"] = max(peaks["worker"], sum(own.values()))
+            peaks["worker_python"] = max(peaks["worker_python"], sum(own[child] for child in own if is_python(child)))
         for other in children(me):
             spent[other] = max(spent.get(other, 0.0), seconds(other))
-            if other not in (*own, process.pid):
-                peaks["executor"] = max(peaks["executor"], anonymous(other))
         time.sleep(0.5)
+
+
+def is_python(pid: int) -> bool:
+    """Whether a process runs Python."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().startswith("python")
+    except OSError:
+        return False
 
 
 def seconds(pid: int) -> float:
