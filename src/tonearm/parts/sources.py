@@ -282,18 +282,15 @@ def _item_item(parts: Parts, data: Counted, recipe: ItemItem) -> ItemItemModel:
     cuts[0], cuts[-1] = 0, n
     more = [] if labels is None else [*_pieces(labels, place, cuts, longest)]
     size, listened = recipe.size(n), parts.share(heard)
-    found = parts.grouped(
-        partial(_histories, told, cuts, data.now, longest), more, partial(_nearest, recipe, listened, cuts, size)
-    )
-    near = [Lists(**lists) for lists in found]
+    task, join = partial(_histories, told, cuts, data.now, longest), partial(_nearest, recipe, listened, cuts, size)
+    near = [Lists(**lists) for lists in parts.grouped(task, more, join)]
     if sum(len(part) for part in near) != n:
         raise InternalError(
             f"item-item: the cluster gave lists of {sum(map(len, near)):,} of {n:,} tracks. Nothing was written. This "
             "is a defect of Tonearm: please report it with the command and the size of the log."
         )
-    cost = np.zeros(size, np.int64)
-    for part in near:
-        cost += cost_by_rank(part.indptr, targets[part.item], data.listeners, size)
+    costs = (cost_by_rank(part.indptr, targets[part.item], data.listeners, size) for part in near)
+    cost = sum(costs, np.zeros(size, np.int64))
     told.destroy()
     listened.destroy()
     return recipe.model(near, targets, min(size, affordable(cost, recipe.work)), data, missing)

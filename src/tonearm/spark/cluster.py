@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from threading import Event, Thread
-from typing import Any, cast
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
@@ -120,8 +120,8 @@ class Cluster:
             places = found.setdefault(row["name"], {})
             places.setdefault(row["place"], []).append((row["task"], unpack(row["data"])["of"]))
         return {
-            name: np.concatenate([_in_order(name, parts) for _, parts in sorted(places.items())])
-            for name, places in found.items()
+            name: np.concatenate([_in_order(name, parts) for _, parts in sorted(found.pop(name).items())])
+            for name in list(found)
         }
 
     def gather(self, task: Callable[[Shard], Arrays]) -> list[tuple[int, Arrays]]:
@@ -149,8 +149,8 @@ class Cluster:
             slices = groups.setdefault(row["task"], {}).setdefault(row["name"], {})
             slices[row["place"]] = unpack(row["data"])["of"]
         return [
-            {name: np.concatenate([array for _, array in sorted(slices.items())]) for name, slices in arrays.items()}
-            for _, arrays in sorted(groups.items())
+            {name: np.concatenate([array for _, array in sorted(own.pop(name).items())]) for name in list(own)}
+            for own in (groups.pop(place) for place in sorted(groups))
         ]
 
     def write_lists(self, task: ListTask, columns: pa.Schema, folder: Path, staging: Path) -> Arrays:
@@ -172,10 +172,12 @@ class Cluster:
                 table.select(*own).write.parquet(place, compression="zstd")
         return self.added(self.session.read.parquet(str(staging / f"list={STATE}")).select(*_SUMS.names), True)
 
-    def collect(self, table: Any) -> list[Any]:
-        """The rows of a table, while the bar moves on."""
+    def collect(self, table: Any) -> Iterator[Any]:
+        """The rows of a table, in any order, each let go once it is taken; the bar moves on until they are here."""
         with self.watched():
-            return cast(list[Any], table.collect())
+            rows = table.collect()
+        while rows:
+            yield rows.pop()
 
     @contextmanager
     def watched(self) -> Iterator[None]:

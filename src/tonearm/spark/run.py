@@ -166,6 +166,7 @@ def _learn_to_rank(
             table, n = lists.training_table(cluster, history, until, fitted, config, models, left)
             tables.append(table)
             labelled.append(n)
+            del fitted
         if sum(int(table.found.sum()) for table in tables) >= config.ranker.many:
             break
         until = history.now
