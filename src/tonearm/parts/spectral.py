@@ -47,12 +47,13 @@ def fit_spectral(parts: Parts, data: Counted, recipe: Spectral, rng: np.random.G
     sums = multiplied(right)
     for done in range(recipe.passes):
         parts.progress("spectral", done, recipe.passes)
-        product, edge = sums["product"], float(np.diag(sums["gram"]).min())
+        product, edge = sums.pop("product"), float(np.diag(sums["gram"]).min())
         if done > 0:  # the next Chebyshev polynomial over [0, edge]
             little = edge * edge / 16 if done > 1 else 0.0
             product -= np.float32(edge / 2) * right + before @ (basis * np.float32(little))
         basis = _orthonormalising(product)
         before, right = right, np.ascontiguousarray(product @ basis)
+        del product
         sums = multiplied(right)
     squares, turn = np.linalg.eigh(sums["gram"])
     values = np.sqrt(np.maximum(squares[::-1][:factors], 0.0))
