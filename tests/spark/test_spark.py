@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 import pytest
 from tests.conftest import SHARED
 from tests.quick import QUICK
@@ -21,13 +20,12 @@ from tests.quick import QUICK
 from tonearm.cli import app
 from tonearm.errors import ConfigError, DataError
 from tonearm.evaluation.words import shown
-from tonearm.parts.work import unpack
 from tonearm.pipeline import Inputs
 from tonearm.runs import directory
 from tonearm.runs.read import Run
 from tonearm.serving.publish import publish
 from tonearm.serving.version import Version
-from tonearm.spark.cluster import SLICE, joined, sum_row
+from tonearm.spark.cluster import LITTLE, heard, told
 from tonearm.synth import generate
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -134,19 +132,18 @@ def test_cooccurrence_and_counts_are_learnt_to_the_same_numbers(runs: Runs, sour
             np.testing.assert_array_equal(spark[name], array, err_msg=name)
 
 
-def test_what_a_group_comes_to_is_sliced() -> None:
+@pytest.mark.parametrize("n", [0, 10, LITTLE // 8 + 1])
+def test_what_is_large_comes_to_the_driver_as_a_file(tmp_path: Path, n: int) -> None:
     """Of several rows of some 30 MB each, PySpark gave the first alone, in silence."""
-    piece = sum_row("", 3, 0, {"n": np.array([5])})
-    made = {"large": np.arange(5 * SLICE // 16), "small": np.array([1.5])}
-    table = joined(
-        lambda place, pieces: made | {"place": np.array([place, len(pieces)])}, pa.Table.from_batches([piece])
-    )
-    rows = table.to_pylist()
-    assert max(len(row["data"]) for row in rows) < SLICE + 1000
-    assert {row["task"] for row in rows} == {3}
-    large = [unpack(row["data"])["of"] for row in rows if row["name"] == "large"]
-    assert len(large) == 3
-    np.testing.assert_array_equal(np.concatenate(large), made["large"])
+    arrays = {"large": np.arange(n), "small": np.array([1.5])}
+    data = told(tmp_path, arrays)
+    assert len(data) < 2000
+    assert len(list(tmp_path.iterdir())) == (n > 10)
+    found = heard(data)
+    assert found.keys() == arrays.keys()
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(found[name], array)
+    assert list(tmp_path.iterdir()) == []
 
 
 @needs_java

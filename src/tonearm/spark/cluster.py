@@ -20,6 +20,7 @@ from tonearm.kernels.machine.threads import threads
 from tonearm.parts.lists import ListTask
 from tonearm.parts.shard import Shard
 from tonearm.parts.work import Arrays, add_to, pack, put_together, unpack, working_in
+from tonearm.runs import directory
 from tonearm.terminal.progress import Progress, no_progress
 from tonearm.types import AnyArray
 
@@ -28,6 +29,9 @@ SLICE = 1 << 24
 
 LARGE = 1 << 28
 """Bytes up to which sums of tasks are brought here before they are summed."""
+
+LITTLE = 1 << 20
+"""Bytes up to which what a task has made comes here through Java; more of it comes as a file of the run."""
 
 STATE = "state"
 """The name of the rows that meters make, beside those of lists."""
@@ -54,11 +58,11 @@ SETTINGS = {
 class Cluster:
     """A session, and the shards on it once they are there: what `Parts` asks for.
 
-    shards: a table of `PACKED`
+    folder: for what lies between stages, which every machine reaches; shards: a table of `PACKED`
     """
 
-    def __init__(self, session: Any) -> None:
-        self.session, self.context = session, session.sparkContext
+    def __init__(self, session: Any, folder: Path) -> None:
+        self.session, self.context, self.folder = session, session.sparkContext, folder
         self.tasks: int = max(2, self.context.defaultParallelism)
         self.progress: Progress = no_progress
         self.run = uuid4().hex[:8]
@@ -66,7 +70,7 @@ class Cluster:
 
     @classmethod
     @contextmanager
-    def connect(cls, options: SparkOptions) -> Iterator["Cluster"]:
+    def connect(cls, options: SparkOptions, folder: Path) -> Iterator["Cluster"]:
         """A session for the time of a block; one that is there already is used, and stays.
 
         Raises:
@@ -93,7 +97,7 @@ class Cluster:
                 "17 is installed here."
             ) from error
         session.sparkContext.setLogLevel("ERROR")
-        one = cls(session)
+        one = cls(session, folder)
         if "spark.sql.shuffle.partitions" not in options.settings:
             session.conf.set("spark.sql.shuffle.partitions", str(4 * one.tasks))
         try:
@@ -114,11 +118,16 @@ class Cluster:
     def added(self, rows: Any, wide: bool) -> Arrays:
         """The arrays whose slices are the rows of a table of `SUMS`, those of one name and place put together."""
         if wide:
-            rows = rows.groupBy("name", "place").applyInArrow(_summed, SUMS)
+            folder = self.folder  # a task does not take the session with it
+
+            def summed(table: pa.Table) -> pa.Table:
+                return _summed(folder, table)
+
+            rows = rows.groupBy("name", "place").applyInArrow(summed, SUMS)
         found: dict[str, dict[int, list[tuple[int, AnyArray]]]] = {}
         for row in self.collect(rows):
             places = found.setdefault(row["name"], {})
-            places.setdefault(row["place"], []).append((row["task"], unpack(row["data"])["of"]))
+            places.setdefault(row["place"], []).append((row["task"], heard(row["data"])["of"]))
         return {
             name: np.concatenate([_in_order(name, parts) for _, parts in sorted(found.pop(name).items())])
             for name in list(found)
@@ -126,8 +135,8 @@ class Cluster:
 
     def gather(self, task: Callable[[Shard], Arrays]) -> list[tuple[int, Arrays]]:
         """As `Parts.gather`."""
-        rows = self.collect(self.shards.mapInArrow(partial(_packed, task), PACKED))
-        return [(row["shard"], unpack(row["data"])) for row in sorted(rows, key=lambda row: row["shard"])]
+        rows = self.collect(self.shards.mapInArrow(partial(_packed, self.folder, task), PACKED))
+        return [(row["shard"], heard(row["data"])) for row in sorted(rows, key=lambda row: row["shard"])]
 
     def grouped(
         self,
@@ -141,17 +150,16 @@ class Cluster:
             last = [("", place, np.iinfo(np.int32).max, pack(arrays)) for place, arrays in more]
             rows = rows.unionAll(self.session.createDataFrame([(*row[:2], int(row[2]), row[3]) for row in last], SUMS))
 
-        def of_group(table: pa.Table) -> pa.Table:
-            return joined(join, table)
+        folder = self.folder
 
-        groups: dict[int, dict[str, dict[int, AnyArray]]] = {}
-        for row in self.collect(rows.groupBy("place").applyInArrow(of_group, SUMS)):
-            slices = groups.setdefault(row["task"], {}).setdefault(row["name"], {})
-            slices[row["place"]] = unpack(row["data"])["of"]
-        return [
-            {name: np.concatenate([array for _, array in sorted(own.pop(name).items())]) for name in list(own)}
-            for own in (groups.pop(place) for place in sorted(groups))
-        ]
+        def of_group(table: pa.Table) -> pa.Table:
+            place = table["place"][0].as_py()
+            with threads(1):
+                arrays = join(place, [arrays for _, arrays in _parts(table)])
+            return pa.Table.from_batches([packed_row(place, told(folder, arrays))])
+
+        made = self.collect(rows.groupBy("place").applyInArrow(of_group, PACKED))
+        return [heard(row["data"]) for row in sorted(made, key=lambda row: row["shard"])]
 
     def write_lists(self, task: ListTask, columns: pa.Schema, folder: Path, staging: Path) -> Arrays:
         """Write the files of lists, each a folder of parts, and return what the meters counted.
@@ -220,14 +228,33 @@ class Cluster:
         return sorted(rows, key=lambda row: row["stage"])
 
 
-def sum_row(name: str, place: int, task: int, arrays: Arrays) -> pa.RecordBatch:
+def sum_row(name: str, place: int, task: int, data: bytes) -> pa.RecordBatch:
     """A row of `SUMS`."""
-    return pa.record_batch([[name], [place], [task], [pack(arrays)]], schema=_SUMS)
+    return pa.record_batch([[name], [place], [task], [data]], schema=_SUMS)
 
 
-def packed_row(shard: int, arrays: Arrays) -> pa.RecordBatch:
+def packed_row(shard: int, data: bytes) -> pa.RecordBatch:
     """A row of `PACKED`."""
-    return pa.record_batch([[shard], [pack(arrays)]], schema=_PACKED)
+    return pa.record_batch([[shard], [data]], schema=_PACKED)
+
+
+def told(folder: Path, arrays: Arrays) -> bytes:
+    """Arrays on their way to the driver: themselves, or the name of a file in a folder that it reaches."""
+    if sum(array.nbytes for array in arrays.values()) <= LITTLE:
+        return pack(arrays)
+    path = folder / f"{uuid4().hex}.npz"
+    directory.save_arrays(path, arrays)
+    return str(path).encode()
+
+
+def heard(data: bytes) -> Arrays:
+    """The arrays that were told; those of a file are mapped, and it is gone with them."""
+    if not data.startswith(b"/"):
+        return unpack(data)
+    path = Path(data.decode())
+    arrays = directory.map_arrays(path)
+    path.unlink()
+    return arrays
 
 
 def _shards(batches: Iterator[pa.RecordBatch]) -> Iterator[Shard]:
@@ -245,11 +272,11 @@ def _sum_rows(arrays: Arrays, task: int) -> Iterator[pa.RecordBatch]:
     for name, given in arrays.items():
         array = np.atleast_1d(given)
         if name.startswith("each"):
-            yield sum_row(name, task, task, {"of": array})
+            yield sum_row(name, task, task, pack({"of": array}))
             continue
         size = max(1, SLICE // max(1, array[:1].nbytes))
         for place, lo in enumerate(range(0, max(1, len(array)), size)):
-            yield sum_row(name, place, task, {"of": array[lo : lo + size]})
+            yield sum_row(name, place, task, pack({"of": array[lo : lo + size]}))
 
 
 def _fold(task: Callable[[Shard], Arrays], batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -261,9 +288,11 @@ def _fold(task: Callable[[Shard], Arrays], batches: Iterator[pa.RecordBatch]) ->
     yield from _sum_rows(sums, TaskContext.get().partitionId())
 
 
-def _packed(task: Callable[[Shard], Arrays], batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _packed(
+    folder: Path, task: Callable[[Shard], Arrays], batches: Iterator[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
     for shard in _shards(batches):
-        yield packed_row(shard.place, task(shard))
+        yield packed_row(shard.place, told(folder, task(shard)))
 
 
 def _emitted(
@@ -271,7 +300,7 @@ def _emitted(
 ) -> Iterator[pa.RecordBatch]:
     for shard in _shards(batches):
         for place, arrays in task(shard):
-            yield sum_row("", place, shard.place, arrays)
+            yield sum_row("", place, shard.place, pack(arrays))
 
 
 def _listed(task: ListTask, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -299,15 +328,7 @@ def _parts(table: pa.Table) -> list[tuple[int, Arrays]]:
     return sorted(((task, unpack(data.as_py())) for task, data in rows), key=lambda part: part[0])
 
 
-def _summed(table: pa.Table) -> pa.Table:
+def _summed(folder: Path, table: pa.Table) -> pa.Table:
     name, place = table["name"][0].as_py(), table["place"][0].as_py()
     whole = put_together(name, [arrays["of"] for _, arrays in _parts(table)])
-    return pa.Table.from_batches([sum_row(name, place, 0, {"of": whole})])
-
-
-def joined(join: Callable[[int, list[Arrays]], Arrays], table: pa.Table) -> pa.Table:
-    """What a group comes to, in slices of its arrays."""
-    place = table["place"][0].as_py()
-    with threads(1):
-        arrays = join(place, [arrays for _, arrays in _parts(table)])
-    return pa.Table.from_batches(_sum_rows(arrays, place), schema=_SUMS)
+    return pa.Table.from_batches([sum_row(name, place, 0, told(folder, {"of": whole}))])

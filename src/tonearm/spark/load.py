@@ -22,6 +22,7 @@ from tonearm.loading.inputs import Fingerprint
 from tonearm.loading.items import CatalogueFound, lay_out, open_items
 from tonearm.loading.summary import LogFound
 from tonearm.parts.shard import Shard
+from tonearm.parts.work import pack
 from tonearm.pipeline import Inputs
 from tonearm.runs.data import ids_of, of_ids
 from tonearm.spark.cluster import PACKED, Cluster, packed_row
@@ -280,4 +281,4 @@ def _build(names: Any, cut: int, drop: bool, weighted: bool, batches: Iterator[p
     place = TaskContext.get().partitionId()
     sizes = len(known), len(known) + len(new)
     shard = Shard.build(place, table["user_id"], item, time, weight, cut, drop, sizes)
-    yield packed_row(place, shard.arrays())
+    yield packed_row(place, pack(shard.arrays()))

@@ -56,7 +56,7 @@ def run(
         stages = Stages(show)
         stages.compile_kernels()
         (folder / WORK).mkdir()
-        with Cluster.connect(config.spark) as cluster:
+        with Cluster.connect(config.spark, folder / WORK) as cluster:
             cluster.progress = stages.progress
             metrics, manifest = _made(cluster, inputs, folder, config, stages)
             manifest["cluster"] = {
