@@ -25,7 +25,10 @@ from tonearm.terminal.progress import Progress, no_progress
 from tonearm.types import AnyArray
 
 SLICE = 1 << 24
-"""Bytes of an array that are summed by one task."""
+"""Bytes of an array that are summed by one task, at most."""
+
+TOGETHER = 1 << 28
+"""Bytes of the slices that one task sums, of all other tasks' together."""
 
 LARGE = 1 << 28
 """Bytes up to which sums of tasks are brought here before they are summed."""
@@ -112,11 +115,12 @@ class Cluster:
 
     def total(self, task: Callable[[Shard], Arrays], size: int = 0) -> Arrays:
         """As `Parts.total`: each task sums its shards, and what they come to is summed again."""
-        rows = self.shards.coalesce(self.tasks).mapInArrow(partial(_fold, task), SUMS)
-        return self.added(rows, size * self.tasks > LARGE)
+        return self.added(self.shards, partial(_done, task), size * self.tasks > LARGE)
 
-    def added(self, rows: Any, wide: bool) -> Arrays:
-        """The arrays whose slices are the rows of a table of `SUMS`, those of one name and place put together."""
+    def added(self, table: Any, made: Callable[[Iterator[pa.RecordBatch]], Iterator[Arrays]], wide: bool) -> Arrays:
+        """The sums of what is made of the rows of a table; wide ones are summed by several tasks."""
+        size = min(SLICE, TOGETHER // self.tasks)
+        rows = table.coalesce(self.tasks).mapInArrow(partial(_fold, made, size), SUMS)
         if wide:
             folder = self.folder  # a task does not take the session with it
 
@@ -169,7 +173,7 @@ class Cluster:
         from pyspark.sql.pandas.types import from_arrow_schema
 
         schema = pa.schema([("list", pa.large_string()), *columns, *_SUMS])
-        rows = self.shards.mapInArrow(partial(_listed, task, schema), from_arrow_schema(schema))
+        rows = self.shards.mapInArrow(partial(_listed, self.folder, task, schema), from_arrow_schema(schema))
         with self.watched():
             rows.write.partitionBy("list").parquet(str(staging), compression="lz4")
         for path in sorted(staging.glob("list=*.parquet")):
@@ -178,7 +182,8 @@ class Cluster:
             with self.watched():
                 place = str(folder / path.name.removeprefix("list="))
                 table.select(*own).write.parquet(place, compression="zstd")
-        return self.added(self.session.read.parquet(str(staging / f"list={STATE}")).select(*_SUMS.names), True)
+        states = self.session.read.parquet(str(staging / f"list={STATE}")).select("task", "data")
+        return self.added(states, _left, True)
 
     def collect(self, table: Any) -> Iterator[Any]:
         """The rows of a table, in any order, each let go once it is taken; the bar moves on until they are here."""
@@ -249,12 +254,15 @@ def told(folder: Path, arrays: Arrays) -> bytes:
 
 def heard(data: bytes) -> Arrays:
     """The arrays that were told; those of a file are mapped, and it is gone with them."""
-    if not data.startswith(b"/"):
-        return unpack(data)
-    path = Path(data.decode())
-    arrays = directory.map_arrays(path)
-    path.unlink()
+    arrays = looked_at(data)
+    if data.startswith(b"/"):
+        Path(data.decode()).unlink()
     return arrays
+
+
+def looked_at(data: bytes) -> Arrays:
+    """As `heard`, by a task that may run twice: the file stays."""
+    return directory.map_arrays(Path(data.decode())) if data.startswith(b"/") else unpack(data)
 
 
 def _shards(batches: Iterator[pa.RecordBatch]) -> Iterator[Shard]:
@@ -267,25 +275,42 @@ def _shards(batches: Iterator[pa.RecordBatch]) -> Iterator[Shard]:
                 yield Shard.of(place.as_py(), unpack(data.as_py()))
 
 
-def _sum_rows(arrays: Arrays, task: int) -> Iterator[pa.RecordBatch]:
-    """Arrays as rows of `SUMS`, cut along their first axis, but for those that follow one another."""
+def _sum_rows(arrays: Arrays, task: int, most: int) -> Iterator[pa.RecordBatch]:
+    """Arrays as rows of `SUMS`, cut along their first axis, but for those that follow one another.
+
+    most: bytes of a slice
+    """
     for name, given in arrays.items():
         array = np.atleast_1d(given)
         if name.startswith("each"):
             yield sum_row(name, task, task, pack({"of": array}))
             continue
-        size = max(1, SLICE // max(1, array[:1].nbytes))
+        size = max(1, most // max(1, array[:1].nbytes))
         for place, lo in enumerate(range(0, max(1, len(array)), size)):
             yield sum_row(name, place, task, pack({"of": array[lo : lo + size]}))
 
 
-def _fold(task: Callable[[Shard], Arrays], batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _fold(
+    made: Callable[[Iterator[pa.RecordBatch]], Iterator[Arrays]], most: int, batches: Iterator[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
+    """The sums of what is made of a task's rows."""
     from pyspark import TaskContext
 
     sums: Arrays = {}
-    for shard in _shards(batches):
-        add_to(sums, task(shard))
-    yield from _sum_rows(sums, TaskContext.get().partitionId())
+    for arrays in made(batches):
+        add_to(sums, arrays)
+    yield from _sum_rows(sums, TaskContext.get().partitionId(), most)
+
+
+def _done(task: Callable[[Shard], Arrays], batches: Iterator[pa.RecordBatch]) -> Iterator[Arrays]:
+    """What a task makes of every shard."""
+    return (task(shard) for shard in _shards(batches))
+
+
+def _left(batches: Iterator[pa.RecordBatch]) -> Iterator[Arrays]:
+    """What earlier tasks left, in their order."""
+    rows = [row for batch in batches for row in batch.to_pylist()]
+    return (looked_at(row["data"]) for row in sorted(rows, key=lambda row: row["task"]))
 
 
 def _packed(
@@ -303,19 +328,19 @@ def _emitted(
             yield sum_row("", place, shard.place, pack(arrays))
 
 
-def _listed(task: ListTask, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _listed(
+    folder: Path, task: ListTask, schema: pa.Schema, batches: Iterator[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
     for shard in _shards(batches):
         for made in task(shard):
-            tables = (
-                [made] if isinstance(made, tuple) else [(STATE, pl.DataFrame(b)) for b in _sum_rows(made, shard.place)]
-            )
-            for name, table in tables:
-                arrow = table.with_columns(pl.lit(name).alias("list")).to_arrow()
-                there = set(arrow.column_names)
-                columns = [
-                    arrow[f.name].cast(f.type) if f.name in there else pa.nulls(len(arrow), f.type) for f in schema
-                ]
-                yield from pa.Table.from_arrays(columns, schema=schema).to_batches()
+            if isinstance(made, tuple):
+                name, table = made
+            else:
+                name, table = STATE, pl.DataFrame(sum_row("", 0, shard.place, told(folder, made)))
+            arrow = table.with_columns(pl.lit(name).alias("list")).to_arrow()
+            there = set(arrow.column_names)
+            columns = [arrow[f.name].cast(f.type) if f.name in there else pa.nulls(len(arrow), f.type) for f in schema]
+            yield from pa.Table.from_arrays(columns, schema=schema).to_batches()
 
 
 def _in_order(name: str, parts: list[tuple[int, AnyArray]]) -> AnyArray:
