@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,7 +26,7 @@ from tonearm.runs import directory
 from tonearm.runs.read import Run
 from tonearm.serving.publish import publish
 from tonearm.serving.version import Version
-from tonearm.spark.cluster import LITTLE, heard, told
+from tonearm.spark.cluster import LITTLE, Cluster, heard, told
 from tonearm.synth import generate
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -284,9 +285,26 @@ def test_a_log_that_cannot_be_used_is_told(tmp_path: Path) -> None:
             run(Inputs(events=tmp_path / "kinds.parquet", test_from="2022-12-16"), tmp_path / "out", config)
         with pytest.raises(ConfigError, match="reads a log of parquet files"):
             run(Inputs(events=tmp_path / "nulls.parquet"), tmp_path / "out", config)
+        with pytest.raises(ConfigError, match="2 of 2 tasks of the cluster did not find it"):
+            Cluster(session, tmp_path / "out" / "work").check()
     finally:
         session.stop()
     assert not (tmp_path / "out").exists()
+
+
+def test_machines_without_the_package_are_told(tmp_path: Path) -> None:
+    class Lacking:
+        defaultParallelism = 2
+
+        def __getattr__(self, _: str) -> Any:
+            def fail(*_args: Any, **_named: Any) -> Any:
+                raise RuntimeError("Task 0 failed\n  File a\nModuleNotFoundError: No module named 'tonearm'\n\tat java")
+
+            return fail
+
+    session = SimpleNamespace(sparkContext=Lacking())
+    with pytest.raises(ConfigError, match=r"lacks what tasks need \(No module named 'tonearm'\)"):
+        Cluster(session, tmp_path).check()
 
 
 def test_the_command_takes_the_engine() -> None:

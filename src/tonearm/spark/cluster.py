@@ -22,6 +22,7 @@ from tonearm.parts.shard import Shard
 from tonearm.parts.work import Arrays, add_to, pack, put_together, unpack, working_in
 from tonearm.runs import directory
 from tonearm.terminal.progress import Progress, no_progress
+from tonearm.terminal.words import counted
 from tonearm.types import AnyArray
 
 SLICE = 1 << 24
@@ -78,7 +79,7 @@ class Cluster:
 
         Raises:
             MissingExtra: PySpark is not installed.
-            ConfigError: the cluster cannot be reached.
+            ConfigError: the cluster cannot be reached, or does not reach the folder.
         """
         try:
             from pyspark.sql import SparkSession
@@ -104,10 +105,33 @@ class Cluster:
         if "spark.sql.shuffle.partitions" not in options.settings:
             session.conf.set("spark.sql.shuffle.partitions", str(4 * one.tasks))
         try:
+            one.check()
             yield one
         finally:
             if there is None:
                 session.stop()
+
+    def check(self) -> None:
+        """See that tasks find this package and the folder.
+
+        Raises:
+            ConfigError: they do not.
+        """
+        try:
+            found = self.context.range(self.tasks, numSlices=self.tasks).map(partial(_reaches, self.folder)).collect()
+        except Exception as error:  # Python's, told by Java
+            if "ModuleNotFoundError" not in str(error):
+                raise
+            missing = str(error).rpartition("ModuleNotFoundError: ")[2].partition("\n")[0]
+            raise ConfigError(
+                f"Python on the machines of the cluster lacks what tasks need ({missing}). Give them the environment "
+                "that is here: an image, or spark.archives."
+            ) from error
+        if not all(found):
+            raise ConfigError(
+                f"{self.folder.parent}: {found.count(False)} of {counted(len(found), 'task')} of the cluster did not "
+                "find it. Choose an --out that every machine reaches under the same name."
+            )
 
     def share(self, value: Any) -> Any:
         """As `Parts.share`."""
@@ -231,6 +255,10 @@ class Cluster:
             if stage.status().toString() == "COMPLETE"
         ]
         return sorted(rows, key=lambda row: row["stage"])
+
+
+def _reaches(folder: Path, _task: int) -> bool:
+    return folder.is_dir()
 
 
 def sum_row(name: str, place: int, task: int, data: bytes) -> pa.RecordBatch:
