@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from shutil import rmtree
 from threading import Event, Thread
 from typing import Any
 from uuid import uuid4
@@ -35,7 +36,7 @@ LARGE = 1 << 28
 """Bytes up to which sums of tasks are brought here before they are summed."""
 
 LITTLE = 1 << 20
-"""Bytes up to which what a task has made comes here through Java; more of it comes as a file of the run."""
+"""Bytes up to which what a task has made goes on through Java; more of it goes as a file of the run."""
 
 STATE = "state"
 """The name of the rows that meters make, beside those of lists."""
@@ -173,12 +174,13 @@ class Cluster:
         join: Callable[[int, list[Arrays]], Arrays],
     ) -> list[Arrays]:
         """As `Parts.grouped`."""
-        rows = self.shards.mapInArrow(partial(_emitted, task), SUMS)
+        folder, between = self.folder, self.folder / uuid4().hex
+        between.mkdir()
+        rows = self.shards.mapInArrow(partial(_emitted, between, task), SUMS)
         if more:
-            last = [("", place, np.iinfo(np.int32).max, pack(arrays)) for place, arrays in more]
-            rows = rows.unionAll(self.session.createDataFrame([(*row[:2], int(row[2]), row[3]) for row in last], SUMS))
-
-        folder = self.folder
+            last = int(np.iinfo(np.int32).max)
+            own = [("", place, last, told(between, arrays)) for place, arrays in more]
+            rows = rows.unionAll(self.session.createDataFrame(own, SUMS))
 
         def of_group(table: pa.Table) -> pa.Table:
             place = table["place"][0].as_py()
@@ -186,8 +188,9 @@ class Cluster:
                 arrays = join(place, [arrays for _, arrays in _parts(table)])
             return pa.Table.from_batches([packed_row(place, told(folder, arrays))])
 
-        made = self.collect(rows.groupBy("place").applyInArrow(of_group, PACKED))
-        return [heard(row["data"]) for row in sorted(made, key=lambda row: row["shard"])]
+        made = sorted(self.collect(rows.groupBy("place").applyInArrow(of_group, PACKED)), key=lambda row: row["shard"])
+        rmtree(between)
+        return [heard(row["data"]) for row in made]
 
     def write_lists(self, task: ListTask, columns: pa.Schema, folder: Path, staging: Path) -> Arrays:
         """Write the files of lists, each a folder of parts, and return what the meters counted.
@@ -272,7 +275,7 @@ def packed_row(shard: int, data: bytes) -> pa.RecordBatch:
 
 
 def told(folder: Path, arrays: Arrays) -> bytes:
-    """Arrays on their way to the driver: themselves, or the name of a file in a folder that it reaches."""
+    """Arrays on their way to another machine: themselves, or the name of a file in a folder that it reaches."""
     if sum(array.nbytes for array in arrays.values()) <= LITTLE:
         return pack(arrays)
     path = folder / f"{uuid4().hex}.npz"
@@ -349,11 +352,11 @@ def _packed(
 
 
 def _emitted(
-    task: Callable[[Shard], Iterator[tuple[int, Arrays]]], batches: Iterator[pa.RecordBatch]
+    folder: Path, task: Callable[[Shard], Iterator[tuple[int, Arrays]]], batches: Iterator[pa.RecordBatch]
 ) -> Iterator[pa.RecordBatch]:
     for shard in _shards(batches):
         for place, arrays in task(shard):
-            yield sum_row("", place, shard.place, pack(arrays))
+            yield sum_row("", place, shard.place, told(folder, arrays))
 
 
 def _listed(
@@ -378,7 +381,7 @@ def _in_order(name: str, parts: list[tuple[int, AnyArray]]) -> AnyArray:
 
 def _parts(table: pa.Table) -> list[tuple[int, Arrays]]:
     rows = zip(table["task"].to_pylist(), table["data"], strict=True)
-    return sorted(((task, unpack(data.as_py())) for task, data in rows), key=lambda part: part[0])
+    return sorted(((task, looked_at(data.as_py())) for task, data in rows), key=lambda part: part[0])
 
 
 def _summed(folder: Path, table: pa.Table) -> pa.Table:
