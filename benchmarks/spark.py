@@ -1,10 +1,9 @@
 """A run on a cluster at several numbers of listeners: hours, memory, shuffle, and a model of them.
 
-python benchmarks/spark.py 5000 25000 --save spark
+python benchmarks/spark.py 27000 136000 --of LOG --save spark
 
-A master and two workers on this machine; each size is a log of the small preset's catalogue and habits with so many
-listeners. The driver's peak is that of its Python and its Java, without pages of mapped files, which the system takes
-back at will.
+A master and two workers on this machine; each size is of so many listeners drawn from a log, or a log of the small
+preset's catalogue and habits. Peaks are without pages of mapped files, which the system takes back at will.
 """
 
 import argparse
@@ -24,21 +23,26 @@ import numpy as np
 import polars as pl
 
 from figures import parser, save, tell
+from spark_cost import Size, expected
+from tonearm.config import load_config
 from tonearm.synth import PRESETS, generate
 
 ROOT = Path(__file__).resolve().parents[1]
 
 COLUMNS = {
     "users": {"head": "listeners", "as": ",.0f"},
-    "items": {"head": "tracks", "as": ",.0f"},
+    "items": {"head": "tracks heard", "as": ",.0f"},
     "events": {"head": "events", "as": ",.0f"},
     "minutes": {"head": "minutes", "as": ",.1f"},
-    "cpu_minutes": {"head": "processor minutes", "as": ".1f"},
-    "shuffle_mb": {"head": "MB shuffled", "as": ".1f"},
-    "spilled_mb": {"head": "MB spilled", "as": ",.0f"},
+    "minutes_ratio": {"head": "expected / measured", "as": ".2f"},
+    "shuffle_mb": {"head": "MB shuffled", "as": ",.0f"},
+    "shuffle_ratio": {"head": "expected / measured", "as": ".2f"},
     "driver_python_mb": {"head": "driver's Python, MB", "as": ",.0f"},
+    "driver_ratio": {"head": "expected / measured", "as": ".2f"},
     "driver_java_mb": {"head": "driver's Java, MB", "as": ",.0f"},
     "worker_mb": {"head": "a worker, MB", "as": ",.0f"},
+    "worker_ratio": {"head": "expected / measured", "as": ".2f"},
+    "spilled_mb": {"head": "MB spilled", "as": ",.0f"},
 }
 
 
@@ -59,7 +63,7 @@ def main() -> None:
     heads = [(column["head"], column["as"]) for column in COLUMNS.values()]
     tell(heads, [[row[key] for key in COLUMNS] for row in rows])
     if given.save:
-        save(given.save, COLUMNS, rows)
+        save(given.save, COLUMNS, [{key: row[key] for key in COLUMNS} for row in rows])
 
 
 def measured(folder: Path, users: int, given: argparse.Namespace) -> dict[str, Any]:
@@ -95,7 +99,7 @@ def measured(folder: Path, users: int, given: argparse.Namespace) -> dict[str, A
     def total(name: str) -> float:
         return float(sum(stage[name] for stage in stages))
 
-    return {
+    found = {
         "users": manifest["found"]["train"]["users"],
         "items": manifest["found"]["train"]["items"],
         "events": manifest["found"]["train"]["events"],
@@ -112,6 +116,15 @@ def measured(folder: Path, users: int, given: argparse.Namespace) -> dict[str, A
         "stages": len(stages),
         "seconds_of": {stage["name"]: stage["seconds"] for stage in manifest["stages"]},
     }
+    size = Size(found["users"], manifest["found"]["catalogue"]["rows"], found["items"], found["events"])
+    model = expected(size, load_config(overrides=options), 2, float(given.heap.removesuffix("g")))
+    ratios = {
+        "minutes_ratio": model["minutes"] / found["minutes"],
+        "shuffle_ratio": model["shuffle_mb"] / found["shuffle_mb"],
+        "driver_ratio": model["driver_mb"] / found["driver_python_mb"],
+        "worker_ratio": model["worker_mb"] / found["worker_mb"],
+    }
+    return found | ratios
 
 
 def made(users: int, log: Path) -> None:

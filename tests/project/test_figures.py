@@ -63,3 +63,11 @@ def test_what_is_saved_is_what_is_shown(tmp_path: Path, monkeypatch: pytest.Monk
     assert result["command"] == "python one.py"
     assert re.fullmatch(r"[0-9a-f]{7,}\+?", result["commit"])
     assert figures.table(result) == "| set | NDCG@20 |\n|---|---|\n| a | .1234 |\n| b |  |\n"
+
+
+@pytest.mark.parametrize("of", ["minutes", "shuffle", "driver", "worker"])
+def test_the_cost_model_of_clusters_is_within_30_percent(of: str) -> None:
+    rows = figures.load("spark")["rows"]
+    assert len(rows) > 1
+    for row in rows:
+        assert 0.7 < row[f"{of}_ratio"] < 1.3, row["users"]

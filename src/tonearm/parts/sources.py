@@ -276,7 +276,7 @@ def _item_item(parts: Parts, data: Counted, recipe: ItemItem) -> ItemItemModel:
     heard = parts.total(partial(_heard, told, n, data.now, longest), 8 * n)["heard"]
     if labels is not None:
         heard = heard + np.bincount(place[cut_to(labels, longest).index], minlength=n)
-    steps = max(4, 2 * parts.tasks)
+    steps = max(16, 2 * parts.tasks)
     bounds = np.concatenate(([0], np.cumsum(heard)))
     cuts = np.searchsorted(bounds, bounds[-1] * np.arange(steps + 1) / steps)
     cuts[0], cuts[-1] = 0, n

@@ -21,7 +21,7 @@ Arrays = dict[str, AnyArray]
 
 
 class Shared(Protocol[T]):
-    """Something that every machine holds for a while."""
+    """What every machine holds for a while."""
 
     @property
     def value(self) -> T:
@@ -74,8 +74,8 @@ class Parts(Protocol):
         """
         ...
 
-    def share(self, value: Any) -> Shared[Any]:
-        """Bring a thing to every machine."""
+    def share(self, value: AnyArray | tuple[AnyArray, ...]) -> Shared[Any]:
+        """Bring an array, or several, to every machine."""
         ...
 
 

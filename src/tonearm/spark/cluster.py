@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from shutil import rmtree
@@ -134,9 +135,12 @@ class Cluster:
                 "find it. Choose an --out that every machine reaches under the same name."
             )
 
-    def share(self, value: Any) -> Any:
-        """As `Parts.share`."""
-        return self.context.broadcast(value)
+    def share(self, value: AnyArray | tuple[AnyArray, ...]) -> "Shared":
+        """As `Parts.share`; each machine maps the arrays."""
+        several = isinstance(value, tuple)
+        path = self.folder / f"{uuid4().hex}.npz"
+        directory.save_arrays(path, {str(i): array for i, array in enumerate(value if several else (value,))})
+        return Shared(path, several)
 
     def total(self, task: Callable[[Shard], Arrays], size: int = 0) -> Arrays:
         """As `Parts.total`: each task sums its shards, and what they come to is summed again."""
@@ -258,6 +262,24 @@ class Cluster:
             if stage.status().toString() == "COMPLETE"
         ]
         return sorted(rows, key=lambda row: row["stage"])
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Arrays in a file that every machine reaches; one, or several."""
+
+    path: Path
+    several: bool
+
+    @property
+    def value(self) -> Any:
+        """The arrays, mapped."""
+        arrays = tuple(directory.map_arrays(self.path).values())
+        return arrays if self.several else arrays[0]
+
+    def destroy(self) -> None:
+        """Delete the file; whoever has mapped it keeps it until it lets go."""
+        self.path.unlink()
 
 
 def _reaches(folder: Path, _task: int) -> bool:
