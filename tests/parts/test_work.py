@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from tonearm.parts.work import brought, here, working_in
+from tonearm.parts.work import LITTLE, brought, heard, here, told, working_in
 
 
 def made(folder: Path, text: str) -> Path:
@@ -47,3 +48,17 @@ def test_a_task_that_comes_second_takes_what_the_first_brought(tmp_path: Path, m
     with working_in(own):
         assert (brought(folder) / "models" / "als.npz").read_text() == "of another task"
     assert [path.name for path in own.iterdir()] == ["brought"]
+
+
+@pytest.mark.parametrize("n", [0, 10, LITTLE // 8 + 1])
+def test_what_is_large_comes_to_the_driver_as_a_file(tmp_path: Path, n: int) -> None:
+    """Of several rows of some 30 MB each, PySpark gave the first alone, in silence."""
+    arrays = {"large": np.arange(n), "small": np.array([1.5])}
+    data = told(tmp_path, arrays)
+    assert len(data) < 2000
+    assert len(list(tmp_path.iterdir())) == (n > 10)
+    found = heard(data)
+    assert found.keys() == arrays.keys()
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(found[name], array)
+    assert list(tmp_path.iterdir()) == []

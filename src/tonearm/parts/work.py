@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from io import BytesIO
 from os import getpid, link
 from pathlib import Path
 from shutil import copyfile, copytree, rmtree
 from typing import Any, Protocol, TypeVar, cast
+from uuid import uuid4
 
 import numpy as np
 
@@ -18,6 +20,9 @@ from tonearm.types import AnyArray
 T = TypeVar("T", covariant=True)
 
 Arrays = dict[str, AnyArray]
+
+LITTLE = 1 << 20
+"""Bytes up to which what a task has made goes on through Java; more of it goes as a file of the run."""
 
 
 class Shared(Protocol[T]):
@@ -31,6 +36,24 @@ class Shared(Protocol[T]):
     def destroy(self) -> None:
         """Hold it no longer."""
         ...
+
+
+@dataclass(frozen=True)
+class InFile:
+    """Arrays in a file that every machine reaches; one, or several."""
+
+    path: Path
+    several: bool
+
+    @property
+    def value(self) -> Any:
+        """The arrays, mapped."""
+        arrays = tuple(directory.map_arrays(self.path).values())
+        return arrays if self.several else arrays[0]
+
+    def destroy(self) -> None:
+        """Delete the file; whoever has mapped it keeps it until it lets go."""
+        self.path.unlink()
 
 
 class Parts(Protocol):
@@ -147,6 +170,29 @@ def unpack(data: bytes) -> Arrays:
     """What `pack` packed."""
     with np.load(BytesIO(data), allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}
+
+
+def told(folder: Path, arrays: Arrays) -> bytes:
+    """Arrays on their way to another machine: themselves, or the name of a file in a folder that it reaches."""
+    if sum(array.nbytes for array in arrays.values()) <= LITTLE:
+        return pack(arrays)
+    path = folder / f"{uuid4().hex}.npz"
+    directory.save_arrays(path, arrays)
+    return str(path).encode()
+
+
+def heard(data: bytes) -> Arrays:
+    """The arrays that were told; a file of them is gone then."""
+    arrays = looked_at(data)
+    if data.startswith(b"/"):
+        Path(data.decode()).unlink()
+    return arrays
+
+
+def looked_at(data: bytes) -> Arrays:
+    """As `heard`, by a task that may run twice: the file stays."""
+    # not mapped: there may be more of them than a process may have files open
+    return directory.load_arrays(Path(data.decode())) if data.startswith(b"/") else unpack(data)
 
 
 def add_to(sums: Arrays, more: Mapping[str, AnyArray]) -> None:

@@ -4,7 +4,6 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from shutil import rmtree
@@ -13,7 +12,6 @@ from typing import Any
 from uuid import uuid4
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
 
 from tonearm.config import SparkOptions
@@ -21,8 +19,25 @@ from tonearm.errors import ConfigError, MissingExtra
 from tonearm.kernels.machine.threads import threads
 from tonearm.parts.lists import ListTask
 from tonearm.parts.shard import Shard
-from tonearm.parts.work import Arrays, add_to, pack, put_together, unpack, working_in
+from tonearm.parts.work import Arrays, InFile, heard, told
 from tonearm.runs import directory
+from tonearm.spark.rows import (
+    PACKED,
+    STATE,
+    SUM_ROW,
+    SUMS,
+    emitted,
+    fold,
+    in_order,
+    listed,
+    of_earlier,
+    of_shards,
+    packed,
+    packed_row,
+    pieces,
+    reaches,
+    summed,
+)
 from tonearm.terminal.progress import Progress, no_progress
 from tonearm.terminal.words import counted
 from tonearm.types import AnyArray
@@ -35,19 +50,6 @@ TOGETHER = 1 << 28
 
 LARGE = 1 << 28
 """Bytes up to which sums of tasks are brought here before they are summed."""
-
-LITTLE = 1 << 20
-"""Bytes up to which what a task has made goes on through Java; more of it goes as a file of the run."""
-
-STATE = "state"
-"""The name of the rows that meters make, beside those of lists."""
-
-PACKED = "shard int, data binary"
-SUMS = "name string, place int, task int, data binary"
-
-_DATA = pa.field("data", pa.large_binary())
-_PACKED = pa.schema([("shard", pa.int32()), _DATA])
-_SUMS = pa.schema([("name", pa.large_string()), ("place", pa.int32()), ("task", pa.int32()), _DATA])
 
 SETTINGS = {
     "spark.app.name": "tonearm",
@@ -120,7 +122,7 @@ class Cluster:
             ConfigError: they do not.
         """
         try:
-            found = self.context.range(self.tasks, numSlices=self.tasks).map(partial(_reaches, self.folder)).collect()
+            found = self.context.range(self.tasks, numSlices=self.tasks).map(partial(reaches, self.folder)).collect()
         except Exception as error:  # Python's, told by Java
             if "ModuleNotFoundError" not in str(error):
                 raise
@@ -135,40 +137,40 @@ class Cluster:
                 "find it. Choose an --out that every machine reaches under the same name."
             )
 
-    def share(self, value: AnyArray | tuple[AnyArray, ...]) -> "Shared":
+    def share(self, value: AnyArray | tuple[AnyArray, ...]) -> InFile:
         """As `Parts.share`; each machine maps the arrays."""
         several = isinstance(value, tuple)
         path = self.folder / f"{uuid4().hex}.npz"
         directory.save_arrays(path, {str(i): array for i, array in enumerate(value if several else (value,))})
-        return Shared(path, several)
+        return InFile(path, several)
 
     def total(self, task: Callable[[Shard], Arrays], size: int = 0) -> Arrays:
         """As `Parts.total`: each task sums its shards, and what they come to is summed again."""
-        return self.added(self.shards, partial(_done, task), size * self.tasks > LARGE)
+        return self.added(self.shards, partial(of_shards, task), size * self.tasks > LARGE)
 
     def added(self, table: Any, made: Callable[[Iterator[pa.RecordBatch]], Iterator[Arrays]], wide: bool) -> Arrays:
         """The sums of what is made of the rows of a table; wide ones are summed by several tasks."""
         size = min(SLICE, TOGETHER // self.tasks)
-        rows = table.coalesce(self.tasks).mapInArrow(partial(_fold, made, size), SUMS)
+        rows = table.coalesce(self.tasks).mapInArrow(partial(fold, made, size), SUMS)
         if wide:
             folder = self.folder  # a task does not take the session with it
 
-            def summed(table: pa.Table) -> pa.Table:
-                return _summed(folder, table)
+            def of_slices(table: pa.Table) -> pa.Table:
+                return summed(folder, table)
 
-            rows = rows.groupBy("name", "place").applyInArrow(summed, SUMS)
+            rows = rows.groupBy("name", "place").applyInArrow(of_slices, SUMS)
         found: dict[str, dict[int, list[tuple[int, AnyArray]]]] = {}
         for row in self.collect(rows):
             places = found.setdefault(row["name"], {})
             places.setdefault(row["place"], []).append((row["task"], heard(row["data"])["of"]))
         return {
-            name: np.concatenate([_in_order(name, parts) for _, parts in sorted(found.pop(name).items())])
+            name: np.concatenate([in_order(name, parts) for _, parts in sorted(found.pop(name).items())])
             for name in list(found)
         }
 
     def gather(self, task: Callable[[Shard], Arrays]) -> list[tuple[int, Arrays]]:
         """As `Parts.gather`."""
-        rows = self.collect(self.shards.mapInArrow(partial(_packed, self.folder, task), PACKED))
+        rows = self.collect(self.shards.mapInArrow(partial(packed, self.folder, task), PACKED))
         return [(row["shard"], heard(row["data"])) for row in sorted(rows, key=lambda row: row["shard"])]
 
     def grouped(
@@ -180,7 +182,7 @@ class Cluster:
         """As `Parts.grouped`."""
         folder, between = self.folder, self.folder / uuid4().hex
         between.mkdir()
-        rows = self.shards.mapInArrow(partial(_emitted, between, task), SUMS)
+        rows = self.shards.mapInArrow(partial(emitted, between, task), SUMS)
         if more:
             last = int(np.iinfo(np.int32).max)
             own = [("", place, last, told(between, arrays)) for place, arrays in more]
@@ -189,7 +191,7 @@ class Cluster:
         def of_group(table: pa.Table) -> pa.Table:
             place = table["place"][0].as_py()
             with threads(1):
-                arrays = join(place, [arrays for _, arrays in _parts(table)])
+                arrays = join(place, [arrays for _, arrays in pieces(table)])
             return pa.Table.from_batches([packed_row(place, told(folder, arrays))])
 
         made = sorted(self.collect(rows.groupBy("place").applyInArrow(of_group, PACKED)), key=lambda row: row["shard"])
@@ -203,8 +205,8 @@ class Cluster:
         """
         from pyspark.sql.pandas.types import from_arrow_schema
 
-        schema = pa.schema([("list", pa.large_string()), *columns, *_SUMS])
-        rows = self.shards.mapInArrow(partial(_listed, self.folder, task, schema), from_arrow_schema(schema))
+        schema = pa.schema([("list", pa.large_string()), *columns, *SUM_ROW])
+        rows = self.shards.mapInArrow(partial(listed, self.folder, task, schema), from_arrow_schema(schema))
         with self.watched():
             rows.write.partitionBy("list").parquet(str(staging), compression="lz4")
         for path in sorted(staging.glob("list=*.parquet")):
@@ -214,7 +216,7 @@ class Cluster:
                 place = str(folder / path.name.removeprefix("list="))
                 table.select(*own).write.parquet(place, compression="zstd")
         states = self.session.read.parquet(str(staging / f"list={STATE}")).select("task", "data")
-        return self.added(states, _left, True)
+        return self.added(states, of_earlier, True)
 
     def collect(self, table: Any) -> Iterator[Any]:
         """The rows of a table, in any order, each let go once it is taken; the bar moves on until they are here."""
@@ -262,151 +264,3 @@ class Cluster:
             if stage.status().toString() == "COMPLETE"
         ]
         return sorted(rows, key=lambda row: row["stage"])
-
-
-@dataclass(frozen=True)
-class Shared:
-    """Arrays in a file that every machine reaches; one, or several."""
-
-    path: Path
-    several: bool
-
-    @property
-    def value(self) -> Any:
-        """The arrays, mapped."""
-        arrays = tuple(directory.map_arrays(self.path).values())
-        return arrays if self.several else arrays[0]
-
-    def destroy(self) -> None:
-        """Delete the file; whoever has mapped it keeps it until it lets go."""
-        self.path.unlink()
-
-
-def _reaches(folder: Path, _task: int) -> bool:
-    return folder.is_dir()
-
-
-def sum_row(name: str, place: int, task: int, data: bytes) -> pa.RecordBatch:
-    """A row of `SUMS`."""
-    return pa.record_batch([[name], [place], [task], [data]], schema=_SUMS)
-
-
-def packed_row(shard: int, data: bytes) -> pa.RecordBatch:
-    """A row of `PACKED`."""
-    return pa.record_batch([[shard], [data]], schema=_PACKED)
-
-
-def told(folder: Path, arrays: Arrays) -> bytes:
-    """Arrays on their way to another machine: themselves, or the name of a file in a folder that it reaches."""
-    if sum(array.nbytes for array in arrays.values()) <= LITTLE:
-        return pack(arrays)
-    path = folder / f"{uuid4().hex}.npz"
-    directory.save_arrays(path, arrays)
-    return str(path).encode()
-
-
-def heard(data: bytes) -> Arrays:
-    """The arrays that were told; those of a file are mapped, and it is gone with them."""
-    arrays = looked_at(data)
-    if data.startswith(b"/"):
-        Path(data.decode()).unlink()
-    return arrays
-
-
-def looked_at(data: bytes) -> Arrays:
-    """As `heard`, by a task that may run twice: the file stays."""
-    return directory.map_arrays(Path(data.decode())) if data.startswith(b"/") else unpack(data)
-
-
-def _shards(batches: Iterator[pa.RecordBatch]) -> Iterator[Shard]:
-    """The shards of a task, while it works in the folder that the machine has for this session, on one thread."""
-    from pyspark import SparkFiles
-
-    with threads(1), working_in(Path(SparkFiles.getRootDirectory())):
-        for batch in batches:
-            for place, data in zip(batch["shard"], batch["data"], strict=True):
-                yield Shard.of(place.as_py(), unpack(data.as_py()))
-
-
-def _sum_rows(arrays: Arrays, task: int, most: int) -> Iterator[pa.RecordBatch]:
-    """Arrays as rows of `SUMS`, cut along their first axis, but for those that follow one another.
-
-    most: bytes of a slice
-    """
-    for name, given in arrays.items():
-        array = np.atleast_1d(given)
-        if name.startswith("each"):
-            yield sum_row(name, task, task, pack({"of": array}))
-            continue
-        size = max(1, most // max(1, array[:1].nbytes))
-        for place, lo in enumerate(range(0, max(1, len(array)), size)):
-            yield sum_row(name, place, task, pack({"of": array[lo : lo + size]}))
-
-
-def _fold(
-    made: Callable[[Iterator[pa.RecordBatch]], Iterator[Arrays]], most: int, batches: Iterator[pa.RecordBatch]
-) -> Iterator[pa.RecordBatch]:
-    """The sums of what is made of a task's rows."""
-    from pyspark import TaskContext
-
-    sums: Arrays = {}
-    for arrays in made(batches):
-        add_to(sums, arrays)
-    yield from _sum_rows(sums, TaskContext.get().partitionId(), most)
-
-
-def _done(task: Callable[[Shard], Arrays], batches: Iterator[pa.RecordBatch]) -> Iterator[Arrays]:
-    """What a task makes of every shard."""
-    return (task(shard) for shard in _shards(batches))
-
-
-def _left(batches: Iterator[pa.RecordBatch]) -> Iterator[Arrays]:
-    """What earlier tasks left, in their order."""
-    rows = [row for batch in batches for row in batch.to_pylist()]
-    return (looked_at(row["data"]) for row in sorted(rows, key=lambda row: row["task"]))
-
-
-def _packed(
-    folder: Path, task: Callable[[Shard], Arrays], batches: Iterator[pa.RecordBatch]
-) -> Iterator[pa.RecordBatch]:
-    for shard in _shards(batches):
-        yield packed_row(shard.place, told(folder, task(shard)))
-
-
-def _emitted(
-    folder: Path, task: Callable[[Shard], Iterator[tuple[int, Arrays]]], batches: Iterator[pa.RecordBatch]
-) -> Iterator[pa.RecordBatch]:
-    for shard in _shards(batches):
-        for place, arrays in task(shard):
-            yield sum_row("", place, shard.place, told(folder, arrays))
-
-
-def _listed(
-    folder: Path, task: ListTask, schema: pa.Schema, batches: Iterator[pa.RecordBatch]
-) -> Iterator[pa.RecordBatch]:
-    for shard in _shards(batches):
-        for made in task(shard):
-            if isinstance(made, tuple):
-                name, table = made
-            else:
-                name, table = STATE, pl.DataFrame(sum_row("", 0, shard.place, told(folder, made)))
-            arrow = table.with_columns(pl.lit(name).alias("list")).to_arrow()
-            there = set(arrow.column_names)
-            columns = [arrow[f.name].cast(f.type) if f.name in there else pa.nulls(len(arrow), f.type) for f in schema]
-            yield from pa.Table.from_arrays(columns, schema=schema).to_batches()
-
-
-def _in_order(name: str, parts: list[tuple[int, AnyArray]]) -> AnyArray:
-    """In the order of tasks, so that a task that runs twice changes nothing."""
-    return put_together(name, [array for _, array in sorted(parts, key=lambda part: part[0])])
-
-
-def _parts(table: pa.Table) -> list[tuple[int, Arrays]]:
-    rows = zip(table["task"].to_pylist(), table["data"], strict=True)
-    return sorted(((task, looked_at(data.as_py())) for task, data in rows), key=lambda part: part[0])
-
-
-def _summed(folder: Path, table: pa.Table) -> pa.Table:
-    name, place = table["name"][0].as_py(), table["place"][0].as_py()
-    whole = put_together(name, [arrays["of"] for _, arrays in _parts(table)])
-    return pa.Table.from_batches([sum_row(name, place, 0, told(folder, {"of": whole}))])

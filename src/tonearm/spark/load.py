@@ -25,7 +25,8 @@ from tonearm.parts.shard import Shard
 from tonearm.parts.work import pack
 from tonearm.pipeline import Inputs
 from tonearm.runs.data import ids_of, of_ids
-from tonearm.spark.cluster import PACKED, Cluster, packed_row
+from tonearm.spark.cluster import Cluster
+from tonearm.spark.rows import PACKED, packed_row
 from tonearm.terminal.words import counted
 
 EVENTS_OF_A_SHARD = 500_000
