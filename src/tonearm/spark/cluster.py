@@ -129,7 +129,7 @@ class Cluster:
             missing = str(error).rpartition("ModuleNotFoundError: ")[2].partition("\n")[0]
             raise ConfigError(
                 f"Python on the machines of the cluster lacks what tasks need ({missing}). Give them the environment "
-                "that is here: an image, or spark.archives."
+                "that is here: an image, spark.archives, or PYSPARK_PYTHON."
             ) from error
         if not all(found):
             raise ConfigError(
