@@ -11,18 +11,9 @@ import numpy as np
 
 from tonearm.loading.load import Loaded, Test
 from tonearm.parts.shard import Shard
-from tonearm.parts.work import Arrays, add_to, pack, unpack, working_in
+from tonearm.parts.work import Arrays, InFile, add_to, pack, unpack, working_in
 from tonearm.terminal.progress import Progress, no_progress
-
-
-@dataclass
-class Held:
-    """A thing that is held."""
-
-    value: Any
-
-    def destroy(self) -> None:
-        """Nothing."""
+from tonearm.types import AnyArray
 
 
 @dataclass
@@ -68,9 +59,9 @@ class InProcess:
             groups.setdefault(place, []).append(arrays)
         return [join(place, groups[place]) for place in sorted(groups)]
 
-    def share(self, value: Any) -> Held:
+    def share(self, value: AnyArray | tuple[AnyArray, ...]) -> InFile:
         """As `Parts.share`."""
-        return Held(value)
+        return InFile.of(self.folder, value)
 
 
 def in_shards(loaded: Loaded, n: int) -> list[Shard]:

@@ -272,7 +272,7 @@ def test_a_log_that_cannot_be_used_is_told(tmp_path: Path, monkeypatch: pytest.M
             run(Inputs(events=tmp_path / "kinds.parquet", test_from="2022-12-16"), tmp_path / "out", config)
         with pytest.raises(ConfigError, match="reads a log of parquet files"):
             run(Inputs(events=tmp_path / "nulls.parquet"), tmp_path / "out", config)
-        with pytest.raises(ConfigError, match="2 of 2 tasks of the cluster did not find it"):
+        with pytest.raises(ConfigError, match="2 of 2 tasks of the cluster did not find the new run in it"):
             Cluster(session, tmp_path / "out" / "work").check()
     finally:
         session.stop()

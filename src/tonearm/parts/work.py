@@ -45,6 +45,13 @@ class InFile:
     path: Path
     several: bool
 
+    @classmethod
+    def of(cls, folder: Path, value: AnyArray | tuple[AnyArray, ...]) -> "InFile":
+        """An array, or several, in a new file of a folder."""
+        several, path = isinstance(value, tuple), folder / f"{uuid4().hex}.npz"
+        directory.save_arrays(path, {str(i): array for i, array in enumerate(value if several else (value,))})
+        return cls(path, several)
+
     @property
     def value(self) -> Any:
         """The arrays, mapped."""

@@ -20,7 +20,6 @@ from tonearm.kernels.machine.threads import threads
 from tonearm.parts.lists import ListTask
 from tonearm.parts.shard import Shard
 from tonearm.parts.work import Arrays, InFile, heard, told
-from tonearm.runs import directory
 from tonearm.spark.rows import (
     PACKED,
     STATE,
@@ -133,16 +132,13 @@ class Cluster:
             ) from error
         if not all(found):
             raise ConfigError(
-                f"{self.folder.parent}: {found.count(False)} of {counted(len(found), 'task')} of the cluster did not "
-                "find it. Choose an --out that every machine reaches under the same name."
+                f"{self.folder.parents[1]}: {found.count(False)} of {counted(len(found), 'task')} of the cluster did "
+                "not find the new run in it. Choose an --out that every machine reaches under the same name."
             )
 
     def share(self, value: AnyArray | tuple[AnyArray, ...]) -> InFile:
         """As `Parts.share`; each machine maps the arrays."""
-        several = isinstance(value, tuple)
-        path = self.folder / f"{uuid4().hex}.npz"
-        directory.save_arrays(path, {str(i): array for i, array in enumerate(value if several else (value,))})
-        return InFile(path, several)
+        return InFile.of(self.folder, value)
 
     def total(self, task: Callable[[Shard], Arrays], size: int = 0) -> Arrays:
         """As `Parts.total`: each task sums its shards, and what they come to is summed again."""
